@@ -1,0 +1,73 @@
+"""The way in, and the only way out."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from typing import NoReturn
+
+TEMPFAIL = 75  # EX_TEMPFAIL, here again because importing exits may be what fails
+
+
+def main() -> NoReturn:
+    """Check one message and exit with the status that avcheck(1) promises.
+
+    Whatever goes wrong, in here or in any module, the status is 75: an uncaught
+    exception would be status 1, and bounce the mail.
+    """
+    status = TEMPFAIL
+    try:
+        os.umask(0o077)
+        stdin = _standard_descriptors()
+        from avcheck.main import run
+
+        argv = [os.fsencode(word) for word in sys.argv]
+        status = run(argv[1:], stdin, argv[0])
+    except BaseException as bug:
+        _say(bug)
+    finally:
+        _sweep()
+        os._exit(status)
+
+
+def _standard_descriptors() -> int:
+    """Standard input, or -1 if it is closed; 0, 1 and 2 are taken by something after this.
+
+    Otherwise the spool file could become descriptor 1, and our words part of the message.
+    """
+    stdin = 0
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, this one
+            if not fd:
+                stdin = -1
+    return stdin
+
+
+def _say(bug: BaseException) -> None:
+    """One line, beginning with a status code that keeps the mail; never raises."""
+    try:
+        words = f"{type(bug).__name__}: {bug}".encode("ascii", "replace")[:400]
+        text = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in words)
+        os.write(2, b"4.3.0 avcheck: bug or broken installation: " + text + b"\n")
+    except BaseException:
+        return
+
+
+def _sweep() -> None:
+    """Remove files with a name once more: a signal may have struck while they were removed."""
+    spool = sys.modules.get("avcheck.spool")
+    if spool is not None:
+        try:
+            spool.sweep()
+        except BaseException:
+            return
+
+
+if __name__ == "__main__":
+    main()

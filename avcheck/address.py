@@ -1,0 +1,64 @@
+"""Where a daemon or a mail server listens: a path, or a host and a port.  Pure."""
+
+from __future__ import annotations
+
+from avcheck.exits import Usage
+from avcheck.printable import printable
+
+LOCALHOST = b"127.0.0.1"  # as in the original manual page
+
+
+class Address:
+    """A Unix-domain socket (path is set) or a TCP address (host and port are).
+
+    A port is a number or a service name; a host is a name, an IPv4 or an IPv6 address.
+    """
+
+    __slots__ = ("host", "path", "port")
+
+    def __init__(self, path: bytes = b"", host: bytes = b"", port: bytes = b"") -> None:
+        self.path = path
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        if self.path:
+            return printable(self.path)
+        host = b"[%b]" % self.host if b":" in self.host else self.host
+        return printable(host + b":" + self.port)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and (self.path, self.host, self.port) == (
+            other.path,
+            other.host,
+            other.port,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.host, self.port))
+
+
+def parse(where: bytes, port: bytes) -> Address:
+    """The address that where names; port is the one to take where it names none.
+
+    Forms: /path, unix:/path, host:port, host:, :port, host, [::1]:port, [::1].
+    Raises Usage for anything else.
+    """
+    path = where.removeprefix(b"unix:")
+    if path.startswith(b"/"):
+        return Address(path=path)
+    if where.startswith(b"["):
+        host, closed, rest = where[1:].partition(b"]")
+        if not closed or not host or (rest and not rest.startswith(b":")):
+            raise Usage(f"{printable(where)}: an IPv6 address is written [::1]:{printable(port)}")
+        return Address(host=host, port=rest[1:] or port)
+    host, _, given = where.partition(b":")
+    if b":" in given:
+        raise Usage(f"{printable(where)}: write an IPv6 address in brackets, as in [::1]:3310")
+    if b"/" in where or path != where:
+        raise Usage(f"{printable(where)}: a socket's path begins with a slash")
+    if host.isdigit() and not given:
+        raise Usage(f"{printable(where)}: write a port as :{printable(host)}")
+    if not port and not given:
+        raise Usage(f"{printable(where)}: no port, and this scanner has no usual one")
+    return Address(host=host or LOCALHOST, port=given or port)

@@ -1,0 +1,265 @@
+"""One connection to a daemon or a mail server, with one deadline.
+
+Every read either gives what was asked for or raises Defer: at the end of the
+stream, when the time is up, when there is too much.  A line cut off by the end
+of the stream is not a line.  The deadline is a moment (time.monotonic seconds),
+not a length: a peer that sends a byte now and then cannot stretch it.
+"""
+
+from __future__ import annotations
+
+import os
+from sys import byteorder
+from time import monotonic, sleep
+
+from avcheck.exits import BROKEN, EXPIRED, SILENT, Defer
+from avcheck.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    import socket
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Any
+
+    from avcheck.address import Address
+else:
+    # The C half of the module: all that is used here, without the 5 ms that
+    # socket takes to import selectors and to name its constants.
+    try:
+        import _socket as socket
+    except ImportError:
+        import socket
+
+# Seconds for an address to take the connection, apart from the time to wait for
+# the answer.  Exim gives 5, amavisd-new 10.
+CONNECT_MAX = 10.0
+
+# Seconds between two looks at a Unix socket whose backlog is full.
+BACKLOG_PAUSE = 0.02
+
+# A reply's line: clamd needs under 300 bytes and the path, SMTP 512 (RFC 5321
+# 4.5.3.1.5).  More than this is neither.
+LINE_MAX = 8192
+
+_RECEIVE = 16384
+
+
+def connect(addresses: Sequence[Address], deadline: float) -> Conn:
+    """A connection to the first of the addresses that takes it; Defer (SILENT) if none does.
+
+    The addresses that a host name stands for are tried in random order, so that
+    its load is shared.
+    """
+    reasons = []
+    for address in addresses:
+        last = address is addresses[-1]
+        try:
+            sock = _unix(address, deadline, last) if address.path else _tcp(address, deadline)
+            return Conn(sock, address, deadline)
+        except Defer as why:
+            reasons.append(why.text)
+    raise Defer("; ".join(reasons), SILENT)
+
+
+def _unix(address: Address, deadline: float, last: bool) -> socket.socket:
+    # A daemon that is busy (clamd reloading) is worth waiting for, if there is no other.
+    until = deadline if last else min(deadline, monotonic() + CONNECT_MAX)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        while True:
+            try:
+                _limit(sock, until)
+                sock.connect(address.path)
+                return sock
+            except BlockingIOError:  # its backlog is full: not a wait, on Linux
+                sleep(BACKLOG_PAUSE)
+    except OSError as why:
+        sock.close()
+        raise _unconnected(address, why) from why
+
+
+def _tcp(address: Address, deadline: float) -> socket.socket:
+    reason = Defer(f"{address}: no address", SILENT)
+    for family, where in _resolve(address):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            _limit(sock, min(deadline, monotonic() + CONNECT_MAX))
+            sock.connect(where)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as why:
+            sock.close()
+            reason = _unconnected(address, why)
+    raise reason
+
+
+def _resolve(address: Address) -> list[tuple[int, Any]]:
+    """Family and socket address of everything that the host and the port stand for."""
+    try:
+        port = address.port.decode("ascii", "replace")  # getaddrinfo knows a service as str only
+        found = socket.getaddrinfo(address.host, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as why:
+        raise Defer(f"{address}: no such host or service", SILENT) from why
+    places = [(int(family), where) for family, _, _, _, where in found]
+    if len(places) > 1:
+        first = int.from_bytes(os.urandom(4), "big") % len(places)
+        places = places[first:] + places[:first]
+    return places
+
+
+def _unconnected(address: Address, why: OSError) -> Defer:
+    hint = ""
+    if isinstance(why, FileNotFoundError | ConnectionRefusedError):
+        hint = "; is the daemon running?"
+    elif isinstance(why, PermissionError):
+        hint = "; this user needs access to the socket and to its directories"
+    reason = "no answer in time" if isinstance(why, TimeoutError) else why.strerror or str(why)
+    return Defer(f"{address}: connect: {reason}{hint}", SILENT)
+
+
+def _limit(sock: socket.socket, until: float) -> None:
+    """Limit the next call on the socket to that moment; raise TimeoutError if it has passed."""
+    left = until - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    # socket wants no more than about 292 years; no deadline is infinity here.
+    sock.settimeout(left if left < 1e9 else None)
+
+
+class _Sending:
+    """What happens to the errors of sending.
+
+    A peer that hangs up while we send has usually said why (clamd: over
+    StreamMaxLength), so that is noted only: the next read gives its words, or
+    raises Defer if there are none.
+    """
+
+    __slots__ = ("conn",)
+
+    def __init__(self, conn: Conn) -> None:
+        self.conn = conn
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> bool:
+        if isinstance(why, BrokenPipeError | ConnectionResetError):
+            self.conn.gone = why
+            return True
+        if isinstance(why, TimeoutError):
+            raise Defer("does not take the message in time", EXPIRED) from why
+        if isinstance(why, OSError):
+            raise Defer(f"sending: {why.strerror}", BROKEN) from why
+        return False
+
+
+class Conn:
+    """A connection; a Defer that leaves its with block begins with peer, the address."""
+
+    __slots__ = ("_sending", "address", "deadline", "gone", "peer", "seen", "sock")
+
+    def __init__(self, sock: socket.socket, address: Address, deadline: float) -> None:
+        self._sending = _Sending(self)
+        self.sock = sock
+        self.address = address
+        self.peer = str(address)
+        self.deadline = deadline
+        self.seen = bytearray()
+        self.gone: OSError | None = None
+
+    def __enter__(self) -> Conn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.sock.close()
+        if isinstance(why, Defer):
+            why.text = f"{self.peer}: {why.text}"
+
+    def send(self, data: bytes) -> None:
+        """Send all of it; raises Defer when the time is up."""
+        with self._sending:
+            _limit(self.sock, self.deadline)
+            self.sock.sendall(data)
+
+    def send_descriptor(self, words: bytes, fd: int) -> None:
+        """Send the words, and with them an open file (SCM_RIGHTS; Unix sockets only)."""
+        with self._sending:
+            _limit(self.sock, self.deadline)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, byteorder))]
+            self.sock.sendmsg([words], rights)
+
+    def send_file(self, fd: int, start: int, size: int) -> None:
+        """Send size bytes of the file from offset start, in constant memory."""
+        end = start + size
+        with self._sending:
+            while start < end:
+                _limit(self.sock, self.deadline)
+                try:
+                    sent = os.sendfile(self.sock.fileno(), fd, start, end - start)
+                except BlockingIOError:
+                    self._wait_to_send()
+                    continue
+                if not sent:
+                    raise Defer("the spool file was cut short")
+                start += sent
+
+    def _wait_to_send(self) -> None:
+        import select
+
+        left = self.deadline - monotonic()
+        poll = select.poll()
+        poll.register(self.sock.fileno(), select.POLLOUT)
+        poll.poll(left * 1000 if left < 1e6 else None)
+
+    # Receiving.
+
+    def line(self, end: bytes = b"\n") -> bytes:
+        """The next line, without its end."""
+        while (at := self.seen.find(end)) < 0:
+            if len(self.seen) > LINE_MAX:
+                raise Defer(f"a line of more than {LINE_MAX} bytes", BROKEN)
+            self._more()
+        found = bytes(self.seen[:at])
+        del self.seen[: at + len(end)]
+        return found
+
+    def exactly(self, size: int) -> bytes:
+        """The next size bytes."""
+        while len(self.seen) < size:
+            self._more()
+        found = bytes(self.seen[:size])
+        del self.seen[:size]
+        return found
+
+    def rest(self, limit: int = LINE_MAX) -> bytes:
+        """Everything until the peer hangs up, at most limit bytes.
+
+        For protocols whose reply ends so; the parser has to know a whole reply from
+        one that was cut off.
+        """
+        while self._receive():
+            if len(self.seen) > limit:
+                raise Defer(f"a reply of more than {limit} bytes", BROKEN)
+        return bytes(self.seen)
+
+    def _more(self) -> None:
+        if not self._receive():
+            said = f" after {printable(bytes(self.seen), 80)!r}" if self.seen else ""
+            raise Defer(f"closed the connection{said}", BROKEN) from self.gone
+
+    def _receive(self) -> bool:
+        """Add what comes to seen; False at the end of the stream."""
+        try:
+            _limit(self.sock, self.deadline)
+            data = self.sock.recv(_RECEIVE)
+        except TimeoutError as why:
+            raise Defer("no answer in time", EXPIRED) from why
+        except OSError as why:
+            raise Defer(f"receiving: {why.strerror}", BROKEN) from why
+        self.seen += data
+        return bool(data)

@@ -1,0 +1,42 @@
+"""Hand the message on by a sendmail program."""
+
+from __future__ import annotations
+
+import os
+
+from avcheck import child, stop
+from avcheck.exits import Defer
+from avcheck.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.options import Settings
+    from avcheck.spool import Incoming, Message
+
+# As Postfix gives its commands: PATH from paths.h, and nothing of the caller's.
+ENVIRONMENT = {b"PATH": b"/bin:/usr/bin"}
+
+
+def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+    """Run the program for all recipients; returns its name and its output.
+
+    Status 0 is the only success: whatever else it means to it, to us it is Defer.
+    """
+    # "--": an address that begins with a dash is not an option to it (sendmail(1) of
+    # Postfix warns of "a malicious user").
+    argv = (*settings.program, b"-f", settings.sender, b"--", *settings.recipients)
+    stdin = message.as_stdin(header)
+    stop.unless_called()
+    # The program takes the message when its standard input ends, and that is not
+    # for us to see: from here on its status decides, not a signal.
+    stop.commit()
+    try:
+        ended = child.run(argv, stdin, ENVIRONMENT, deadline)
+    finally:
+        os.close(stdin)
+    name = printable(settings.program[0])
+    if ended.late or ended.signal:
+        raise Defer(f"possible duplicate: {name} {ended}")
+    if ended.status:
+        raise Defer(f"{name} {ended}")
+    return f"{name} {printable(ended.output)}".rstrip()

@@ -1,0 +1,103 @@
+"""Hand the message on by SMTP: the dialogue of smtp.py over a connection."""
+
+from __future__ import annotations
+
+import os
+
+from avcheck import conn, smtp, stop
+from avcheck.exits import Defer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Generator
+
+    from avcheck.conn import Conn
+    from avcheck.options import Settings
+    from avcheck.smtp import Reply
+    from avcheck.spool import Incoming, Message
+
+    Dialogue = Generator[list[bytes] | smtp.Content, list[Reply], Reply]
+
+
+def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+    """Hand the message on for all recipients; returns the server's name and its words.
+
+    Raises Defer when the server did not say yes to the final dot.
+    """
+    size = None if message.size is None else message.size + len(header)
+    envelope = smtp.Envelope(settings.sender, settings.recipients, size, message.eight_bit)
+    with conn.connect((settings.server,), deadline) as link:
+        talk = _Talk(link)
+        try:
+            reply = talk.through(smtp.dialogue(envelope, _hello()), message, header)
+        finally:
+            talk.quit()
+    return f"{settings.server} {reply}"
+
+
+def _hello() -> bytes:
+    """Our name for EHLO (RFC 5321 4.1.1.1): the host's, as it calls itself."""
+    name = os.uname().nodename.encode("ascii", "ignore")
+    return name if name.replace(b".", b"").replace(b"-", b"").isalnum() else b"localhost"
+
+
+class _Talk:
+    """A conversation with an SMTP server."""
+
+    __slots__ = ("dropped", "link", "replies")
+
+    def __init__(self, link: Conn) -> None:
+        self.link = link
+        self.replies = smtp.Replies()
+        self.dropped = False  # in the middle of the content: what we send is content
+
+    def through(self, dialogue: Dialogue, message: Message | Incoming, header: bytes) -> Reply:
+        """Have the whole conversation; returns what it ends with."""
+        step = next(dialogue)
+        try:
+            while True:
+                if isinstance(step, smtp.Content):
+                    answer = [self.content(message, header, step.eight_bit)]
+                else:
+                    if step:
+                        self.link.send(b"\r\n".join([*step, b""]))
+                    answer = [self.reply() for _ in step or [b""]]
+                step = dialogue.send(answer)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+
+    def reply(self) -> Reply:
+        while True:
+            if reply := self.replies.add(self.link.line()):
+                return reply
+
+    def content(self, message: Message | Incoming, header: bytes, eight_bit: bool) -> Reply:
+        """Send the header and the message; returns the reply to the final dot."""
+        self.dropped = True
+        last = b""
+        for piece in smtp.stuffed(message, header):
+            if not (eight_bit or piece.isascii()):
+                raise smtp.no_eight_bit()
+            if last:
+                self.link.send(last)
+            last = piece
+        stop.unless_called()
+        # From here on the message may be queued there.  No signal may turn a yes into
+        # a second delivery; the deadline still ends the wait for an answer.
+        stop.commit()
+        try:
+            self.link.send(last)
+            reply = self.reply()
+        except Defer as why:
+            raise Defer(f"possible duplicate: after the final dot: {why.text}", why.code) from why
+        self.dropped = False
+        return reply
+
+    def quit(self) -> None:
+        """Say goodbye where that is possible; nobody waits for the answer."""
+        if not self.dropped:
+            try:
+                self.link.send(b"QUIT\r\n")
+            except Defer:
+                return

@@ -1,0 +1,133 @@
+"""The administrator's program takes care of the message."""
+
+from __future__ import annotations
+
+import os
+
+from avcheck import child, spool, stop
+from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave
+from avcheck.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.options import Settings
+    from avcheck.spool import Message
+    from avcheck.verdict import Finding
+
+# The handler's exit statuses that are passed on, with the enhanced status code that
+# Postfix (sys_exits.c) gives each, so that our first words and the status agree.
+# Any other status is TEMPFAIL: a shell's own 1, 2, 126 and 127 would bounce the mail.
+PASSED_ON = {
+    64: "5.3.0",
+    65: "5.6.0",
+    66: "5.3.0",
+    67: "5.1.1",
+    68: "5.1.2",
+    69: "5.3.0",
+    70: "5.3.0",
+    71: SYSTEM,
+    72: "5.3.0",
+    73: "5.2.0",
+    74: "5.3.0",
+    75: SYSTEM,
+    76: "5.5.0",
+    77: "5.7.0",
+    78: "5.3.5",
+}
+
+# Looked for in the directory avcheck was called from, in this order.
+NAMES = (b"infected", b"infected.sh")
+
+
+class Handled(Leave):
+    """The handler left with a status of its own that the MTA is to see."""
+
+    def __init__(self, status: int, text: str, code: str) -> None:
+        super().__init__(text, code)
+        self.status = status
+
+
+def run(
+    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
+) -> str:
+    """Have the handler take the message over; returns its name and its output.
+
+    called is the path avcheck was called by.  Raises Handled for a status that is passed
+    on, Defer for any other but 0.  Unless the handler exits 0, the file is gone then.
+    """
+    program = settings.infected or _beside(called)
+    if b"/" not in program:
+        program = b"./" + program
+    stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    name = message.hand_over()
+    file = message.directory.join(name).replace(b"/./", b"/")
+    argv = (program, file, finding.text.encode(), settings.sender, *settings.recipients)
+    env = {
+        b"PATH": b"/bin:/usr/bin",
+        b"SENDMAIL": _sendmail(settings, called),
+        b"AVCHECK_VERDICT": finding.verdict.name.encode(),
+        b"AVCHECK_VIRUS": ", ".join(finding.names).encode(),
+        b"AVCHECK_SCANNER": finding.scanner.encode(),
+        b"AVCHECK_QUEUE_ID": settings.queue_id,
+        b"AVCHECK_SHA256": _sha256(message),
+        b"AVCHECK_SENDER": settings.sender,
+    }
+    stop.unless_called()
+    try:
+        ended = child.run(argv, stdin, env, deadline, message.directory.fd)
+        if ended.status == OK:
+            spool.release(name)
+    finally:
+        spool.sweep()
+        os.close(stdin)
+    words = f"handler {printable(program)} {ended}"
+    if ended.status == OK:
+        return f"{printable(program)} {printable(ended.output)}".rstrip()
+    if ended.status in PASSED_ON and not ended.late:
+        raise _passed_on(ended, words)
+    raise Defer(words)
+
+
+def _beside(called: bytes) -> bytes:
+    """The handler in the directory avcheck was called from."""
+    directory = os.path.dirname(os.path.abspath(called))
+    for name in NAMES:
+        program = directory + b"/" + name
+        if os.access(program, os.X_OK):
+            return program
+    raise Defer(
+        f"no handler in {printable(directory)}: neither infected nor infected.sh is an"
+        " executable file; name one with -i",
+        CONFIG,
+    )
+
+
+def _sendmail(settings: Settings, called: bytes) -> bytes:
+    """Words that inject a message past avcheck, for a shell to split."""
+    if settings.program:
+        return b" ".join(settings.program)
+    return os.path.abspath(called) + b" -c -S " + str(settings.server).encode()
+
+
+def _sha256(message: Message) -> bytes:
+    from hashlib import sha256
+
+    digest = sha256()
+    for piece in message.pieces():
+        digest.update(piece)
+    return digest.hexdigest().encode()
+
+
+def _passed_on(ended: child.Ended, words: str) -> Handled:
+    """With the handler's own enhanced code and text where it says one that fits its status."""
+    code = PASSED_ON[ended.status]
+    said, _, text = printable(ended.output).partition(" ")
+    numbers = said.split(".")
+    own = (
+        len(numbers) == 3
+        and all(number.isdigit() and len(number) <= 3 for number in numbers)
+        and numbers[0] in ("4", code[0])  # a temporary code is the safer one of two
+    )
+    if own:
+        return Handled(ended.status, text, said)
+    return Handled(ended.status, words, code)

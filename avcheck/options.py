@@ -1,0 +1,348 @@
+"""The options of avcheck(1), each declared once, and their quick reader.  Pure.
+
+Everything that knows an option reads OPTIONS: read() here, which runs for every
+message; the click command in usage.py, which explains the options to a person;
+the tests that compare both with each other and with the manual page.
+
+The grammar is getopt_long's without its two guesses: a long name is written
+out, and the first operand ends the options, so that a recipient can never be
+taken for one.
+"""
+
+from __future__ import annotations
+
+from avcheck import address
+from avcheck.exits import TEMPFAIL, Leave, Usage
+from avcheck.printable import printable
+from avcheck.scanners import DESCRIPTOR, PATH, SCANNERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from avcheck.address import Address
+
+
+class Scanner:
+    """One -s: the type of the scanner, and where and how to ask it, in order of preference."""
+
+    __slots__ = ("targets", "type")
+
+    def __init__(self, type_: str, targets: tuple[tuple[Address, str], ...]) -> None:
+        self.type = type_
+        self.targets = targets
+
+    @property
+    def opens_path(self) -> bool:
+        """Whether the message file needs a name for it."""
+        return any(way == PATH for _, way in self.targets)
+
+
+class Settings:
+    """The command line, complete and checked; no later code asks whether an option was given."""
+
+    sender: bytes
+    recipients: tuple[bytes, ...]
+    scanners: tuple[Scanner, ...]
+    spool: bytes
+    timeout: float
+    deadline: float
+    no_inject: bool
+    ok_status: int
+    program: tuple[bytes, ...]  # the sendmail program and its words, or empty
+    server: Address  # where to speak SMTP when there is no program
+    header: bytes
+    infected: bytes
+    waitfile: bytes
+    client: bool
+    queue_id: bytes
+    verbose: bool
+
+
+class Asked(Leave):
+    """--help or --version was given, alone or with other options."""
+
+    status = TEMPFAIL
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"--{what} is for a person at a terminal")
+        self.what = what
+
+
+# Readers: the bytes of an argument in, its value out; Usage for anything else.
+
+FOREVER = float("inf")
+
+
+def _address(value: bytes) -> bytes:
+    for byte in b"\r\n\0":
+        if byte in value:
+            raise Usage(f"{printable(value)}: an address has no line break and no NUL")
+    return value
+
+
+def _sender(value: bytes) -> bytes:
+    return b"" if value == b"<>" else _address(value)
+
+
+def _recipient(value: bytes) -> bytes:
+    if not value:
+        raise Usage("an empty recipient")
+    return _address(value)
+
+
+def _scanner(value: bytes) -> tuple[str, str, bytes]:
+    kind, _, where = value.partition(b":")
+    name, _, way = printable(kind).partition("+")
+    row = SCANNERS.get(name)
+    if row is None:
+        raise Usage(f"{name or 'no type'}: known scanners are {', '.join(SCANNERS)}")
+    if way and way not in row.ways:
+        raise Usage(f"{name}+{way}: {name} can be asked by {', '.join(row.ways)}")
+    return name, way, where or row.where
+
+
+def _targets(name: str, way: str, where: bytes, chrooted: bool) -> tuple[tuple[Address, str], ...]:
+    row = SCANNERS[name]
+    found = []
+    for one in where.split(b","):
+        there = address.parse(one, row.port)
+        ways = [
+            each
+            for each in ((PATH, *row.ways) if chrooted else row.ways)
+            if each in row.ways and (there.path or each != DESCRIPTOR)
+        ]
+        if way and way not in ways:
+            raise Usage(f"{name}+{way}: {there} is no Unix-domain socket")
+        found.append((there, way or ways[0]))
+    return tuple(found)
+
+
+def _directory(value: bytes) -> bytes:
+    if not value.startswith(b"/") or b"\0" in value or b"\n" in value:
+        raise Usage(f"{printable(value)}: the spool directory is an absolute path")
+    return value
+
+
+def _file(value: bytes) -> bytes:
+    if not value or b"\0" in value:
+        raise Usage("an empty file name")
+    return value
+
+
+def _seconds(value: bytes) -> float:
+    """Seconds as a decimal number; 0 is no limit."""
+    digits = value.replace(b".", b"", 1)
+    if not digits.isdigit() or len(digits) > 9:
+        raise Usage(f"{printable(value)}: a number of seconds, such as 60 or 1.5")
+    return float(value) or FOREVER
+
+
+def _status(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 3 or int(value) > 255:
+        raise Usage(f"{printable(value)}: an exit status is a number from 0 to 255")
+    return int(value)
+
+
+def _words(value: bytes) -> tuple[bytes, ...]:
+    if b"\0" in value:
+        raise Usage("a NUL in -S")
+    return tuple(value.split())
+
+
+def _header(value: bytes) -> bytes:
+    for byte in value:
+        if not 0x20 <= byte < 0x7F:  # a header is ASCII (RFC 5322 2.2)
+            raise Usage(f"{printable(value)}: a header text is one line of printable ASCII")
+    if len(value) > 900:  # the line limit of RFC 5322 2.1.1 is 998 with name and time
+        raise Usage("a header text has at most 900 bytes")
+    return value
+
+
+def _id(value: bytes) -> bytes:
+    return printable(value, 100).encode()
+
+
+def _flag(value: bytes) -> bool:
+    return True
+
+
+class Option:
+    """A row of OPTIONS.
+
+    letter and name are its spellings, argument what follows it (empty: nothing),
+    attribute the one of Settings that read's result becomes (empty: --help and
+    --version, which are handled apart), sentence what --help says.  An option that
+    is not many takes its last value.
+    """
+
+    __slots__ = ("argument", "attribute", "default", "letter", "many", "name", "read", "sentence")
+
+    def __init__(
+        self,
+        letter: str,
+        name: str,
+        argument: str,
+        attribute: str,
+        read: Callable[[bytes], Any],
+        default: Any,
+        sentence: str,
+        many: bool = False,
+    ) -> None:
+        self.letter = letter
+        self.name = name
+        self.argument = argument
+        self.attribute = attribute
+        self.read = read
+        self.default = default
+        self.sentence = sentence
+        self.many = many
+
+
+OPTIONS = (
+    Option("f", "from", "ADDRESS", "sender", _sender, None,
+           "Envelope sender; empty or <> for a bounce.  Required."),
+    Option("s", "scanner", "TYPE[:WHERE]", "scanners", _scanner, (),
+           "A scanner to ask.  May be given again: each must answer.  Required without -c.", True),
+    Option("d", "spool", "DIR", "spool", _directory, None,
+           "Directory for messages while they are checked.  Required without -c."),
+    Option("t", "timeout", "SECONDS", "timeout", _seconds, FOREVER,
+           "Time to wait for the scanners."),
+    Option("", "deadline", "SECONDS", "deadline", _seconds, 900.0,
+           "Time for the whole run, 900 unless given; 0: no limit."),
+    Option("n", "no-inject", "", "no_inject", _flag, False,
+           "Do not hand good mail back to the mail system."),
+    Option("g", "ok-status", "N", "ok_status", _status, 0,
+           "Exit with N for good mail."),
+    Option("S", "sendmail", "WORDS", "program", _words, (),
+           "Program, or host:port, that takes good mail; 127.0.0.1:smtp unless given.", True),
+    Option("h", "header", "TEXT", "header", _header, b"",
+           "Prepend X-AV-Checked: TIME TEXT to good mail."),
+    Option("i", "infected", "PROGRAM", "infected", _file, b"",
+           "Handler of infected mail; infected or infected.sh beside avcheck unless given."),
+    Option("w", "waitfile", "FILE", "waitfile", _file, b"",
+           "Hold every message back while FILE exists."),
+    Option("c", "client", "", "client", _flag, False,
+           "Only inject the message by -S, unchecked."),
+    Option("", "queue-id", "ID", "queue_id", _id, b"",
+           "The mail system's name for the message, for the handler."),
+    Option("v", "verbose", "", "verbose", _flag, False,
+           "Show the steps, with times, on standard error."),
+    Option("", "version", "", "", _flag, False,
+           "Show the version."),
+    Option("", "help", "", "", _flag, False,
+           "Show this text."),
+)  # fmt: skip
+
+LETTERS = {option.letter.encode(): option for option in OPTIONS if option.letter}
+NAMES = {option.name.encode(): option for option in OPTIONS}
+SMTP = b"smtp"  # the port that -S host means; a service name, as in the original manual page
+
+
+def read(argv: list[bytes]) -> Settings:
+    """The settings that the arguments (without the command's name) mean.
+
+    Raises Usage where they mean nothing, Asked for --help and --version.
+    """
+    return settle(*split(argv))
+
+
+def split(argv: list[bytes]) -> tuple[list[tuple[Option, bytes]], list[bytes]]:
+    """The options with their arguments as given, and the operands."""
+    given: list[tuple[Option, bytes]] = []
+    rest = iter(argv)
+    for word in rest:
+        if word == b"--":
+            break
+        if word.startswith(b"--"):
+            name, equals, value = word[2:].partition(b"=")
+            option = NAMES.get(name)
+            if option is None:
+                raise Usage(f"no such option: {printable(b'--' + name)}")
+            if option.argument:
+                given.append((option, value if equals else _next(rest, option)))
+            elif equals:
+                raise Usage(f"--{option.name} takes no argument")
+            else:
+                given.append((option, b""))
+        elif word.startswith(b"-") and len(word) > 1:
+            at = 1
+            while at < len(word):
+                option = LETTERS.get(word[at : at + 1])
+                at += 1
+                if option is None:
+                    raise Usage(f"no such option: -{printable(word[at - 1 : at])}")
+                if option.argument:
+                    given.append((option, word[at:] or _next(rest, option)))
+                    break
+                given.append((option, b""))
+        else:
+            return given, [word, *rest]
+    return given, list(rest)
+
+
+def _next(rest: Iterable[bytes], option: Option) -> bytes:
+    for word in rest:
+        return word
+    raise Usage(f"--{option.name} needs an argument: {option.argument}")
+
+
+def settle(given: list[tuple[Option, bytes]], operands: list[bytes]) -> Settings:
+    """The checked settings of options and operands that are well-formed."""
+    for option, _ in given:
+        if not option.attribute:
+            raise Asked(option.name)
+    settings = Settings()
+    values: dict[str, Any] = {option.attribute: option.default for option in OPTIONS}
+    client = any(option.attribute == "client" for option, _ in given)
+    for option, argument in given:
+        # With -c every other option is ignored, so it cannot be wrong either.
+        if client and option.attribute not in CLIENT:
+            continue
+        try:
+            value = option.read(argument)
+        except Usage as why:
+            spelling = "-" + option.letter if option.letter else "--" + option.name
+            raise Usage(f"{spelling}: {why.text}") from None
+        if option.many:
+            value = (*values[option.attribute], value)
+        values[option.attribute] = value
+    del values[""]
+    for attribute, value in values.items():
+        setattr(settings, attribute, value)
+
+    if settings.sender is None:
+        raise Usage("-f is required: the envelope sender, empty for a bounce")
+    if not operands:
+        raise Usage("no recipient")
+    settings.recipients = tuple([_recipient(operand) for operand in operands])
+    words: list[bytes] = [word for words in values["program"] for word in words]
+    settings.program, settings.server = _mailer(words)
+    if client:
+        return settings
+    if settings.spool is None:
+        raise Usage("-d is required: the directory for messages while they are checked")
+    if not settings.scanners:
+        raise Usage("-s is required: the scanner to ask")
+    chrooted = b"/./" in settings.spool
+    settings.scanners = tuple(
+        [
+            Scanner(name, _targets(name, way, where, chrooted))
+            for name, way, where in values["scanners"]
+        ]
+    )
+    return settings
+
+
+CLIENT = ("sender", "program", "client", "verbose")
+
+
+def _mailer(words: list[bytes]) -> tuple[tuple[bytes, ...], Address]:
+    if not words:
+        words = [address.LOCALHOST]
+    if words[0].startswith(b"/"):
+        return tuple(words), address.parse(address.LOCALHOST, SMTP)
+    if len(words) > 1:
+        raise Usage(f"-S: {printable(b' '.join(words))}: a program's path begins with a slash")
+    return (), address.parse(words[0], SMTP)

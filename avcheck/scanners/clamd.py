@@ -1,0 +1,140 @@
+r"""clamd, ClamAV's daemon.
+
+    C: zFILDES\0 .  + the descriptor      one byte must come with it (SCM_RIGHTS)
+    C: zINSTREAM\0 <u32be size> <bytes> <u32be 0>
+    C: zSCAN /var/spool/avcheck/avcheck.1f\0
+
+    S: fd[12]: OK\0                       nothing found; stream: ..., /the/path: ...
+    S: stream: Eicar-Test FOUND\0         found
+    S: stream: Eicar-Test(44d8...:68) FOUND\0   the same, ExtendedDetectionInfo yes
+    S: INSTREAM size limit exceeded. ERROR\0    over StreamMaxLength; no object named
+    S: COMMAND READ TIMED OUT\n           ends in LF whatever the command ended in
+
+Outside a session clamd answers one command and hangs up, so the reply is read
+to the end of the stream: it is whole only if it ends in its NUL, and a second
+line after the first (SCAN of a special file says ERROR, then OK) is seen.
+Source: clamd(8); observed with clamd 1.4.6.
+
+clamd says OK to what it did not look into (over MaxFileSize, encrypted) unless
+AlertExceedsMax and AlertEncrypted are set.  With them the names below come back.
+"""
+
+from __future__ import annotations
+
+from avcheck.exits import BROKEN, Defer
+from avcheck.printable import printable
+from avcheck.scanners import DESCRIPTOR, STREAM
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.conn import Conn
+    from avcheck.spool import Message
+    from avcheck.verdict import Verdict
+
+# One chunk may be as large as its u32 size can say; clamd takes any division.
+CHUNK_MAX = 1 << 30
+
+# Names that are not (surely) a virus.  The first that fits decides; names with
+# these beginnings but without "Heuristics." are those of versions before 0.100.
+CLASSES: tuple[tuple[bytes, Verdict], ...] = (
+    (b"Heuristics.Encrypted.", ENCRYPTED),
+    (b"Encrypted.", ENCRYPTED),
+    (b"Heuristics.Limits.Exceeded", UNSCANNABLE),
+    (b"Heuristics.Broken.", UNSCANNABLE),
+    (b"Broken.", UNSCANNABLE),
+    (b"Heuristics.OLE2.ContainsMacros", POLICY),
+    (b"Heuristics.Structured.", POLICY),
+    (b"PUA.", POLICY),
+    (b"Heuristics.Phishing.", SUSPICIOUS),
+    (b"Heuristics.Safebrowsing.", SUSPICIOUS),
+    (b"Phishing.", SUSPICIOUS),
+    (b"Heuristics.Zip.OverlappingFiles", SUSPICIOUS),
+    (b"Heuristics.PDF.ObfuscatedNameObject", SUSPICIOUS),
+    (b"Heuristics.BoundsCheck", SUSPICIOUS),
+    (b"Heuristics.APMPartitionIntersection", SUSPICIOUS),
+    (b"Heuristics.GPTPartitionIntersection", SUSPICIOUS),
+    (b"Heuristics.MBRPartitionIntersection", SUSPICIOUS),
+)
+
+# What clamd says in place of a name when a limit was hit inside a container.
+NO_NAME = b"(null)"
+
+
+def scan(conn: Conn, message: Message, way: str) -> Finding:
+    """Ask clamd about the message, its first line (Return-Path) included."""
+    size = message.start + message.size
+    if way == DESCRIPTOR:
+        # clamd reads from offset 0 of whatever it gets, and could write to it:
+        # it gets a descriptor of its own, for reading.
+        conn.send_descriptor(b"zFILDES\0.", message.reopen())
+    elif way == STREAM:
+        conn.send(b"zINSTREAM\0")
+        for start in range(0, size, CHUNK_MAX):
+            chunk = min(CHUNK_MAX, size - start)
+            conn.send(chunk.to_bytes(4, "big"))
+            conn.send_file(message.fd, start, chunk)
+        conn.send(bytes(4))
+    else:
+        conn.send(b"zSCAN " + message.path + b"\0")
+    return parse(conn.rest(), way, message.path)
+
+
+def parse(reply: bytes, way: str, path: bytes) -> Finding:
+    """The finding that a whole reply means; Defer for any other.
+
+    path is what SCAN was given; it is not looked at for the other ways.
+    """
+    line, end, more = reply.partition(b"\0")
+    if not end or more:
+        raise Defer(_unexpected(reply), BROKEN)
+    if line.endswith(b" FOUND"):
+        name = _bare(_without_object(line.removesuffix(b" FOUND"), way, path))
+        if name in (b"", NO_NAME):
+            return Finding(INFECTED, (), line)
+        return Finding(_class(name), (name,), line)
+    if line.endswith(b": OK") and _is_object(line.removesuffix(b": OK"), way, path):
+        return Finding(CLEAN, (), line)
+    raise Defer(_unexpected(reply), BROKEN)
+
+
+def _unexpected(reply: bytes) -> str:
+    if not reply:
+        return "closed the connection without an answer"
+    return f"unexpected reply {printable(reply.rstrip(bytes(1)), 200)!r}"
+
+
+def _is_object(words: bytes, way: str, path: bytes) -> bool:
+    """Whether the words are clamd's name for what we asked about."""
+    if way == DESCRIPTOR:
+        number = words.removeprefix(b"fd[").removesuffix(b"]")
+        return words == b"fd[" + number + b"]" and number.isdigit()
+    if way == STREAM:
+        return words == b"stream"
+    # clamd may answer with the real path; the name itself is ours and unique.
+    return words == path or words.endswith(path[path.rindex(b"/") :])
+
+
+def _without_object(words: bytes, way: str, path: bytes) -> bytes:
+    """The signature's name; it may hold ": " itself, and so may a path."""
+    at = words.find(b": ")
+    if way not in (DESCRIPTOR, STREAM):
+        name = path[path.rindex(b"/") :] + b": "
+        at = words.find(name) + len(name) - 2 if name in words else at
+    return words[at + 2 :] if at >= 0 else words
+
+
+def _bare(name: bytes) -> bytes:
+    """The name without the (md5:size) that ExtendedDetectionInfo appends."""
+    bare, open_, info = name.rpartition(b"(")
+    digest, colon, size = info.removesuffix(b")").partition(b":")
+    if open_ and colon and info.endswith(b")") and len(digest) == 32 and size.isdigit():
+        return bare
+    return name
+
+
+def _class(name: bytes) -> Verdict:
+    for beginning, verdict in CLASSES:
+        if name.startswith(beginning):
+            return verdict
+    return INFECTED

@@ -1,0 +1,301 @@
+"""The message is received into a private file.
+
+The file has no name (O_TMPFILE) unless a scanner opens it by one, so nothing is
+left behind, whatever happens.  Its first line is ours, Return-Path, and only
+scanners see it: clamd decides by the first bytes whether a file is a mail, and
+without a header it knows it does not decode attachments (clamd 1.4.6 answers OK
+to the test virus under upper-case headers alone).  Everybody else gets the
+bytes as received.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, EISDIR, ELOOP, EOPNOTSUPP
+
+from avcheck.exits import CONFIG, Defer, because
+from avcheck.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Iterator
+    from types import TracebackType
+
+PIECE = 64 * 1024  # what a Linux pipe holds
+
+_OTHERS_WRITE = 0o002
+_GROUP_WRITE = 0o020
+
+# Names of files that exist now, with their directory.  A name is noted before its
+# file is made and struck out after it is gone, so that sweep() finds it whenever
+# a signal strikes.
+_named: dict[bytes, int] = {}
+
+
+class Directory:
+    """The spool directory, opened and found safe.  Close it by leaving the with block."""
+
+    __slots__ = ("fd", "inside", "path")
+
+    def __init__(self, path: bytes) -> None:
+        """Raise Defer, with what to change, unless only we (or root) decide what is in there."""
+        self.path = path
+        # /var/avscan/./tmp: the scanner is chrooted in /var/avscan and sees /tmp.
+        _, dot, inside = path.partition(b"/./")
+        self.inside = b"/" + inside.strip(b"/") if dot else path
+        name = path.rstrip(b"/") or b"/"
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self.fd = os.open(name, flags)
+        except OSError as why:
+            raise _unusable(name, why) from why
+        status = os.fstat(self.fd)
+        spool = f"spool {printable(name)}"
+        if status.st_uid not in (os.geteuid(), 0):
+            os.close(self.fd)
+            raise Defer(f"{spool}: owned by somebody else; chown it to {os.geteuid()}", CONFIG)
+        # Where we own it, the group is the scanner's and has no business writing there.
+        unsafe = _OTHERS_WRITE | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
+        if status.st_mode & unsafe:
+            os.close(self.fd)
+            raise Defer(f"{spool}: others can write to it; chmod g-w,o-w", CONFIG)
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> None:
+        sweep()
+        os.close(self.fd)
+
+    def create(self, name: bytes, mode: int) -> int:
+        """A new file that only this call can have made, for reading and writing."""
+        _named[name] = self.fd
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, mode, dir_fd=self.fd)
+
+    def nameless(self) -> int:
+        """A new file that goes with its descriptor."""
+        try:
+            return os.open(b".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        except OSError as why:
+            if why.errno not in _NO_TMPFILE:
+                raise
+        name = new_name()
+        fd = self.create(name, 0o600)
+        remove(name)
+        return fd
+
+    def join(self, name: bytes) -> bytes:
+        return self.path.rstrip(b"/") + b"/" + name
+
+    def seen_inside(self, name: bytes) -> bytes:
+        """The name's path as the scanner sees it, from within its chroot if it has one."""
+        return self.inside.rstrip(b"/") + b"/" + name
+
+
+def _unusable(name: bytes, why: OSError) -> Defer:
+    spool = f"spool {printable(name)}"
+    if isinstance(why, FileNotFoundError):
+        return Defer(f"{spool}: no such directory; create it for this user alone", CONFIG)
+    # A symbolic link with O_NOFOLLOW|O_DIRECTORY is ENOTDIR on Linux, ELOOP elsewhere.
+    if isinstance(why, NotADirectoryError) or why.errno == ELOOP:
+        try:
+            link = os.readlink(name)
+        except OSError:
+            return Defer(f"{spool}: not a directory", CONFIG)
+        return Defer(f"{spool}: a symbolic link; name {printable(link)} itself", CONFIG)
+    return because(spool, why)
+
+
+# What open(2) says of O_TMPFILE where the kernel or the file system does not have it.
+_NO_TMPFILE = (EISDIR, EOPNOTSUPP, EINVAL)
+
+
+def new_name() -> bytes:
+    """A name that nobody can foresee, of characters that every scanner's protocol carries."""
+    return b"avcheck." + os.urandom(12).hex().encode()
+
+
+def remove(name: bytes) -> None:
+    """Remove a file made by create; that it is gone already is fine."""
+    try:
+        os.unlink(name, dir_fd=_named[name])
+    except FileNotFoundError:
+        pass
+    finally:
+        del _named[name]
+
+
+def release(name: bytes) -> None:
+    """Leave a file made by create to its new owner."""
+    _named.pop(name, None)
+
+
+def sweep() -> None:
+    """Remove what create made; never raises, so it can be the last thing done."""
+    for name in list(_named):
+        try:
+            remove(name)
+        except OSError:
+            continue
+
+
+class Message:
+    """The message in the spool directory.
+
+    size is its bytes as received, starting at offset start of the file; eight_bit
+    tells whether any of them is above 0x7f; path is the file's name as the scanner
+    sees it, empty when it has none.
+    """
+
+    __slots__ = ("crlf", "directory", "eight_bit", "fd", "name", "path", "size", "start")
+
+    def __init__(self, directory: Directory, sender: bytes, named: bool) -> None:
+        self.directory = directory
+        self.name = new_name() if named else b""
+        self.path = directory.seen_inside(self.name) if named else b""
+        if named:
+            self.fd = directory.create(self.name, 0o640)
+            # Readable for the scanner through the directory's group; on a directory
+            # with the set-group-ID bit the file has it already.
+            os.fchown(self.fd, -1, os.fstat(directory.fd).st_gid)
+            os.fchmod(self.fd, 0o640)  # the umask is 077
+        else:
+            self.fd = directory.nameless()
+        ours = b"Return-Path: <" + sender + b">\n"
+        _write(self.fd, ours)
+        self.start = len(ours)
+        self.size = 0
+        self.eight_bit = False
+        self.crlf = False
+
+    def __enter__(self) -> Message:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+
+    def fill(self, stdin: int) -> None:
+        """Copy what comes from the descriptor until it ends."""
+        while piece := _read(stdin):
+            if not self.size:
+                self.crlf = ends_in_crlf(piece)
+            _write(self.fd, piece)
+            self.size += len(piece)
+            self.eight_bit = self.eight_bit or not piece.isascii()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes as received, a piece at a time."""
+        at, end = self.start, self.start + self.size
+        while at < end:
+            piece = os.pread(self.fd, min(PIECE, end - at), at)
+            if not piece:
+                raise Defer("the spool file was cut short")
+            yield piece
+            at += len(piece)
+
+    def reopen(self) -> int:
+        """A second descriptor, for reading only, with a position of its own.
+
+        A scanner that is given this one cannot change the message.
+        """
+        try:
+            return os.open(b"/proc/self/fd/%d" % self.fd, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as why:
+            raise because("opening the spool file again (is /proc mounted?)", why) from why
+
+    def as_stdin(self, header: bytes) -> int:
+        """A descriptor for a program to read the header and the message from."""
+        if header:
+            fd = self.directory.nameless()
+            self._copy(fd, header + (b"\r\n" if self.crlf else b"\n"))
+        else:
+            fd = self.reopen()
+        os.lseek(fd, 0 if header else self.start, os.SEEK_SET)
+        return fd
+
+    def hand_over(self) -> bytes:
+        """The name of a new file in the directory with the message as received."""
+        name = new_name()
+        fd = self.directory.create(name, 0o600)
+        try:
+            self._copy(fd, b"")
+        finally:
+            os.close(fd)
+        return name
+
+    def _copy(self, fd: int, header: bytes) -> None:
+        try:
+            _write(fd, header)
+            for piece in self.pieces():
+                _write(fd, piece)
+        except OSError as why:
+            raise because("copying the message", why) from why
+
+
+def receive(stdin: int, directory: Directory, sender: bytes, named: bool) -> Message:
+    """The whole message from the descriptor, in a file; raises Defer when that fails."""
+    try:
+        message = Message(directory, sender, named)
+        message.fill(stdin)
+    except OSError as why:
+        raise because(f"saving the message in {printable(directory.path)}", why) from why
+    return message
+
+
+class Incoming:
+    """The message on standard input, for -c: nothing is kept, so it can be read once."""
+
+    size = None
+    eight_bit = None
+
+    __slots__ = ("crlf", "stdin")
+
+    def __init__(self, stdin: int) -> None:
+        self.stdin = stdin
+        self.crlf = False
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes of the message, a piece at a time; raises Defer when reading fails."""
+        first = True
+        while True:
+            try:
+                piece = _read(self.stdin)
+            except OSError as why:
+                raise because("reading the message", why) from why
+            if not piece:
+                return
+            if first:
+                self.crlf = ends_in_crlf(piece)
+                first = False
+            yield piece
+
+    def as_stdin(self, header: bytes) -> int:
+        """A descriptor for a program to read the message from."""
+        return os.dup(self.stdin)
+
+
+def ends_in_crlf(piece: bytes) -> bool:
+    """Whether lines end in CRLF, told by the first one; pipe(8) gives LF."""
+    end = piece.find(b"\n")
+    return end > 0 and piece[end - 1] == 0x0D
+
+
+def _read(stdin: int) -> bytes:
+    while True:
+        try:
+            return os.read(stdin, PIECE)
+        except BlockingIOError:  # somebody set O_NONBLOCK on what we share with him
+            import select
+
+            select.select([stdin], [], [])
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

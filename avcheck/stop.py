@@ -1,0 +1,112 @@
+"""Signals, the last-resort clock, and the caller: what can end a run from outside.
+
+The handlers only raise; the with blocks and the one way out (__main__) that the
+exception passes do the cleaning.  A handler raises once: after that the cleaning
+is not disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from avcheck.exits import EXPIRED, HELD, Defer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    import signal
+    from types import FrameType
+else:
+    # The C half of the module: signal itself imports enum only to give its
+    # constants names, which costs a third of the bare interpreter's start.
+    try:
+        import _signal as signal
+    except ImportError:
+        import signal
+
+_committed = False  # from here on only the answer counts
+_stopped = False
+_caller = 0
+_guarded = 0
+
+
+def catch() -> None:
+    """Turn SIGTERM, SIGINT, SIGHUP and SIGALRM into Defer from now on; remember the caller."""
+    global _caller, _guarded, _committed, _stopped
+    _committed = _stopped = False
+    _caller = os.getppid()
+    # avcheck-guard.sh stands between the MTA and us, and says who called it.
+    guarded = os.environ.get("AVCHECK_CALLER", "")
+    _guarded = int(guarded) if guarded.isascii() and guarded.isdigit() else 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, _raise)
+
+
+def after(seconds: float) -> None:
+    """Raise Defer after so many seconds, whatever is being done then.
+
+    For what has no clock of its own, above all a standard input that never ends.
+    """
+    if seconds < 1e9:  # infinity is no limit
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    global _stopped
+    if _committed or _stopped:
+        return
+    _stopped = True
+    if number == signal.SIGALRM:
+        raise Defer("the time for the whole run is up (--deadline)", EXPIRED)
+    raise Defer(f"stopped by signal {int(number)}", HELD)
+
+
+def unless_called() -> None:
+    """Raise Defer if who called us is gone; to be asked before what cannot be undone.
+
+    When Postfix's pipe(8) dies, our standard input just ends, and nothing but this
+    tells a whole message from one that was cut short (field observation, Postfix 3.7).
+    """
+    if os.getppid() != _caller or (_guarded and not _alive(_guarded)):
+        raise Defer("the mail system that called is gone; the message may be cut short")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # EPERM: it is there, and somebody else's
+        return True
+    return True
+
+
+def commit() -> None:
+    """Ignore signals from now on: the message may be queued on the other side.
+
+    A signal must not turn a yes into a second delivery.  What still ends the wait
+    for the answer is the deadline of the connection or of the child.
+    """
+    global _committed
+    _committed = True
+
+
+def default_signals() -> None:
+    """In a child before exec: what Python ignores and what we catch is back to default."""
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGALRM,
+    ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL for the process group of a child that leads one."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:  # it is gone already
+        return

@@ -1,0 +1,111 @@
+"""avcheck for a person: --help, --version, usage errors and shell completion.
+
+A click command made of the rows of options.OPTIONS.  It reads the same command
+lines as the quick reader (a test compares them), and is imported only when a
+person is asking, because click takes as long to import as a message takes to
+be checked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import Any
+
+import click
+
+from avcheck import __version__, options
+from avcheck.exits import OK, TEMPFAIL, USAGE, Usage
+
+PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
+
+A good message is handed back to the mail system, an infected one to a handler; with any
+other outcome the exit status is 75 and the caller keeps the message.  See avcheck(1)."""
+
+
+def command() -> click.Command:
+    """The command; called with words, it returns the Settings that they mean.
+
+    Raises click.UsageError where they mean nothing, options.Asked for --help and --version.
+    """
+    parameters: list[click.Parameter] = [_parameter(option) for option in options.OPTIONS]
+    parameters.append(
+        click.Argument(["recipient"], nargs=-1, type=click.UNPROCESSED, metavar="RECIPIENT...")
+    )
+
+    def settle(recipient: tuple[str, ...], **values: Any) -> options.Settings:
+        given = []
+        for option in options.OPTIONS:
+            value = values[_key(option)]
+            words = value if option.argument else ("",) * value
+            given += [(option, os.fsencode(word)) for word in words]
+        try:
+            return options.settle(given, [os.fsencode(word) for word in recipient])
+        except Usage as why:
+            raise click.UsageError(why.text) from None
+
+    return click.Command(
+        "avcheck",
+        params=parameters,
+        callback=settle,
+        help=PURPOSE,
+        options_metavar="[OPTION]...",
+        add_help_option=False,
+        context_settings={"allow_interspersed_args": False, "max_content_width": 100},
+    )
+
+
+def _key(option: options.Option) -> str:
+    return "option_" + option.name.replace("-", "_")
+
+
+def _parameter(option: options.Option) -> click.Option:
+    spellings = [_key(option), "--" + option.name]
+    if option.letter:
+        spellings.insert(1, "-" + option.letter)
+    if option.argument:
+        return click.Option(
+            spellings,
+            multiple=True,
+            type=click.UNPROCESSED,
+            metavar=option.argument,
+            help=option.sentence,
+        )
+    return click.Option(spellings, count=True, help=option.sentence)
+
+
+def read(words: list[str]) -> options.Settings:
+    """The settings that the words mean, by way of click; raises as command() does."""
+    settings: options.Settings = command().main(words, "avcheck", standalone_mode=False)
+    return settings
+
+
+def explain(argv: list[bytes]) -> int:
+    """Say on standard error what is wrong with the words, and how to go on; returns USAGE."""
+    try:
+        read([os.fsdecode(word) for word in argv])
+    except click.UsageError as why:
+        why.ctx = why.ctx or click.Context(command(), info_name="avcheck")
+        why.show(sys.stderr)
+    return USAGE
+
+
+def show(what: str) -> int:
+    """Print what a person asked for (help, version, complete); returns the exit status.
+
+    The status is OK only if standard input is a terminal or a device such as /dev/null:
+    with --help in master.cf by mistake, OK would be the end of every message.
+    """
+    if what == "complete":
+        from click.shell_completion import shell_complete
+
+        instruction = os.environ["_AVCHECK_COMPLETE"]
+        shell_complete(command(), {}, "avcheck", "_AVCHECK_COMPLETE", instruction)
+    elif what == "version":
+        click.echo(f"avcheck {__version__}")
+    else:
+        with click.Context(command(), info_name="avcheck") as context:
+            click.echo(command().get_help(context))
+    sys.stdout.flush()
+    return OK if stat.S_ISCHR(os.fstat(0).st_mode) else TEMPFAIL
