@@ -123,8 +123,8 @@ def _limit(sock: socket.socket, until: float) -> None:
     left = until - monotonic()
     if left <= 0:
         raise TimeoutError
-    # socket wants no more than about 292 years; no deadline is infinity here.
-    sock.settimeout(left if left < 1e9 else None)
+    # poll(2) counts milliseconds in an int; no deadline at all is infinity here.
+    sock.settimeout(left if left < 1e6 else None)
 
 
 class _Sending:
@@ -192,6 +192,22 @@ class Conn:
             _limit(self.sock, self.deadline)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, byteorder))]
             self.sock.sendmsg([words], rights)
+
+    def start_tls(self, name: bytes, authorities: bytes) -> None:
+        """Encrypt from now on; name is the server's, for SNI and for its certificate.
+
+        The certificate is verified only if there are authorities to do it with: a file
+        in PEM format, or "system".  Raises Defer where the handshake fails.
+        """
+        if self.seen:  # said in the clear, to be taken for what is said under TLS
+            raise Defer("the server went on talking after its reply to STARTTLS", BROKEN)
+        from avcheck import tls
+
+        with self._sending:
+            _limit(self.sock, self.deadline)
+            self.sock = tls.wrap(self.sock, name, authorities)
+        if self.gone:
+            raise Defer("closed the connection in the TLS handshake", BROKEN) from self.gone
 
     def send_file(self, fd: int, start: int, size: int) -> None:
         """Send size bytes of the file from offset start, in constant memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from avcheck import conn, smtp, stop
-from avcheck.exits import Defer
+from avcheck.exits import Defer, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -16,22 +16,40 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.smtp import Reply
     from avcheck.spool import Incoming, Message
 
-    Dialogue = Generator[list[bytes] | smtp.Content, list[Reply], Reply]
+    Dialogue = Generator[list[bytes] | smtp.Content | smtp.Handshake, list[Reply], Reply]
+
+# The server hangs up, whatever was asked (RFC 5321 3.8); no further reply will come.
+CLOSING = 421
+
+# --refused
+BOUNCE = "bounce"
 
 
 def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
     """Hand the message on for all recipients; returns the server's name and its words.
 
-    Raises Defer when the server did not say yes to the final dot.
+    Raises Defer when the server did not say yes to the final dot, or Leave with REJECT
+    when it said no for good and that is to be passed on.
     """
     size = None if message.size is None else message.size + len(header)
     envelope = smtp.Envelope(settings.sender, settings.recipients, size, message.eight_bit)
-    with conn.connect((settings.server,), deadline) as link:
-        talk = _Talk(link)
-        try:
-            reply = talk.through(smtp.dialogue(envelope, _hello()), message, header)
-        finally:
-            talk.quit()
+    envelope.xforward = settings.xforward
+    envelope.envid = settings.envid
+    envelope.ret = settings.ret
+    envelope.notify = settings.notify
+    envelope.original = settings.original
+    try:
+        with conn.connect((settings.server,), deadline) as link:
+            talk = _Talk(link, settings)
+            dialogue = smtp.dialogue(envelope, _hello(), settings.tls)
+            try:
+                reply = talk.through(dialogue, message, header)
+            finally:
+                talk.quit()
+    except Refused as why:
+        if settings.refused == BOUNCE:
+            raise why.for_good() from None
+        raise
     return f"{settings.server} {reply}"
 
 
@@ -44,10 +62,11 @@ def _hello() -> bytes:
 class _Talk:
     """A conversation with an SMTP server."""
 
-    __slots__ = ("dropped", "link", "replies")
+    __slots__ = ("dropped", "link", "replies", "settings")
 
-    def __init__(self, link: Conn) -> None:
+    def __init__(self, link: Conn, settings: Settings) -> None:
         self.link = link
+        self.settings = settings
         self.replies = smtp.Replies()
         self.dropped = False  # in the middle of the content: what we send is content
 
@@ -58,6 +77,10 @@ class _Talk:
             while True:
                 if isinstance(step, smtp.Content):
                     answer = [self.content(message, header, step.eight_bit)]
+                elif isinstance(step, smtp.Handshake):
+                    name = self.settings.tls_name or self.settings.server.host
+                    self.link.start_tls(name, self.settings.tls_ca)
+                    answer = []
                 else:
                     if step:
                         self.link.send(b"\r\n".join([*step, b""]))
@@ -68,9 +91,12 @@ class _Talk:
             return reply
 
     def reply(self) -> Reply:
-        while True:
-            if reply := self.replies.add(self.link.line()):
-                return reply
+        reply = None
+        while reply is None:
+            reply = self.replies.add(self.link.line())
+        if reply.code == CLOSING:
+            smtp.want(2, b"the connection", [reply])
+        return reply
 
     def content(self, message: Message | Incoming, header: bytes, eight_bit: bool) -> Reply:
         """Send the header and the message; returns the reply to the final dot."""

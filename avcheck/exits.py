@@ -13,11 +13,13 @@ from avcheck.printable import printable
 OK = 0
 USAGE = 64  # EX_USAGE of sysexits.h; bounces under every MTA
 TEMPFAIL = 75  # EX_TEMPFAIL
+REJECT = 77  # EX_NOPERM; permanent under every MTA, qmail included
 
 # The words of EXIT STATUS in avcheck(1), which a test compares with this table.
 TABLE = {
     OK: "The message was handed on, or the handler took care of it.",
     USAGE: "Wrong usage at a terminal.",
+    REJECT: "The message is refused for good; the caller is to bounce it.",
     TEMPFAIL: "Anything else. The caller is to keep the message and try again.",
 }
 
@@ -48,6 +50,25 @@ class Defer(Leave):
     """The message cannot be finished now; the MTA keeps it."""
 
     status = TEMPFAIL
+
+
+class Refused(Defer):
+    """The server refused the message as a whole and for good, with a permanent code.
+
+    To be tried again all the same, unless the administrator wants it to bounce
+    (--refused): then for_good() is what to leave with.
+    """
+
+    def __init__(self, text: bytes | str, detail: str) -> None:
+        """detail is subject and detail of the server's enhanced code, such as ".1.1"."""
+        super().__init__(text, "4" + detail)
+        self.permanent = "5" + detail
+
+    def for_good(self) -> Leave:
+        """The end that makes every MTA bounce the message, with the server's words."""
+        end = Leave(self.text, self.permanent)
+        end.status = REJECT
+        return end
 
 
 class Usage(Leave):

@@ -55,9 +55,7 @@ def run(
     called is the path avcheck was called by.  Raises Handled for a status that is passed
     on, Defer for any other but 0.  Unless the handler exits 0, the file is gone then.
     """
-    program = settings.infected or _beside(called)
-    if b"/" not in program:
-        program = b"./" + program
+    program = os.path.abspath(settings.infected) if settings.infected else _beside(called)
     stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     name = message.hand_over()
     file = message.directory.join(name).replace(b"/./", b"/")

@@ -56,6 +56,15 @@ class Settings:
     infected: bytes
     waitfile: bytes
     client: bool
+    tls: str
+    tls_ca: bytes
+    tls_name: bytes
+    refused: str
+    xforward: tuple[tuple[bytes, bytes], ...]
+    envid: bytes
+    ret: bytes
+    notify: bytes
+    original: tuple[bytes, ...]
     queue_id: bytes
     verbose: bool
 
@@ -164,6 +173,55 @@ def _id(value: bytes) -> bytes:
     return printable(value, 100).encode()
 
 
+def _one_of(*words: str) -> Callable[[bytes], str]:
+    def read(value: bytes) -> str:
+        word = printable(value)
+        if word not in words:
+            raise Usage(f"{word}: one of {', '.join(words)}")
+        return word
+
+    return read
+
+
+def _host(value: bytes) -> bytes:
+    if not value or not value.replace(b".", b"").replace(b"-", b"").replace(b":", b"").isalnum():
+        raise Usage(f"{printable(value)}: a host name")
+    return value
+
+
+def _attribute(value: bytes) -> tuple[bytes, bytes]:
+    name, equals, text = value.partition(b"=")
+    if not equals or name.upper() not in XFORWARD:
+        names = ", ".join(word.decode() for word in XFORWARD)
+        raise Usage(f"{printable(value)}: NAME=VALUE, where NAME is one of {names}")
+    return name.upper(), text
+
+
+# What Postfix's XFORWARD_README names.
+XFORWARD = (b"NAME", b"ADDR", b"PORT", b"PROTO", b"HELO", b"IDENT", b"SOURCE")
+
+
+def _envid(value: bytes) -> bytes:
+    """Strangers choose it, so one that RFC 3461 4.4 does not allow is left out."""
+    fits = len(value) <= 100 and all(0x20 <= byte < 0x7F for byte in value)
+    return value if fits else b""
+
+
+def _notify(value: bytes) -> bytes:
+    words = value.upper().split(b",")
+    if words != [b"NEVER"] and not all(
+        word in (b"SUCCESS", b"FAILURE", b"DELAY") for word in words
+    ):
+        raise Usage(f"{printable(value)}: never, or some of success,failure,delay")
+    return b",".join(words)
+
+
+def _ret(value: bytes) -> bytes:
+    if value.upper() not in (b"FULL", b"HDRS"):
+        raise Usage(f"{printable(value)}: full or hdrs")
+    return value.upper()
+
+
 def _flag(value: bytes) -> bool:
     return True
 
@@ -225,6 +283,24 @@ OPTIONS = (
            "Hold every message back while FILE exists."),
     Option("c", "client", "", "client", _flag, False,
            "Only inject the message by -S, unchecked."),
+    Option("", "tls", "never|may|require", "tls", _one_of("never", "may", "require"), "never",
+           "Encrypt the SMTP connection of -S by STARTTLS."),
+    Option("", "tls-ca", "FILE", "tls_ca", _file, b"",
+           "Verify the server's certificate by the authorities in FILE, or of the system."),
+    Option("", "tls-name", "HOST", "tls_name", _host, b"",
+           "The server's name in its certificate, if not the host of -S."),
+    Option("", "refused", "defer|bounce", "refused", _one_of("defer", "bounce"), "defer",
+           "What becomes of a message that the SMTP server refuses for good."),
+    Option("", "xforward", "NAME=VALUE", "xforward", _attribute, (),
+           "Tell the SMTP server about the original client.  May be given again.", True),
+    Option("", "envid", "ID", "envid", _envid, b"",
+           "Envelope ID for delivery status notifications."),
+    Option("", "ret", "full|hdrs", "ret", _ret, b"",
+           "What a failure notification is to contain."),
+    Option("", "notify", "never|WHEN,...", "notify", _notify, b"",
+           "When to notify the sender: success, failure, delay."),
+    Option("", "orcpt", "ADDRESS", "original", _address, (),
+           "Original recipient.  Given once for each recipient, in their order.", True),
     Option("", "queue-id", "ID", "queue_id", _id, b"",
            "The mail system's name for the message, for the handler."),
     Option("v", "verbose", "", "verbose", _flag, False,
@@ -319,6 +395,8 @@ def settle(given: list[tuple[Option, bytes]], operands: list[bytes]) -> Settings
     settings.recipients = tuple([_recipient(operand) for operand in operands])
     words: list[bytes] = [word for words in values["program"] for word in words]
     settings.program, settings.server = _mailer(words)
+    if settings.original and len(settings.original) != len(settings.recipients):
+        raise Usage("--orcpt is given once for each recipient, or not at all")
     if client:
         return settings
     if settings.spool is None:

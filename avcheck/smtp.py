@@ -3,9 +3,13 @@ r"""SMTP, the client's side (RFC 5321), without a socket.  Pure.
     S: 220 mx.example ESMTP
     C: EHLO host.example                       HELO if it is refused
     S: 250-mx.example
+    S: 250-XFORWARD NAME ADDR
+    S: 250-STARTTLS
     S: 250 PIPELINING
-    C: MAIL FROM:<a@example> SIZE=4096         all at once if the server pipelines,
-    C: RCPT TO:<b@example>                     else one by one
+    C: STARTTLS                                if asked for (RFC 3207), and EHLO again
+    C: XFORWARD ADDR=192.0.2.1                 all at once if the server pipelines,
+    C: MAIL FROM:<a@example> SIZE=4096         else one by one
+    C: RCPT TO:<b@example>
     S: 250 2.1.0 Ok
     S: 250 2.1.5 Ok
     C: DATA                                    only when every recipient was taken
@@ -15,17 +19,17 @@ r"""SMTP, the client's side (RFC 5321), without a socket.  Pure.
 
 dialogue() is a generator: it yields the commands to send and is sent their
 replies, so the conversation reads from top to bottom and can be replayed with
-any replies at all.  Further extensions take their place in extensions().
+any replies at all.
 """
 
 from __future__ import annotations
 
-from avcheck.exits import CONFIG, REFUSED, Defer
+from avcheck.exits import CONFIG, REFUSED, Defer, Refused
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from avcheck.spool import Incoming, Message
 
@@ -38,6 +42,10 @@ PIPELINE_MAX = 100
 
 # What is sent at once, at least where there is as much.
 WIRE_MAX = 32 * 1024
+
+# A command's bytes without CRLF (RFC 5321 4.5.3.1.4), and what one attribute may take.
+COMMAND_MAX = 510
+XFORWARD_MAX = 255
 
 # atext of RFC 5322 3.2.3, the dot between atoms, and UTF-8 (RFC 6531 3.3).
 _ATOM = frozenset(
@@ -90,10 +98,23 @@ class Envelope:
     """Who the message is from and for, and what the server may want to know of it.
 
     size is in bytes, None where it is not known yet; eight_bit tells whether the
-    content has bytes above 0x7f, None where that is not known yet.
+    content has bytes above 0x7f, None where that is not known yet.  xforward has the
+    attributes of the original client; envid, ret, notify and original (a recipient
+    each, or none at all) are those of the original envelope (RFC 3461), empty where
+    unknown.
     """
 
-    __slots__ = ("eight_bit", "recipients", "sender", "size")
+    __slots__ = (
+        "eight_bit",
+        "envid",
+        "notify",
+        "original",
+        "recipients",
+        "ret",
+        "sender",
+        "size",
+        "xforward",
+    )
 
     def __init__(
         self,
@@ -106,6 +127,11 @@ class Envelope:
         self.recipients = recipients
         self.size = size
         self.eight_bit = eight_bit
+        self.xforward: Sequence[tuple[bytes, bytes]] = ()
+        self.envid = b""
+        self.ret = b""
+        self.notify = b""
+        self.original: Sequence[bytes] = ()
 
 
 class Content:
@@ -117,40 +143,151 @@ class Content:
         self.eight_bit = eight_bit  # whether bytes above 0x7f may be sent
 
 
+class Handshake:
+    """What dialogue() yields in place of commands: now the TLS handshake; it takes no reply."""
+
+
+# --tls
+NEVER = "never"
+MAY = "may"
+REQUIRE = "require"
+
+
 def dialogue(
-    envelope: Envelope, hello: bytes
-) -> Generator[list[bytes] | Content, list[Reply], Reply]:
+    envelope: Envelope, hello: bytes, tls: str = NEVER
+) -> Generator[list[bytes] | Content | Handshake, list[Reply], Reply]:
     """The whole conversation; returns the reply to the final dot.
 
     Yields commands to send at once (none: for the greeting) and takes a reply for each.
-    Raises Defer, with the server's words, at the first reply that is not the one wanted.
+    Raises Defer, with the server's words, at the first reply that is not the one wanted,
+    and Refused if the server refused the message as a whole and for good.
     """
     sender = b"MAIL FROM:<%b>" % mailbox(envelope.sender)
     recipients = [b"RCPT TO:<%b>" % mailbox(each) for each in envelope.recipients]
 
     want(2, b"the connection", (yield []))
     replies = yield [b"EHLO " + hello]
-    offered: frozenset[bytes] = frozenset()
-    if replies[0].code // 100 == 2:
-        offered = frozenset(line.upper().partition(b" ")[0] for line in replies[0].lines[1:])
-    else:
+    offered: dict[bytes, bytes] = {}
+    if replies[0].code // 100 == 5:
         want(2, b"HELO", (yield [b"HELO " + hello]))
-    commands = [sender + extensions(envelope, offered), *recipients]
+    else:
+        want(2, b"EHLO", replies)
+        offered = extensions(replies[0])
 
+    if tls == REQUIRE and b"STARTTLS" not in offered:
+        raise Defer("the server offers no STARTTLS, which --tls require needs", CONFIG)
+    if tls != NEVER and b"STARTTLS" in offered:
+        replies = yield [b"STARTTLS"]
+        if tls == REQUIRE or replies[0].code // 100 == 2:
+            want(2, b"STARTTLS", replies)
+            yield Handshake()
+            # What was offered before could have been forged (RFC 3207 4.2).
+            replies = yield [b"EHLO " + hello]
+            want(2, b"EHLO", replies)
+            offered = extensions(replies[0])
+
+    forward = list(xforward(envelope.xforward, offered))
+    commands = [
+        *forward,
+        sender + mail_parameters(envelope, offered),
+        *[
+            each + parameters
+            for each, parameters in zip(recipients, rcpt_parameters(envelope, offered), strict=True)
+        ],
+    ]
     # All or none: DATA waits for the last answer, because a server that took some of
     # the recipients would answer 354 and could not be stopped from delivering.
+    answers: list[Reply] = []
     at_once = PIPELINE_MAX if b"PIPELINING" in offered else 1
     for first in range(0, len(commands), at_once):
-        group = commands[first : first + at_once]
-        for command, reply in zip(group, (yield group), strict=True):
-            want(2, command, [reply])
-    want(3, b"DATA", (yield [b"DATA"]))
+        answers += yield commands[first : first + at_once]
+        # XFORWARD is for the other side's log; a refusal is no reason to keep the mail
+        # (Postfix's own client warns and goes on).
+        if len(answers) > len(forward):
+            want(2, commands[len(forward)], [answers[len(forward)]], for_all=True)
+    judge(commands[len(forward) + 1 :], answers[len(forward) + 1 :])
+
+    want(3, b"DATA", (yield [b"DATA"]), for_all=True)
     replies = yield Content(envelope.eight_bit is not None or b"8BITMIME" in offered)
-    want(2, b"the message", replies)
+    want(2, b"the message", replies, for_all=True)
     return replies[0]
 
 
-def extensions(envelope: Envelope, offered: frozenset[bytes]) -> bytes:
+def judge(commands: Sequence[bytes], replies: Sequence[Reply]) -> None:
+    """Raise Refused if every recipient was refused for good, Defer if any was refused."""
+    refused = [
+        (command, reply)
+        for command, reply in zip(commands, replies, strict=True)
+        if reply.code // 100 != 2
+    ]
+    for_good = all(reply.code // 100 == 5 for _, reply in refused)
+    for command, reply in refused:
+        want(2, command, [reply], for_all=for_good and len(refused) == len(commands))
+
+
+def extensions(reply: Reply) -> dict[bytes, bytes]:
+    """Keyword and parameters of what the reply to EHLO offers, in upper case."""
+    lines = [line.upper().partition(b" ") for line in reply.lines[1:]]
+    return {keyword: parameters for keyword, _, parameters in lines}
+
+
+def xforward(
+    attributes: Sequence[tuple[bytes, bytes]], offered: Mapping[bytes, bytes]
+) -> Iterator[bytes]:
+    """The XFORWARD commands for those of the attributes that the server offers to take.
+
+    Source: Postfix's XFORWARD_README.  A command has at most 512 bytes.
+    """
+    command = b"XFORWARD"
+    taken = offered.get(b"XFORWARD", b"").split()
+    for name, value in attributes:
+        if name not in taken:
+            continue
+        if value in (b"", b"unknown"):
+            word = b" %b=[UNAVAILABLE]" % name
+        else:
+            # An address has its prefix (RFC 5321 4.1.3) except for IPv4.
+            v6 = name == b"ADDR" and b":" in value and not value.upper().startswith(b"IPV6:")
+            word = b" %b=%b" % (name, _short_xtext((b"IPV6:" if v6 else b"") + value))
+        if len(command) + len(word) > COMMAND_MAX:
+            yield command
+            command = b"XFORWARD"
+        command += word
+    if command != b"XFORWARD":
+        yield command
+
+
+def xtext(value: bytes) -> bytes:
+    """The value as xtext (RFC 3461 4)."""
+    return b"".join(
+        b"%c" % byte if 0x21 <= byte <= 0x7E and byte not in b"+=" else b"+%02X" % byte
+        for byte in value
+    )
+
+
+def _short_xtext(value: bytes) -> bytes:
+    """As much of the value as fits into an attribute of XFORWARD."""
+    value = value[:XFORWARD_MAX]
+    while len(word := xtext(value)) > XFORWARD_MAX:
+        value = value[:-1]
+    return word
+
+
+def rcpt_parameters(envelope: Envelope, offered: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    """For each recipient the parameters of RCPT TO (RFC 3461)."""
+    for number in range(len(envelope.recipients)):
+        words = b""
+        if b"DSN" in offered:
+            if envelope.notify:
+                words += b" NOTIFY=" + envelope.notify
+            original = envelope.original[number] if envelope.original else b""
+            # An internationalized address would need another type (RFC 6533).
+            if original and original.isascii():
+                words += b" ORCPT=rfc822;" + xtext(original)
+        yield words
+
+
+def mail_parameters(envelope: Envelope, offered: Mapping[bytes, bytes]) -> bytes:
     """The parameters of MAIL FROM; Defer when the message needs what is not offered."""
     words = b""
     if envelope.size is not None and b"SIZE" in offered:
@@ -163,6 +300,11 @@ def extensions(envelope: Envelope, offered: frozenset[bytes]) -> bytes:
         if b"SMTPUTF8" not in offered:
             raise Defer("the server offers no SMTPUTF8, which these addresses need", CONFIG)
         words += b" SMTPUTF8"
+    if b"DSN" in offered:
+        if envelope.ret:
+            words += b" RET=" + envelope.ret
+        if envelope.envid:
+            words += b" ENVID=" + xtext(envelope.envid)
     return words
 
 
@@ -171,28 +313,33 @@ def no_eight_bit() -> Defer:
     return Defer("the server offers no 8BITMIME, which this message needs", CONFIG)
 
 
-def want(kind: int, command: bytes, replies: Sequence[Reply]) -> None:
+def want(kind: int, command: bytes, replies: Sequence[Reply], for_all: bool = False) -> None:
     """Raise Defer unless the code of the reply begins with kind.
 
     The server's enhanced code is passed on, but as a temporary one: 550 5.1.1 gives 4.1.1.
+    for_all tells that it is about the whole message: a permanent refusal is Refused then.
     """
     (reply,) = replies
     if reply.code // 100 == kind:
         return
-    raise Defer(f"{printable(command, 80)} refused: {reply}", _temporary(reply))
+    text = f"{printable(command, 80)} refused: {reply}"
+    if for_all and reply.code // 100 == 5:
+        raise Refused(text, _detail(reply))
+    raise Defer(text, "4" + _detail(reply))
 
 
-def _temporary(reply: Reply) -> str:
-    """The reply's enhanced status code (RFC 2034) with its class made 4."""
-    code = reply.lines[0].partition(b" ")[0]
-    numbers = code.split(b".")
+def _detail(reply: Reply) -> str:
+    """Subject and detail of the reply's enhanced status code (RFC 2034), with their dots."""
+    class_, dot, detail = reply.lines[0].partition(b" ")[0].partition(b".")
+    numbers = detail.split(b".")
     if (
-        len(numbers) == 3
-        and numbers[0] in (b"4", b"5")
+        dot
+        and class_ in (b"4", b"5")
+        and len(numbers) == 2
         and all(each.isdigit() and len(each) <= 3 for each in numbers)
     ):
-        return "4" + code[1:].decode("ascii")
-    return REFUSED
+        return "." + detail.decode("ascii")
+    return REFUSED[1:]
 
 
 def mailbox(address: bytes) -> bytes:

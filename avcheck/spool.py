@@ -262,13 +262,7 @@ class Incoming:
     def pieces(self) -> Iterator[bytes]:
         """The bytes of the message, a piece at a time; raises Defer when reading fails."""
         first = True
-        while True:
-            try:
-                piece = _read(self.stdin)
-            except OSError as why:
-                raise because("reading the message", why) from why
-            if not piece:
-                return
+        while piece := _read(self.stdin):
             if first:
                 self.crlf = ends_in_crlf(piece)
                 first = False
@@ -293,6 +287,8 @@ def _read(stdin: int) -> bytes:
             import select
 
             select.select([stdin], [], [])
+        except OSError as why:
+            raise because("reading standard input", why) from why
 
 
 def _write(fd: int, data: bytes) -> None:

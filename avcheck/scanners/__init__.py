@@ -11,6 +11,8 @@ the module is imported when the row is used.
 
 from __future__ import annotations
 
+from sys import modules
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from typing import Protocol
@@ -58,7 +60,7 @@ SCANNERS = {
 
 def load(row: Row) -> Module:
     """The module of the row; raises ImportError when the installation is broken."""
-    from importlib import import_module
-
-    module: Module = import_module("avcheck.scanners." + row.module)
+    name = "avcheck.scanners." + row.module
+    __import__(name)  # importlib.import_module does no more, and takes 0.3 ms to import
+    module: Module = modules[name]
     return module
