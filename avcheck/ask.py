@@ -5,46 +5,71 @@ from __future__ import annotations
 from time import monotonic
 
 from avcheck import conn, scanners
-from avcheck.exits import EXPIRED, Defer
+from avcheck.exits import CONFIG, EXPIRED, Defer
+from avcheck.printable import printable
 from avcheck.verdict import FAILED, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from _thread import LockType
+    from typing import Any
 
-    from avcheck.options import Scanner
+    from avcheck.options import Scanner, Settings
     from avcheck.spool import Message
 
 
-def every(asked: tuple[Scanner, ...], message: Message, deadline: float) -> list[Finding]:
+def every(
+    asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
+) -> list[Finding]:
     """One finding for each scanner, in the order given; one that cannot answer FAILED.
 
     deadline is the moment (time.monotonic seconds) after which nobody is waited for.
     """
     if len(asked) == 1:
-        return [one(asked[0], message, deadline)]
-    return _together(asked, message, deadline)
+        return [one(asked[0], message, settings, deadline)]
+    return _together(asked, message, settings, deadline)
 
 
-def one(scanner: Scanner, message: Message, deadline: float) -> Finding:
+def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
     """What the scanner says."""
     began = monotonic()
-    ways = dict(scanner.targets)
-    where = ", ".join(str(address) for address in ways)
+    where = ", ".join(str(target.address or target.path) for target in scanner.targets)
     try:
-        module = scanners.load(scanners.SCANNERS[scanner.type])
-        with conn.connect(tuple(ways), deadline) as link:
-            where = link.peer
-            finding = module.scan(link, message, ways[link.address])
+        where, finding = _said(scanner, message, settings, deadline)
     except Defer as why:
         finding = Finding(FAILED, (), why.text, why.code)
+    except ImportError as why:
+        finding = Finding(FAILED, (), f"not installed: {why}", CONFIG)
     finding.scanner = scanner.type
     finding.where = where
     finding.seconds = monotonic() - began
     return finding
 
 
-def _together(asked: tuple[Scanner, ...], message: Message, deadline: float) -> list[Finding]:
+def _said(
+    scanner: Scanner, message: Message, settings: Settings, deadline: float
+) -> tuple[str, Finding]:
+    """Where the scanner was asked, and its finding; raises Defer if there is none."""
+    module: Any = scanners.load(scanner.row)
+    if scanner.row.program:
+        target = scanner.targets[0]
+        return printable(target.path), module.run(message, target, deadline)
+    targets = {target.address: target for target in scanner.targets if target.address}
+    with conn.connect(tuple(targets), deadline) as link:
+        target = targets[link.address]
+        if target.tls:
+            link.start_tls(
+                link.address.host,
+                settings.scanner_ca or b"system",
+                settings.scanner_cert,
+                settings.scanner_key,
+            )
+        return link.peer, module.scan(link, message, target)
+
+
+def _together(
+    asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
+) -> list[Finding]:
     # Threads, because a dialogue is a straight line of waits; without threading,
     # whose import costs as much as all of the delivery path.
     from _thread import allocate_lock, start_new_thread
@@ -54,7 +79,7 @@ def _together(asked: tuple[Scanner, ...], message: Message, deadline: float) -> 
 
     def work(number: int) -> None:
         try:
-            findings[number] = one(asked[number], message, deadline)
+            findings[number] = one(asked[number], message, settings, deadline)
         except BaseException as bug:  # a thread that dies silently has not said CLEAN
             findings[number] = Finding(FAILED, (), f"bug: {type(bug).__name__}: {bug}")
         finally:

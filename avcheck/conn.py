@@ -44,6 +44,9 @@ LINE_MAX = 8192
 
 _RECEIVE = 16384
 
+# What is read of a file at once, where the kernel cannot send it itself.
+PIECE = 64 * 1024
+
 
 def connect(addresses: Sequence[Address], deadline: float) -> Conn:
     """A connection to the first of the addresses that takes it; Defer (SILENT) if none does.
@@ -159,7 +162,7 @@ class _Sending:
 class Conn:
     """A connection; a Defer that leaves its with block begins with peer, the address."""
 
-    __slots__ = ("_sending", "address", "deadline", "gone", "peer", "seen", "sock")
+    __slots__ = ("_sending", "address", "deadline", "encrypted", "gone", "peer", "seen", "sock")
 
     def __init__(self, sock: socket.socket, address: Address, deadline: float) -> None:
         self._sending = _Sending(self)
@@ -169,6 +172,7 @@ class Conn:
         self.deadline = deadline
         self.seen = bytearray()
         self.gone: OSError | None = None
+        self.encrypted = False
 
     def __enter__(self) -> Conn:
         return self
@@ -193,11 +197,14 @@ class Conn:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, byteorder))]
             self.sock.sendmsg([words], rights)
 
-    def start_tls(self, name: bytes, authorities: bytes) -> None:
+    def start_tls(
+        self, name: bytes, authorities: bytes, certificate: bytes = b"", key: bytes = b""
+    ) -> None:
         """Encrypt from now on; name is the server's, for SNI and for its certificate.
 
-        The certificate is verified only if there are authorities to do it with: a file
-        in PEM format, or "system".  Raises Defer where the handshake fails.
+        That is verified only if there are authorities to do it with: a file in PEM
+        format, or "system".  certificate and key are our own, files in PEM format.
+        Raises Defer where the handshake fails.
         """
         if self.seen:  # said in the clear, to be taken for what is said under TLS
             raise Defer("the server went on talking after its reply to STARTTLS", BROKEN)
@@ -205,24 +212,34 @@ class Conn:
 
         with self._sending:
             _limit(self.sock, self.deadline)
-            self.sock = tls.wrap(self.sock, name, authorities)
+            self.sock = tls.wrap(self.sock, name, authorities, certificate, key)
+        self.encrypted = True
         if self.gone:
             raise Defer("closed the connection in the TLS handshake", BROKEN) from self.gone
 
     def send_file(self, fd: int, start: int, size: int) -> None:
         """Send size bytes of the file from offset start, in constant memory."""
         end = start + size
+        while start < end and not self.gone:
+            sent = self._send_some(fd, start, end - start)
+            if not sent:
+                raise Defer("the spool file was cut short")
+            start += sent
+
+    def _send_some(self, fd: int, start: int, size: int) -> int:
+        """Send a piece of the file; returns its size."""
+        if self.encrypted:
+            piece = os.pread(fd, min(PIECE, size), start)
+            self.send(piece)
+            return len(piece)
         with self._sending:
-            while start < end:
+            while True:
                 _limit(self.sock, self.deadline)
                 try:
-                    sent = os.sendfile(self.sock.fileno(), fd, start, end - start)
+                    return os.sendfile(self.sock.fileno(), fd, start, size)
                 except BlockingIOError:
                     self._wait_to_send()
-                    continue
-                if not sent:
-                    raise Defer("the spool file was cut short")
-                start += sent
+        return size  # the peer has hung up, which the next read will tell
 
     def _wait_to_send(self) -> None:
         import select

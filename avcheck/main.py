@@ -70,7 +70,7 @@ def check(settings: Settings, stdin: int, called: bytes) -> int:
             # Every scanner is asked.  One that cannot answer has FAILED; it has not
             # said CLEAN.
             until = min(deadline, monotonic() + settings.timeout)
-            findings = ask.every(settings.scanners, message, until)
+            findings = ask.every(settings.scanners, message, settings, until)
             for finding in findings:
                 report.step(f"{finding.scanner} {finding.where}: {finding.verdict.name}")
 

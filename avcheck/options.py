@@ -11,32 +11,59 @@ taken for one.
 
 from __future__ import annotations
 
-from avcheck import address
+from avcheck import address, scanners
 from avcheck.exits import TEMPFAIL, Leave, Usage
 from avcheck.printable import printable
 from avcheck.scanners import DESCRIPTOR, PATH, SCANNERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from avcheck.address import Address
+    from avcheck.scanners import Row
+
+
+class Target:
+    """A place to ask a scanner, and how.
+
+    address is where it listens (None for a program), way how it gets the message, tls
+    whether the connection is encrypted; path is what followed host:port (or the program),
+    and parameters what followed a "?", decoded.
+    """
+
+    __slots__ = ("address", "parameters", "path", "tls", "way")
+
+    def __init__(
+        self,
+        address: Address | None,
+        way: str,
+        tls: bool = False,
+        path: bytes = b"",
+        parameters: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.address = address
+        self.way = way
+        self.tls = tls
+        self.path = path
+        self.parameters = parameters or {}
 
 
 class Scanner:
-    """One -s: the type of the scanner, and where and how to ask it, in order of preference."""
+    """One -s: the type of the scanner, and where to ask it, in order of preference."""
 
-    __slots__ = ("targets", "type")
+    __slots__ = ("row", "targets", "type")
 
-    def __init__(self, type_: str, targets: tuple[tuple[Address, str], ...]) -> None:
+    def __init__(self, type_: str, row: Row, targets: tuple[Target, ...]) -> None:
         self.type = type_
+        self.row = row
         self.targets = targets
 
     @property
     def opens_path(self) -> bool:
         """Whether the message file needs a name for it."""
-        return any(way == PATH for _, way in self.targets)
+        return any(target.way == PATH for target in self.targets)
 
 
 class Settings:
@@ -56,6 +83,9 @@ class Settings:
     infected: bytes
     waitfile: bytes
     client: bool
+    scanner_ca: bytes
+    scanner_cert: bytes
+    scanner_key: bytes
     tls: str
     tls_ca: bytes
     tls_name: bytes
@@ -101,31 +131,68 @@ def _recipient(value: bytes) -> bytes:
     return _address(value)
 
 
-def _scanner(value: bytes) -> tuple[str, str, bytes]:
+TLS = "tls"  # the other word that may follow a type and a plus sign
+
+
+def _scanner(value: bytes) -> tuple[str, Row, tuple[str, ...], bytes]:
     kind, _, where = value.partition(b":")
-    name, _, way = printable(kind).partition("+")
-    row = SCANNERS.get(name)
+    name, *words = printable(kind).split("+")
+    row = scanners.row(name)
     if row is None:
         raise Usage(f"{name or 'no type'}: known scanners are {', '.join(SCANNERS)}")
-    if way and way not in row.ways:
-        raise Usage(f"{name}+{way}: {name} can be asked by {', '.join(row.ways)}")
-    return name, way, where or row.where
+    for word in words:
+        if word not in (*row.ways, TLS):
+            raise Usage(f"{name}+{word}: {name} can be asked by {', '.join(row.ways)}")
+    if not (where or row.where):
+        raise Usage(f"{name}: this scanner has no usual place; write {name}:WHERE")
+    return name, row, tuple(words), where or row.where
 
 
-def _targets(name: str, way: str, where: bytes, chrooted: bool) -> tuple[tuple[Address, str], ...]:
-    row = SCANNERS[name]
-    found = []
-    for one in where.split(b","):
-        there = address.parse(one, row.port)
-        ways = [
-            each
-            for each in ((PATH, *row.ways) if chrooted else row.ways)
-            if each in row.ways and (there.path or each != DESCRIPTOR)
-        ]
-        if way and way not in ways:
-            raise Usage(f"{name}+{way}: {there} is no Unix-domain socket")
-        found.append((there, way or ways[0]))
-    return tuple(found)
+def _target(name: str, row: Row, words: tuple[str, ...], where: bytes, chrooted: bool) -> Target:
+    """The place that one WHERE names: ADDRESS[/PATH][?NAME=VALUE&...]."""
+    parameters: dict[str, bytes] = {}
+    if row.parameters:
+        where, _, query = where.partition(b"?")
+        for word in query.split(b"&") if query else []:
+            key, equals, value = word.partition(b"=")
+            if not equals or not (row.parameters == scanners.ANY or _in(key, row.parameters)):
+                known = ", ".join(row.parameters)
+                raise Usage(f"{name}: {printable(word)}: NAME=VALUE, where NAME is one of {known}")
+            parameters[printable(key)] = _decoded(value)
+    if row.program:
+        return Target(None, row.ways[0], False, where, parameters)
+    path = b""
+    if row.path and not where.startswith(b"/"):
+        where, slash, path = where.partition(b"/")
+        path = slash + path or row.path
+    there = address.parse(where, row.port)
+    ways = [
+        way
+        for way in ((PATH, *row.ways) if chrooted else row.ways)
+        if way in row.ways and (there.path or way != DESCRIPTOR)
+    ]
+    ways = [word for word in words if word in ways] or (
+        [] if any(word != TLS for word in words) else ways
+    )
+    if not ways or (TLS in words and there.path):
+        raise Usage(f"{name}+{'+'.join(words)}: not at {there}")
+    return Target(there, ways[0], TLS in words, path, parameters)
+
+
+def _in(key: bytes, names: tuple[str, ...]) -> bool:
+    return printable(key) in names
+
+
+def _decoded(value: bytes) -> bytes:
+    """The value with %XX decoded (RFC 3986 2.1); for what has a meaning in WHERE itself."""
+    first, *rest = value.split(b"%")
+    decoded = first
+    for word in rest:
+        try:
+            decoded += bytes.fromhex(word[:2].decode("ascii")) + word[2:]
+        except ValueError:
+            raise Usage(f"{printable(value)}: a percent sign is written %25") from None
+    return decoded
 
 
 def _directory(value: bytes) -> bytes:
@@ -283,6 +350,12 @@ OPTIONS = (
            "Hold every message back while FILE exists."),
     Option("c", "client", "", "client", _flag, False,
            "Only inject the message by -S, unchecked."),
+    Option("", "scanner-ca", "FILE", "scanner_ca", _file, b"",
+           "Verify scanners asked by TLS by the authorities in FILE, not of the system."),
+    Option("", "scanner-cert", "FILE", "scanner_cert", _file, b"",
+           "Certificate to show to scanners asked by TLS."),
+    Option("", "scanner-key", "FILE", "scanner_key", _file, b"",
+           "Key of that certificate, if it is not in the same file."),
     Option("", "tls", "never|may|require", "tls", _one_of("never", "may", "require"), "never",
            "Encrypt the SMTP connection of -S by STARTTLS."),
     Option("", "tls-ca", "FILE", "tls_ca", _file, b"",
@@ -406,8 +479,12 @@ def settle(given: list[tuple[Option, bytes]], operands: list[bytes]) -> Settings
     chrooted = b"/./" in settings.spool
     settings.scanners = tuple(
         [
-            Scanner(name, _targets(name, way, where, chrooted))
-            for name, way, where in values["scanners"]
+            Scanner(
+                name,
+                row,
+                tuple([_target(name, row, words, one, chrooted) for one in where.split(b",")]),
+            )
+            for name, row, words, where in values["scanners"]
         ]
     )
     return settings

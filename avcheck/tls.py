@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 
 from avcheck.exits import CONFIG, Defer
@@ -14,27 +15,32 @@ if TYPE_CHECKING:  # mypy takes this name for true
 SYSTEM = b"system"  # the authorities that the operating system trusts
 
 
-def wrap(sock: socket.socket, name: bytes, authorities: bytes) -> socket.socket:
+def wrap(
+    sock: socket.socket, name: bytes, authorities: bytes, certificate: bytes, key: bytes
+) -> socket.socket:
     """The connection, encrypted; the handshake has been done.
 
     name is what the server is called, for SNI and for its certificate; authorities is a
-    file in PEM format, SYSTEM, or empty for no verification at all.  Raises Defer where
-    they cannot be read or the certificate is not what it should be, OSError as the
-    handshake does.
+    file in PEM format, SYSTEM, or empty for no verification at all; certificate and key
+    are our own, or empty.  Raises Defer where a file cannot be used or the certificate is
+    not what it should be, OSError as the handshake does.
     """
     host = name.decode("ascii", "replace") or None
     try:
         if authorities == SYSTEM:
             context = ssl.create_default_context()
         elif authorities:
-            context = ssl.create_default_context(cafile=authorities.decode("utf-8", "replace"))
+            context = ssl.create_default_context(cafile=os.fsdecode(authorities))
         else:
             # Encrypted, but to whom is not asked: what Postfix's level "may" does.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        if certificate:
+            context.load_cert_chain(os.fsdecode(certificate), os.fsdecode(key) or None)
     except OSError as why:
-        raise Defer(f"{printable(authorities)}: {why.strerror}", CONFIG) from why
+        files = printable(b" ".join([authorities, certificate, key]))
+        raise Defer(f"TLS with {files}: {why.strerror}", CONFIG) from why
     try:
         return context.wrap_socket(sock, server_hostname=host)
     except ssl.SSLCertVerificationError as why:

@@ -2,11 +2,15 @@
 
 A module has two members:
 
-    scan(conn, message, way) -> Finding    the dialogue, a straight line of sends and reads
-    parse(...) -> Finding                  pure; CLEAN only for the exact words that mean it
+    scan(conn, message, target) -> Finding   the dialogue, a straight line of sends and reads
+    parse(...) -> Finding                    pure; CLEAN only for the exact words that mean it
 
-and begins with a docstring that shows the dialogue.  A row is strings only;
-the module is imported when the row is used.
+and begins with a docstring that shows the dialogue.  (A scanner that is a program
+and not a daemon has run(message, target, deadline) in place of scan.)  A row is
+strings only; the module is imported when the row is used.
+
+Another's scanner is named by its module, as in -s mysite.scanner:/run/x.sock, and
+has the same members.
 """
 
 from __future__ import annotations
@@ -18,11 +22,21 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from typing import Protocol
 
     from avcheck.conn import Conn
+    from avcheck.options import Target
     from avcheck.spool import Message
     from avcheck.verdict import Finding
 
     class Module(Protocol):
-        def scan(self, conn: Conn, message: Message, way: str) -> Finding: ...
+        """A scanner that is a daemon."""
+
+        def scan(self, conn: Conn, message: Message, target: Target) -> Finding:
+            """What the daemon at the other end of conn says; raises Defer if it says nothing."""
+
+    class Program(Protocol):
+        """A scanner that is a program."""
+
+        def run(self, message: Message, target: Target, deadline: float) -> Finding:
+            """What the program says until the deadline; raises Defer if it says nothing."""
 
 
 # How a scanner gets the message.
@@ -30,20 +44,39 @@ DESCRIPTOR = "descriptor"  # an open file is passed over the Unix socket
 STREAM = "stream"  # the bytes are sent
 PATH = "path"  # the scanner opens the file by its name
 
+ANY = ("*",)  # parameters of another's scanner: not known here
+
 
 class Row:
-    """One scanner type: where it usually listens, and what ways it knows, the best first."""
+    """One scanner type.
 
-    __slots__ = ("module", "port", "sentence", "ways", "where")
+    where is its usual place and port its usual TCP port (empty: it has none); ways are
+    those it knows, the best first; parameters are the names that may follow a "?" in
+    WHERE, and path is what follows host:port (empty: nothing may); program tells that
+    WHERE is the path of a program, or a word for one, and no address.
+    """
+
+    __slots__ = ("module", "parameters", "path", "port", "program", "sentence", "ways", "where")
 
     def __init__(
-        self, module: str, where: bytes, port: bytes, ways: tuple[str, ...], sentence: str
+        self,
+        module: str,
+        where: bytes,
+        port: bytes,
+        ways: tuple[str, ...],
+        sentence: str,
+        parameters: tuple[str, ...] = (),
+        path: bytes = b"",
+        program: bool = False,
     ) -> None:
         self.module = module
         self.where = where
         self.port = port
         self.ways = ways
         self.sentence = sentence
+        self.parameters = parameters
+        self.path = path
+        self.program = program
 
 
 SCANNERS = {
@@ -58,9 +91,16 @@ SCANNERS = {
 }
 
 
-def load(row: Row) -> Module:
-    """The module of the row; raises ImportError when the installation is broken."""
-    name = "avcheck.scanners." + row.module
+def row(type_: str) -> Row | None:
+    """The row of the type, made up for a type that is somebody else's module."""
+    if "." in type_:
+        return Row(type_, b"", b"", (STREAM, DESCRIPTOR, PATH), "", ANY)
+    return SCANNERS.get(type_)
+
+
+def load(row: Row) -> Module | Program:
+    """The module of the row; raises ImportError when it is not installed."""
+    name = row.module if "." in row.module else "avcheck.scanners." + row.module
     __import__(name)  # importlib.import_module does no more, and takes 0.3 ms to import
-    module: Module = modules[name]
+    module: Module | Program = modules[name]
     return module

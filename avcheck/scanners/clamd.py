@@ -29,6 +29,7 @@ from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSC
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.conn import Conn
+    from avcheck.options import Target
     from avcheck.spool import Message
     from avcheck.verdict import Verdict
 
@@ -61,8 +62,9 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
 NO_NAME = b"(null)"
 
 
-def scan(conn: Conn, message: Message, way: str) -> Finding:
+def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask clamd about the message, its first line (Return-Path) included."""
+    way = target.way
     size = message.start + message.size
     if way == DESCRIPTOR:
         # clamd reads from offset 0 of whatever it gets, and could write to it:
