@@ -22,10 +22,14 @@ class Address:
         self.port = port
 
     def __str__(self) -> str:
+        return printable(self.path or self.spelled())
+
+    def spelled(self) -> bytes:
+        """The words that parse() reads as this address."""
         if self.path:
-            return printable(self.path)
+            return b"unix:" + self.path
         host = b"[%b]" % self.host if b":" in self.host else self.host
-        return printable(host + b":" + self.port)
+        return host + b":" + self.port
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Address) and (self.path, self.host, self.port) == (

@@ -13,7 +13,7 @@ from select import POLLIN, poll
 from time import monotonic
 
 from avcheck import stop
-from avcheck.exits import because
+from avcheck.exits import CONFIG, Defer, because
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
@@ -76,8 +76,8 @@ def run(
         os.close(child_out)
         os.close(child_failed)
         if number := os.read(failed, 4):
-            errno = int.from_bytes(number, "big")
-            raise because(program, OSError(errno, os.strerror(errno)))
+            reason = os.strerror(int.from_bytes(number, "big"))
+            raise Defer(f"cannot run {program}: {reason}; may this user execute it?", CONFIG)
         output, late = _until_end(pid, out, deadline)
         if late:
             stop.kill_group(pid)

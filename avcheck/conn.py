@@ -251,6 +251,23 @@ class Conn:
 
     # Receiving.
 
+    def has_spoken(self) -> bool:
+        """Whether the peer has said something, or hung up, before it was asked.
+
+        Under TLS that cannot be told from what TLS itself sends, and only what has been
+        read already counts.
+        """
+        if self.seen or self.encrypted:
+            return bool(self.seen)
+        self.sock.settimeout(0)
+        try:
+            self.seen += self.sock.recv(_RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError as why:
+            self.gone = why
+        return True
+
     def line(self, end: bytes = b"\n") -> bytes:
         """The next line, without its end."""
         while (at := self.seen.find(end)) < 0:
@@ -292,6 +309,10 @@ class Conn:
             data = self.sock.recv(_RECEIVE)
         except TimeoutError as why:
             raise Defer("no answer in time", EXPIRED) from why
+        except ConnectionResetError as why:
+            # It hung up before it had read all we sent; its words have come before this.
+            self.gone = why
+            return False
         except OSError as why:
             raise Defer(f"receiving: {why.strerror}", BROKEN) from why
         self.seen += data

@@ -10,6 +10,7 @@ from avcheck.exits import Defer, Refused
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from collections.abc import Generator
+    from typing import NoReturn
 
     from avcheck.conn import Conn
     from avcheck.options import Settings
@@ -82,6 +83,9 @@ class _Talk:
                     self.link.start_tls(name, self.settings.tls_ca)
                     answer = []
                 else:
+                    # A reply that nobody asked for would be taken for the next one's.
+                    if self.link.seen:
+                        raise Defer("the server is out of step: it said more than it was asked")
                     if step:
                         self.link.send(b"\r\n".join([*step, b""]))
                     answer = [self.reply() for _ in step or [b""]]
@@ -108,17 +112,27 @@ class _Talk:
             if last:
                 self.link.send(last)
             last = piece
+        if self.link.gone or self.link.has_spoken():
+            self.interrupted()
         stop.unless_called()
         # From here on the message may be queued there.  No signal may turn a yes into
         # a second delivery; the deadline still ends the wait for an answer.
         stop.commit()
+        self.link.send(last)
+        if self.link.gone:
+            self.interrupted()
         try:
-            self.link.send(last)
             reply = self.reply()
         except Defer as why:
             raise Defer(f"possible duplicate: after the final dot: {why.text}", why.code) from why
         self.dropped = False
         return reply
+
+    def interrupted(self) -> NoReturn:
+        """Raise Defer with what the server says, though the final dot has not been sent."""
+        reply = self.reply()
+        smtp.want(2, b"the content", [reply], for_all=True)
+        raise Defer(f"the server did not wait for the final dot: {reply}")
 
     def quit(self) -> None:
         """Say goodbye where that is possible; nobody waits for the answer."""

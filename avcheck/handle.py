@@ -104,7 +104,7 @@ def _sendmail(settings: Settings, called: bytes) -> bytes:
     """Words that inject a message past avcheck, for a shell to split."""
     if settings.program:
         return b" ".join(settings.program)
-    return os.path.abspath(called) + b" -c -S " + str(settings.server).encode()
+    return os.path.abspath(called) + b" -c -S " + settings.server.spelled()
 
 
 def _sha256(message: Message) -> bytes:

@@ -405,7 +405,7 @@ def stuffed(message: Message | Incoming, header: bytes) -> Iterator[bytes]:
     for piece in message.pieces():
         piece = held + piece
         held = b""
-        if message.crlf:
+        if message.crlf is not False:  # nor is it as long as no line has ended
             if piece.endswith(b"\r"):  # is an LF coming?
                 piece, held = piece[:-1], b"\r"
             piece = piece.replace(b"\r\n", b"\n")

@@ -181,12 +181,16 @@ class Message:
 
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""
+        crlf = None
+        before = b""
         while piece := _read(stdin):
-            if not self.size:
-                self.crlf = ends_in_crlf(piece)
+            if crlf is None:
+                crlf = ends_in_crlf(piece, before)
+                before = piece[-1:]
             _write(self.fd, piece)
             self.size += len(piece)
             self.eight_bit = self.eight_bit or not piece.isascii()
+        self.crlf = bool(crlf)
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes as received, a piece at a time."""
@@ -211,8 +215,11 @@ class Message:
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from."""
         if header:
-            fd = self.directory.nameless()
-            self._copy(fd, header + (b"\r\n" if self.crlf else b"\n"))
+            try:
+                fd = self.directory.nameless()
+                self._copy(fd, header + (b"\r\n" if self.crlf else b"\n"))
+            except OSError as why:
+                raise self._not_copied(why) from why
         else:
             fd = self.reopen()
         os.lseek(fd, 0 if header else self.start, os.SEEK_SET)
@@ -221,20 +228,23 @@ class Message:
     def hand_over(self) -> bytes:
         """The name of a new file in the directory with the message as received."""
         name = new_name()
-        fd = self.directory.create(name, 0o600)
         try:
-            self._copy(fd, b"")
-        finally:
-            os.close(fd)
+            fd = self.directory.create(name, 0o600)
+            try:
+                self._copy(fd, b"")
+            finally:
+                os.close(fd)
+        except OSError as why:
+            raise self._not_copied(why) from why
         return name
 
     def _copy(self, fd: int, header: bytes) -> None:
-        try:
-            _write(fd, header)
-            for piece in self.pieces():
-                _write(fd, piece)
-        except OSError as why:
-            raise because("copying the message", why) from why
+        _write(fd, header)
+        for piece in self.pieces():
+            _write(fd, piece)
+
+    def _not_copied(self, why: OSError) -> Defer:
+        return because(f"copying the message in {printable(self.directory.path)}", why)
 
 
 def receive(stdin: int, directory: Directory, sender: bytes, named: bool) -> Message:
@@ -257,15 +267,15 @@ class Incoming:
 
     def __init__(self, stdin: int) -> None:
         self.stdin = stdin
-        self.crlf = False
+        self.crlf: bool | None = None  # not known yet
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes of the message, a piece at a time; raises Defer when reading fails."""
-        first = True
+        before = b""
         while piece := _read(self.stdin):
-            if first:
-                self.crlf = ends_in_crlf(piece)
-                first = False
+            if self.crlf is None:
+                self.crlf = ends_in_crlf(piece, before)
+                before = piece[-1:]
             yield piece
 
     def as_stdin(self, header: bytes) -> int:
@@ -273,10 +283,15 @@ class Incoming:
         return os.dup(self.stdin)
 
 
-def ends_in_crlf(piece: bytes) -> bool:
-    """Whether lines end in CRLF, told by the first one; pipe(8) gives LF."""
+def ends_in_crlf(piece: bytes, before: bytes) -> bool | None:
+    """Whether lines end in CRLF, told by the first one; None if it does not end in the piece.
+
+    before is the byte before the piece, or empty.  pipe(8) gives LF.
+    """
     end = piece.find(b"\n")
-    return end > 0 and piece[end - 1] == 0x0D
+    if end < 0:
+        return None
+    return (piece[end - 1 : end] if end else before) == b"\r"
 
 
 def _read(stdin: int) -> bytes:

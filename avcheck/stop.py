@@ -36,9 +36,13 @@ def catch() -> None:
     _caller = os.getppid()
     # avcheck-guard.sh stands between the MTA and us, and says who called it.
     guarded = os.environ.get("AVCHECK_CALLER", "")
-    _guarded = int(guarded) if guarded.isascii() and guarded.isdigit() else 0
+    _guarded = int(guarded) if guarded.isascii() and guarded.isdigit() and len(guarded) < 10 else 0
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _raise)
+    # Both are inherited from the caller: with SIGCHLD ignored, the status of sendmail
+    # would be lost after it has taken the message; a blocked SIGALRM would be no clock.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def after(seconds: float) -> None:
@@ -91,17 +95,10 @@ def commit() -> None:
 
 
 def default_signals() -> None:
-    """In a child before exec: what Python ignores and what we catch is back to default."""
-    for number in (
-        signal.SIGPIPE,
-        signal.SIGXFSZ,
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGALRM,
-    ):
+    """In a child before exec: what Python ignores is back to default."""
+    # What we catch goes back to default by execve(2), and fork(2) clears the alarm.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def kill_group(pid: int) -> None:
