@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck import conn, scanners
+from avcheck import conn, policy, scanners
 from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.printable import printable
-from avcheck.verdict import FAILED, Finding
+from avcheck.verdict import CLEAN, FAILED, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -18,22 +18,71 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.spool import Message
 
 
+def enough(message: Message, settings: Settings, deadline: float) -> list[Finding]:
+    """The findings of every -s, and of as many --backup as it takes to have --need answers.
+
+    deadline is the moment (time.monotonic seconds) for all of it; -t limits the -s, and
+    then again the backups.  The poison brake and the slots are here, where they are asked for.
+    """
+    if settings.attempts and settings.queue_id:
+        from avcheck import attempts
+
+        poison = attempts.too_many(message.directory, settings.queue_id, settings.attempts)
+        if poison is not None:
+            return [poison]
+    if settings.slots:
+        from avcheck import slots
+
+        with slots.Slot(message.directory, settings.slots, deadline):
+            return _enough(message, settings, deadline)
+    return _enough(message, settings, deadline)
+
+
+def _enough(message: Message, settings: Settings, deadline: float) -> list[Finding]:
+    until = min(deadline, monotonic() + settings.timeout)
+    findings = every(settings.scanners, message, settings, until)
+    until = min(deadline, monotonic() + settings.timeout)
+    for backup in settings.backups:
+        if policy.enough(findings, settings.need):
+            break
+        findings.append(one(backup, message, settings, until))
+    return findings
+
+
 def every(
     asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
 ) -> list[Finding]:
-    """One finding for each scanner, in the order given; one that cannot answer FAILED.
-
-    deadline is the moment (time.monotonic seconds) after which nobody is waited for.
-    """
+    """One finding for each scanner, in the order given; one that cannot answer FAILED."""
     if len(asked) == 1:
         return [one(asked[0], message, settings, deadline)]
     return _together(asked, message, settings, deadline)
 
 
 def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
-    """What the scanner says."""
+    """What the scanner says; FAILED if it is not to be trusted (--canary)."""
+    tested = False
+    if settings.canary:
+        from avcheck import canary
+
+        def send(mail: bytes) -> Finding:
+            with canary.mail(mail, message) as letter:
+                return _answer(scanner, letter, settings, deadline)
+
+        try:
+            doubt, tested = canary.unless_trusted(scanner, message.directory, settings.canary, send)
+        except Defer as why:
+            doubt = Finding(FAILED, (), why.text, why.code)
+        if doubt is not None:
+            doubt.scanner = scanner.type
+            return doubt
+    finding = _answer(scanner, message, settings, deadline)
+    finding.tested = tested
+    return finding
+
+
+def _answer(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
     began = monotonic()
-    where = ", ".join(str(target.address or target.path) for target in scanner.targets)
+    where = ", ".join(str(target.address or printable(target.path)) for target in scanner.targets)
     try:
         where, finding = _said(scanner, message, settings, deadline)
     except Defer as why:
@@ -64,7 +113,10 @@ def _said(
                 settings.scanner_cert,
                 settings.scanner_key,
             )
-        return link.peer, module.scan(link, message, target)
+        finding: Finding = module.scan(link, message, target)
+        if finding.verdict is CLEAN and link.gone:
+            raise Defer("said it is clean, but hung up before it had the whole message")
+        return link.peer, finding
 
 
 def _together(

@@ -247,7 +247,7 @@ class Conn:
         left = self.deadline - monotonic()
         poll = select.poll()
         poll.register(self.sock.fileno(), select.POLLOUT)
-        poll.poll(left * 1000 if left < 1e6 else None)
+        poll.poll(max(left, 0) * 1000 if left < 1e6 else None)
 
     # Receiving.
 
@@ -309,9 +309,8 @@ class Conn:
             data = self.sock.recv(_RECEIVE)
         except TimeoutError as why:
             raise Defer("no answer in time", EXPIRED) from why
-        except ConnectionResetError as why:
+        except ConnectionResetError:
             # It hung up before it had read all we sent; its words have come before this.
-            self.gone = why
             return False
         except OSError as why:
             raise Defer(f"receiving: {why.strerror}", BROKEN) from why

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from time import localtime, strftime
 
+from avcheck import stop
+from avcheck.printable import printable
+from avcheck.verdict import CLEAN
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.options import Settings
     from avcheck.spool import Incoming, Message
+    from avcheck.verdict import Finding
+
+# A header line has at most 998 bytes (RFC 5322 2.1.1).
+FOUND_MAX = 400
 
 
-def send_on(message: Message, settings: Settings, deadline: float) -> str:
-    """Hand a good message on, with the header of -h; returns what was said to that, printable.
+def send_on(message: Message, finding: Finding, settings: Settings, deadline: float) -> str:
+    """Hand the message on, with the header of -h; returns what was said to that, printable.
 
     Raises Defer unless the message was taken for every recipient.
     """
     if settings.no_inject:
+        stop.unless_called()
         return "not handed on (-n)"
-    header = b""
-    if settings.header:
-        # strftime is in the C locale, because nothing here calls setlocale(LC_TIME).
-        now = strftime("%a, %d %b %Y %H:%M:%S %z", localtime()).encode()
-        header = b"X-AV-Checked: " + now + b" " + settings.header
+    header = _header(finding, settings.header) if settings.header else b""
     return inject(message, header, settings, deadline)
+
+
+def _header(finding: Finding, text: bytes) -> bytes:
+    """X-AV-Checked for what was proved to be clean, and something else for the rest."""
+    # strftime is in the C locale, because nothing here calls setlocale(LC_TIME).
+    now = strftime("%a, %d %b %Y %H:%M:%S %z", localtime()).encode()
+    if finding.verdict is CLEAN:
+        return b"X-AV-Checked: %b %b" % (now, text)
+    found = ", ".join(finding.names) or finding.text
+    why = f"{finding.verdict.name}: {printable(found, FOUND_MAX)}".encode()
+    return b"X-AV-Unchecked: %b %b (%b)" % (now, text[:FOUND_MAX], why)
 
 
 def inject(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:

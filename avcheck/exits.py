@@ -52,6 +52,15 @@ class Defer(Leave):
     status = TEMPFAIL
 
 
+class Rejected(Leave):
+    """The administrator wants the message to bounce."""
+
+    status = REJECT
+
+    def __init__(self, text: bytes | str) -> None:
+        super().__init__(text, "5.7.1")
+
+
 class Refused(Defer):
     """The server refused the message as a whole and for good, with a permanent code.
 

@@ -6,16 +6,14 @@ Read this beside DESCRIPTION in avcheck(1): same steps, same order, same words.
 from __future__ import annotations
 
 import os
-from time import monotonic
 
-from avcheck import ask, deliver, hold, options, policy, report, spool, stop
+from avcheck import act, ask, deliver, hold, options, policy, report, spool, stop
 from avcheck.exits import OK, Defer, Leave, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.options import Settings
-    from avcheck.spool import Message
-    from avcheck.verdict import Finding
+    from avcheck.report import Record
 
 
 def run(argv: list[bytes], stdin: int, called: bytes) -> int:
@@ -25,34 +23,35 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
     with the message, -1 if it is closed.
     """
     stop.catch()
+    record = report.Record()
     try:
         if "_AVCHECK_COMPLETE" in os.environ:
             raise options.Asked("complete")
-        return check(options.read(argv), stdin, called)
+        record.settings = options.read(argv, _load)
+        return check(record.settings, stdin, called, record)
     except options.Asked as asked:
         from avcheck import usage
 
         return usage.show(asked.what)
     except Usage as why:
         if not os.isatty(2):  # no person is looking, and an MTA would bounce the mail
-            return report.left(why)
+            return report.left(record, why)
         from avcheck import usage
 
         return usage.explain(argv)
     except Leave as why:
-        return report.left(why)
+        return report.left(record, why)
 
 
-def check(settings: Settings, stdin: int, called: bytes) -> int:
-    deadline = monotonic() + settings.deadline
+def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
+    """Check one message by these settings; what is found out on the way goes to the record."""
+    deadline = record.began + settings.deadline
     stop.after(settings.deadline)
-    if settings.verbose:
-        report.verbosely()
     if stdin < 0:
         raise Defer("standard input is closed; the message is expected there")
     if settings.client:
         said = deliver.inject(spool.Incoming(stdin), b"", settings, deadline)
-        return report.done(f"injected: {said}", OK)
+        return report.done(record, f"injected: {said}", OK)
 
     # While the waitfile exists, no message is taken.
     hold.unless_open(settings.waitfile)
@@ -63,54 +62,29 @@ def check(settings: Settings, stdin: int, called: bytes) -> int:
         hold.share(directory.fd, settings.waitfile)
 
         # The message is saved there, in a file that is gone when this block is left.
-        named = any(scanner.opens_path for scanner in settings.scanners)
-        with spool.receive(stdin, directory, settings.sender, named) as message:
-            report.step(f"saved {message.size} bytes in {os.fsdecode(directory.path)}")
+        with spool.receive(stdin, directory, settings) as message:
+            record.size = message.size
+            record.step(f"saved {message.size} bytes in {os.fsdecode(directory.path)}")
 
             # Every scanner is asked.  One that cannot answer has FAILED; it has not
             # said CLEAN.
-            until = min(deadline, monotonic() + settings.timeout)
-            findings = ask.every(settings.scanners, message, settings, until)
-            for finding in findings:
-                report.step(f"{finding.scanner} {finding.where}: {finding.verdict.name}")
+            record.findings = ask.enough(message, settings, deadline)
+            for each in record.findings:
+                record.step(f"{each.scanner} {each.where}: {each.verdict.name} {each.text}")
 
             # The worst finding decides what is done with the message.
-            finding = policy.worst(findings)
-            action = policy.decide(findings)
-            report.step(f"action: {action}")
+            finding = policy.sum_up(record.findings, settings.need)
+            record.finding, record.action = finding, settings.on[finding.verdict][0]
+            record.step(f"{finding.verdict.name}: {record.action}")
 
-            # It is done.  Until this returns, the caller's queue has the message: a
-            # failure here may deliver twice, but never not at all.
-            return ACT[action](message, finding, settings, called, deadline)
+            # It is done.  After this nothing changes the status any more.
+            said, status = act.on(message, finding, settings, called, deadline)
 
-
-def _deliver(
-    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
-) -> int:
-    said = deliver.send_on(message, settings, deadline)
-    # It is done and cannot be undone: nothing changes the status any more.
-    took = f"{finding.scanner} {finding.seconds * 1000:.0f}ms"
-    return report.done(f"clean: {took}; {said}", settings.ok_status)
+        # What happened is written down.
+        return report.done(record, said, status)
 
 
-def _handle(
-    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
-) -> int:
-    from avcheck import handle
+def _load(path: bytes) -> bytes:
+    from avcheck import config
 
-    said = handle.run(message, finding, settings, called, deadline)
-    found = ", ".join(finding.names) or finding.text
-    return report.done(f"{finding.verdict.name}: {found}; {said}", OK)
-
-
-def _defer(
-    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
-) -> int:
-    raise Defer(f"{finding.scanner} {finding.text}", finding.code)
-
-
-ACT = {
-    policy.DELIVER: _deliver,  # back into the mail system
-    policy.HANDLE: _handle,  # to the administrator's program
-    policy.DEFER: _defer,  # not at all: the caller keeps it
-}
+    return config.load(path)

@@ -11,10 +11,11 @@ taken for one.
 
 from __future__ import annotations
 
-from avcheck import address, scanners
+from avcheck import address, policy, scanners
 from avcheck.exits import TEMPFAIL, Leave, Usage
 from avcheck.printable import printable
 from avcheck.scanners import DESCRIPTOR, PATH, SCANNERS
+from avcheck.verdict import VERDICTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
 
     from avcheck.address import Address
     from avcheck.scanners import Row
+    from avcheck.verdict import Verdict
 
 
 class Target:
@@ -83,6 +85,14 @@ class Settings:
     infected: bytes
     waitfile: bytes
     client: bool
+    backups: tuple[Scanner, ...]
+    need: int
+    on: Mapping[Verdict, tuple[str, bytes]]  # an action, and its directory if it has one
+    attempts: int
+    slots: int
+    canary: float
+    metrics: bytes
+    config: bytes
     scanner_ca: bytes
     scanner_cert: bytes
     scanner_key: bytes
@@ -213,6 +223,31 @@ def _seconds(value: bytes) -> float:
     if not digits.isdigit() or len(digits) > 9:
         raise Usage(f"{printable(value)}: a number of seconds, such as 60 or 1.5")
     return float(value) or FOREVER
+
+
+def _number(value: bytes) -> int:
+    if not value.isdigit() or not 0 < int(value) < 100000:
+        raise Usage(f"{printable(value)}: a number from 1 on")
+    return int(value)
+
+
+def _on(value: bytes) -> tuple[Verdict, str, bytes]:
+    name, _, words = value.partition(b"=")
+    action, colon, directory = words.partition(b":")
+    for verdict in VERDICTS:
+        if name == verdict.name.encode():
+            break
+    else:
+        names = ", ".join(verdict.name for verdict in VERDICTS)
+        raise Usage(f"{printable(value)}: VERDICT=ACTION, where VERDICT is one of {names}")
+    if printable(action) not in policy.ACTIONS:
+        raise Usage(f"{printable(value)}: an action is one of {', '.join(policy.ACTIONS)}")
+    if action != policy.QUARANTINE.encode():
+        if colon:
+            raise Usage(f"{printable(value)}: only quarantine has a directory")
+    elif not directory.startswith(b"/"):
+        raise Usage(f"{printable(value)}: write quarantine:/DIRECTORY")
+    return verdict, printable(action), directory
 
 
 def _status(value: bytes) -> int:
@@ -350,6 +385,22 @@ OPTIONS = (
            "Hold every message back while FILE exists."),
     Option("c", "client", "", "client", _flag, False,
            "Only inject the message by -S, unchecked."),
+    Option("", "backup", "TYPE[:WHERE]", "backups", _scanner, (),
+           "A scanner to ask when too few of the others answer.  May be given again.", True),
+    Option("", "need", "N", "need", _number, 0,
+           "How many scanners must answer; all of -s unless given."),
+    Option("", "on", "VERDICT=ACTION", "on", _on, (),
+           "What to do with a message of that verdict.  May be given again.", True),
+    Option("", "attempts", "N", "attempts", _number, 0,
+           "Take a message for unscannable after N scans in vain; needs --queue-id."),
+    Option("", "slots", "N", "slots", _number, 0,
+           "At most N scans at a time on this host."),
+    Option("", "canary", "SECONDS", "canary", _seconds, 0.0,
+           "Test every so often that the scanners know the EICAR test virus."),
+    Option("", "metrics", "FILE", "metrics", _file, b"",
+           "Prometheus text file to keep up to date."),
+    Option("", "config", "FILE", "config", _file, b"",
+           "More options, one on a line, by their long names; the command line wins."),
     Option("", "scanner-ca", "FILE", "scanner_ca", _file, b"",
            "Verify scanners asked by TLS by the authorities in FILE, not of the system."),
     Option("", "scanner-cert", "FILE", "scanner_cert", _file, b"",
@@ -389,17 +440,42 @@ NAMES = {option.name.encode(): option for option in OPTIONS}
 SMTP = b"smtp"  # the port that -S host means; a service name, as in the original manual page
 
 
-def read(argv: list[bytes]) -> Settings:
+class Given:
+    """An option with its argument, as it was given; origin is file and line, or empty."""
+
+    __slots__ = ("argument", "option", "origin")
+
+    def __init__(self, option: Option, argument: bytes, origin: str = "") -> None:
+        self.option = option
+        self.argument = argument
+        self.origin = origin
+
+    def value(self) -> Any:
+        """What the argument means; raises Usage, with where it was given, if it means nothing."""
+        try:
+            return self.option.read(self.argument)
+        except Usage as why:
+            raise self.wrong(why.text) from None
+
+    def wrong(self, text: str) -> Usage:
+        if self.origin:
+            return Usage(f"{self.origin}: {self.option.name}: {text}")
+        letter, name = self.option.letter, self.option.name
+        return Usage(f"{'-' + letter if letter else '--' + name}: {text}")
+
+
+def read(argv: list[bytes], load: Callable[[bytes], bytes]) -> Settings:
     """The settings that the arguments (without the command's name) mean.
 
-    Raises Usage where they mean nothing, Asked for --help and --version.
+    load gives the bytes of the file of --config.  Raises Usage where they mean nothing,
+    Asked for --help and --version, and what load raises.
     """
-    return settle(*split(argv))
+    return settle(*split(argv), load)
 
 
-def split(argv: list[bytes]) -> tuple[list[tuple[Option, bytes]], list[bytes]]:
+def split(argv: list[bytes]) -> tuple[list[Given], list[bytes]]:
     """The options with their arguments as given, and the operands."""
-    given: list[tuple[Option, bytes]] = []
+    given: list[Given] = []
     rest = iter(argv)
     for word in rest:
         if word == b"--":
@@ -410,11 +486,11 @@ def split(argv: list[bytes]) -> tuple[list[tuple[Option, bytes]], list[bytes]]:
             if option is None:
                 raise Usage(f"no such option: {printable(b'--' + name)}")
             if option.argument:
-                given.append((option, value if equals else _next(rest, option)))
+                given.append(Given(option, value if equals else _next(rest, option)))
             elif equals:
                 raise Usage(f"--{option.name} takes no argument")
             else:
-                given.append((option, b""))
+                given.append(Given(option, b""))
         elif word.startswith(b"-") and len(word) > 1:
             at = 1
             while at < len(word):
@@ -423,9 +499,9 @@ def split(argv: list[bytes]) -> tuple[list[tuple[Option, bytes]], list[bytes]]:
                 if option is None:
                     raise Usage(f"no such option: -{printable(word[at - 1 : at])}")
                 if option.argument:
-                    given.append((option, word[at:] or _next(rest, option)))
+                    given.append(Given(option, word[at:] or _next(rest, option)))
                     break
-                given.append((option, b""))
+                given.append(Given(option, b""))
         else:
             return given, [word, *rest]
     return given, list(rest)
@@ -437,30 +513,39 @@ def _next(rest: Iterable[bytes], option: Option) -> bytes:
     raise Usage(f"--{option.name} needs an argument: {option.argument}")
 
 
-def settle(given: list[tuple[Option, bytes]], operands: list[bytes]) -> Settings:
-    """The checked settings of options and operands that are well-formed."""
-    for option, _ in given:
-        if not option.attribute:
-            raise Asked(option.name)
-    settings = Settings()
-    values: dict[str, Any] = {option.attribute: option.default for option in OPTIONS}
-    client = any(option.attribute == "client" for option, _ in given)
-    for option, argument in given:
-        # With -c every other option is ignored, so it cannot be wrong either.
-        if client and option.attribute not in CLIENT:
+def configured(data: bytes, file: str) -> list[Given]:
+    """The options of a configuration file; raises Usage, with file and line."""
+    given = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        name, _, argument = line.strip().replace(b"\t", b" ", 1).partition(b" ")
+        if not name or name.startswith(b"#"):
             continue
-        try:
-            value = option.read(argument)
-        except Usage as why:
-            spelling = "-" + option.letter if option.letter else "--" + option.name
-            raise Usage(f"{spelling}: {why.text}") from None
-        if option.many:
-            value = (*values[option.attribute], value)
-        values[option.attribute] = value
-    del values[""]
+        origin = f"{file}, line {number}"
+        option = NAMES.get(name)
+        if option is None or not option.attribute or option.attribute == "config":
+            raise Usage(f"{origin}: no such option: {printable(name)}")
+        argument = argument.strip()
+        if argument and not option.argument:
+            raise Usage(f"{origin}: {option.name} takes no argument")
+        if option.argument and not argument:
+            raise Usage(f"{origin}: {option.name} needs an argument: {option.argument}")
+        given.append(Given(option, argument, origin))
+    return given
+
+
+def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], bytes]) -> Settings:
+    """The checked settings of options and operands that are well-formed; as read()."""
+    for option in OPTIONS:
+        if not option.attribute and any(each.option is option for each in given):
+            raise Asked(option.name)
+    if any(each.option.attribute == "client" for each in given):
+        # Every other option is ignored, so it cannot be wrong either.
+        given = [each for each in given if each.option.attribute in CLIENT]
+    values = _values(_with_configuration(given, load))
+
+    settings = Settings()
     for attribute, value in values.items():
         setattr(settings, attribute, value)
-
     if settings.sender is None:
         raise Usage("-f is required: the envelope sender, empty for a bounce")
     if not operands:
@@ -470,24 +555,67 @@ def settle(given: list[tuple[Option, bytes]], operands: list[bytes]) -> Settings
     settings.program, settings.server = _mailer(words)
     if settings.original and len(settings.original) != len(settings.recipients):
         raise Usage("--orcpt is given once for each recipient, or not at all")
-    if client:
+    if settings.client:
         return settings
     if settings.spool is None:
         raise Usage("-d is required: the directory for messages while they are checked")
     if not settings.scanners:
         raise Usage("-s is required: the scanner to ask")
     chrooted = b"/./" in settings.spool
-    settings.scanners = tuple(
-        [
-            Scanner(
-                name,
-                row,
-                tuple([_target(name, row, words, one, chrooted) for one in where.split(b",")]),
-            )
-            for name, row, words, where in values["scanners"]
-        ]
-    )
+    settings.scanners = _scanners(values["scanners"], chrooted)
+    settings.backups = _scanners(values["backups"], chrooted)
+    settings.need = settings.need or len(settings.scanners)
+    if settings.need > len(settings.scanners) + len(settings.backups):
+        raise Usage(f"--need {settings.need}: there are not so many scanners")
+    if settings.attempts and not any(each.option.attribute == "queue_id" for each in given):
+        raise Usage("--attempts needs --queue-id")
     return settings
+
+
+def _with_configuration(given: list[Given], load: Callable[[bytes], bytes]) -> list[Given]:
+    """What was given, after what the file of --config says and the command line does not."""
+    files = [each for each in given if each.option.attribute == "config"]
+    if not files:
+        return given
+    file = files[-1].value()
+    own = {each.option.attribute for each in given} - {"on"}
+    more = [
+        each for each in configured(load(file), printable(file)) if each.option.attribute not in own
+    ]
+    return more + given
+
+
+def _values(given: list[Given]) -> dict[str, Any]:
+    """The value of each attribute, its default where it was not given."""
+    values: dict[str, Any] = {
+        option.attribute: option.default for option in OPTIONS if option.attribute
+    }
+    on = {verdict: (action, b"") for verdict, action in policy.DEFAULT.items()}
+    said: dict[tuple[Verdict, bool], tuple[str, bytes]] = {}
+    for each in given:
+        value = each.value()
+        if each.option.attribute == "on":
+            verdict, *action = value
+            before = said.setdefault((verdict, bool(each.origin)), tuple(action))
+            if before != tuple(action):
+                raise each.wrong(f"two actions for {verdict.name}")
+            on[verdict] = before
+        elif each.option.many:
+            values[each.option.attribute] = (*values[each.option.attribute], value)
+        else:
+            values[each.option.attribute] = value
+    values["on"] = on
+    return values
+
+
+def _scanners(
+    given: Iterable[tuple[str, Row, tuple[str, ...], bytes]], chrooted: bool
+) -> tuple[Scanner, ...]:
+    found = []
+    for name, row, words, where in given:
+        places = [_target(name, row, words, one, chrooted) for one in where.split(b",")]
+        found.append(Scanner(name, row, tuple(places)))
+    return tuple(found)
 
 
 CLIENT = ("sender", "program", "client", "verbose")

@@ -22,6 +22,11 @@ if TYPE_CHECKING:  # mypy takes this name for true
 DELIVER = "deliver"  # hand the message on
 HANDLE = "handle"  # run the handler
 DEFER = "defer"  # leave it to the MTA
+REJECT = "reject"  # have the MTA bounce it
+DISCARD = "discard"  # it is gone
+QUARANTINE = "quarantine"  # keep it in a directory
+
+ACTIONS = (DELIVER, HANDLE, DEFER, REJECT, DISCARD, QUARANTINE)
 
 # Encrypted and unscannable go to the handler, because the scanner would say the
 # same on every try, and letting them pass is a decision for a person.
@@ -36,16 +41,29 @@ DEFAULT: Mapping[Verdict, str] = {
 }
 
 
-def worst(findings: Sequence[Finding]) -> Finding:
-    """The finding that decides: the first of the worst ones.
+def sum_up(findings: Sequence[Finding], need: int) -> Finding:
+    """One finding for all of them: the worst verdict, and all that was said with it.
 
-    Nobody asked means nobody answered: no finding at all is FAILED.
+    need is how many scanners have to answer.  As long as fewer did, those that FAILED
+    count, too; after that they are made up for.  Nobody asked means nobody answered.
     """
-    if not findings:
+    answers = [finding for finding in findings if finding.verdict is not FAILED]
+    counted = answers if answers and len(answers) >= need else findings
+    if not counted:
         return Finding(FAILED, (), "no scanner was asked")
-    return min(findings, key=lambda finding: finding.verdict.rank)
+    worst = min(counted, key=lambda finding: finding.verdict.rank)
+    decisive = [finding for finding in counted if finding.verdict is worst.verdict]
+    if len(decisive) == 1:
+        return worst
+    names = [name.encode() for finding in decisive for name in finding.names]
+    total = Finding(worst.verdict, tuple(names), "; ".join(each.text for each in decisive))
+    total.code = worst.code
+    total.scanner = ",".join(dict.fromkeys(each.scanner for each in decisive))
+    total.where = ",".join(each.where for each in decisive)
+    total.seconds = max(each.seconds for each in decisive)
+    return total
 
 
-def decide(findings: Sequence[Finding], on: Mapping[Verdict, str] = DEFAULT) -> str:
-    """What to do with the message that the findings are about."""
-    return on[worst(findings).verdict]
+def enough(findings: Sequence[Finding], need: int) -> bool:
+    """Whether as many scanners have answered as need to."""
+    return sum(finding.verdict is not FAILED for finding in findings) >= need

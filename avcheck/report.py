@@ -1,62 +1,150 @@
-"""What happened is said in one line; saying it never raises and changes no status.
+"""What happened is said in one line, logged, and counted.
 
-Under Postfix's pipe(8) standard output and standard error are one non-blocking
-pipe that nobody reads while the message is being written; its first bytes, if
-they are a status code such as 4.3.0, override the exit status, and with status 0
-its first 100 bytes are logged.  So: one line, one write.
+Saying it never raises and changes no status.  Under Postfix's pipe(8) standard
+output and standard error are one non-blocking pipe that nobody reads while the
+message is being written; its first bytes, if they are a status code such as
+4.3.0, override the exit status, and with status 0 its first 100 bytes are logged.
+So: one line, one write.
 """
 
 from __future__ import annotations
 
 import os
-from time import monotonic
+from time import localtime, monotonic, strftime
 
 from avcheck.exits import OK, Leave
 from avcheck.printable import printable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    import socket
+    from collections.abc import Callable
+
+    from avcheck.options import Settings
+    from avcheck.verdict import Finding
+else:
+    try:
+        import _socket as socket  # see conn
+    except ImportError:
+        import socket
+
 _OUT = 1
 _ERR = 2
 
-_started = monotonic()
-_steps: list[bytes] = []
-_verbose = False
+# Where syslog daemons listen, and LOG_MAIL with LOG_INFO, LOG_NOTICE and LOG_WARNING.
+LOG = "/dev/log"
+_INFO = 22
+_NOTICE = 21
+_WARNING = 20
 
 
-def verbosely() -> None:
-    """Keep the steps from now on, or show them at once on a terminal."""
-    global _verbose
-    _verbose = True
+class Record:
+    """What is known about the run so far, for the log and the counters."""
+
+    __slots__ = ("action", "began", "finding", "findings", "settings", "size", "steps")
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+        self.settings: Settings | None = None
+        self.size = -1
+        self.findings: list[Finding] = []
+        self.finding: Finding | None = None
+        self.action = ""
+        self.steps: list[bytes] = []
+
+    def step(self, what: str) -> None:
+        """Note a step, for --verbose: shown at once on a terminal, after the result elsewhere."""
+        if self.settings is None or not self.settings.verbose:
+            return
+        passed = (monotonic() - self.began) * 1000
+        line = f"avcheck: {passed:8.1f} ms  {printable(what)}\n".encode()
+        if os.isatty(_ERR):
+            _write(_ERR, line)
+        else:
+            # An MTA takes the first bytes for the status code; the steps come after them.
+            self.steps.append(line)
 
 
-def step(what: str) -> None:
-    """Note a step, for --verbose."""
-    if not _verbose:
-        return
-    line = f"avcheck: {(monotonic() - _started) * 1000:8.1f} ms  {printable(what)}\n".encode()
-    if os.isatty(_ERR):
-        _write(_ERR, line)
-    else:
-        # An MTA takes the first bytes for the status code; the steps come after them.
-        _steps.append(line)
+def done(record: Record, what: str, status: int) -> int:
+    """Say that the message was taken care of; returns the status to exit with.
 
-
-def done(what: str, status: int) -> int:
-    """Say that the message was taken care of; nothing is said for an okcode other than 0."""
+    Nothing is printed for a status other than 0.
+    """
     if status == OK:
         _write(_OUT, printable(what).encode() + b"\n")
-    return _end(status)
+    _end(record, what, status, _INFO if record.action in ("deliver", "") else _NOTICE)
+    return status
 
 
-def left(why: Leave) -> int:
+def left(record: Record, why: Leave) -> int:
     """Say why the message was not taken care of; returns the status to exit with."""
     _write(_ERR, f"{why.code} avcheck: {why.text}\n".encode())
-    return _end(why.status)
+    _end(record, f"{why.code} {why.text}", why.status, _WARNING)
+    return why.status
 
 
-def _end(status: int) -> int:
-    for line in _steps:
+def _end(record: Record, what: str, status: int, priority: int) -> None:
+    for line in record.steps:
         _write(_ERR, line)
-    return status
+    # The message's fate is decided; what happens to its records changes nothing.
+    _whatever_happens(lambda: log(line_of(record, what, status), priority))
+    _whatever_happens(lambda: count(record))
+
+
+def _whatever_happens(note: Callable[[], None]) -> None:
+    try:
+        note()
+    except Exception:
+        return
+
+
+def line_of(record: Record, what: str, status: int) -> str:
+    """The facts in the style of Postfix: QUEUEID: key=value, ..., status=N (text)."""
+    words = []
+    settings = record.settings
+    queue_id = "NOQUEUE"
+    if settings is not None:
+        queue_id = printable(settings.queue_id) or queue_id
+        words.append(f"from=<{printable(settings.sender, 200)}>")
+        words.append(f"to=<{printable(settings.recipients[0], 200)}>")
+        if len(settings.recipients) > 1:
+            words.append(f"nrcpt={len(settings.recipients)}")
+    if record.size >= 0:
+        words.append(f"size={record.size}")
+    for finding in record.findings:
+        words.append(f"{finding.scanner}={finding.verdict.name}/{finding.seconds:.3f}s")
+    if record.finding is not None:
+        words.append(f"verdict={record.finding.verdict.name}")
+        if record.finding.names:
+            words.append(f"virus=<{', '.join(record.finding.names)}>")
+    if record.action:
+        words.append(f"action={record.action}")
+    words.append(f"delay={monotonic() - record.began:.3f}")
+    words.append(f"status={status} ({printable(what)})")
+    return f"{queue_id}: {', '.join(words)}"
+
+
+def log(line: str, priority: int) -> None:
+    """Send the line to syslog; raises OSError if it cannot be taken at once.
+
+    Not by syslog(3), which waits when the daemon does not read: after the message has
+    been handed on, a wait is what makes Postfix kill us and bounce it.
+    """
+    stamp = strftime("%b %e %H:%M:%S", localtime())  # RFC 3164 4.1.2
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.settimeout(0)
+        daemon.connect(LOG)
+        daemon.send(f"<{priority}>{stamp} avcheck[{os.getpid()}]: {line}".encode()[:2000])
+
+
+def count(record: Record) -> None:
+    """Add the message to the counters of --metrics."""
+    if record.settings is None or not record.settings.metrics or record.size < 0:
+        return
+    from avcheck import metrics
+
+    verdict = record.finding.verdict.name if record.finding else "none"
+    metrics.add(record.settings.metrics, verdict, record.action or "defer", record.findings)
 
 
 def _write(fd: int, line: bytes) -> None:

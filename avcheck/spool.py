@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from collections.abc import Iterator
     from types import TracebackType
 
+    from avcheck.options import Settings
+
 PIECE = 64 * 1024  # what a Linux pipe holds
 
 _OTHERS_WRITE = 0o002
@@ -37,8 +39,12 @@ class Directory:
 
     __slots__ = ("fd", "inside", "path")
 
-    def __init__(self, path: bytes) -> None:
-        """Raise Defer, with what to change, unless only we (or root) decide what is in there."""
+    def __init__(self, path: bytes, what: str = "spool", others: int = _OTHERS_WRITE) -> None:
+        """Raise Defer, with what to change, unless only we (or root) decide what is in there.
+
+        what is the directory's name in that text; others the permissions that others
+        must not have.
+        """
         self.path = path
         # /var/avscan/./tmp: the scanner is chrooted in /var/avscan and sees /tmp.
         _, dot, inside = path.partition(b"/./")
@@ -48,17 +54,18 @@ class Directory:
         try:
             self.fd = os.open(name, flags)
         except OSError as why:
-            raise _unusable(name, why) from why
+            raise _unusable(f"{what} {printable(name)}", name, why) from why
         status = os.fstat(self.fd)
-        spool = f"spool {printable(name)}"
+        place = f"{what} {printable(name)}"
         if status.st_uid not in (os.geteuid(), 0):
             os.close(self.fd)
-            raise Defer(f"{spool}: owned by somebody else; chown it to {os.geteuid()}", CONFIG)
+            raise Defer(f"{place}: owned by somebody else; chown it to {os.geteuid()}", CONFIG)
         # Where we own it, the group is the scanner's and has no business writing there.
-        unsafe = _OTHERS_WRITE | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
+        unsafe = others | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
         if status.st_mode & unsafe:
             os.close(self.fd)
-            raise Defer(f"{spool}: others can write to it; chmod g-w,o-w", CONFIG)
+            remedy = "g-w,o-w" if others == _OTHERS_WRITE else "g-w,o="
+            raise Defer(f"{place}: open to others; chmod {remedy}", CONFIG)
 
     def __enter__(self) -> Directory:
         return self
@@ -73,7 +80,11 @@ class Directory:
         """A new file that only this call can have made, for reading and writing."""
         _named[name] = self.fd
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(name, flags, mode, dir_fd=self.fd)
+        try:
+            return os.open(name, flags, mode, dir_fd=self.fd)
+        except FileExistsError:  # somebody else's
+            release(name)
+            raise
 
     def nameless(self) -> int:
         """A new file that goes with its descriptor."""
@@ -95,8 +106,7 @@ class Directory:
         return self.inside.rstrip(b"/") + b"/" + name
 
 
-def _unusable(name: bytes, why: OSError) -> Defer:
-    spool = f"spool {printable(name)}"
+def _unusable(spool: str, name: bytes, why: OSError) -> Defer:
     if isinstance(why, FileNotFoundError):
         return Defer(f"{spool}: no such directory; create it for this user alone", CONFIG)
     # A symbolic link with O_NOFOLLOW|O_DIRECTORY is ENOTDIR on Linux, ELOOP elsewhere.
@@ -120,12 +130,11 @@ def new_name() -> bytes:
 
 def remove(name: bytes) -> None:
     """Remove a file made by create; that it is gone already is fine."""
-    try:
+    try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
         os.unlink(name, dir_fd=_named[name])
     except FileNotFoundError:
         pass
-    finally:
-        del _named[name]
+    del _named[name]
 
 
 def release(name: bytes) -> None:
@@ -165,7 +174,7 @@ class Message:
         else:
             self.fd = directory.nameless()
         ours = b"Return-Path: <" + sender + b">\n"
-        _write(self.fd, ours)
+        write(self.fd, ours)
         self.start = len(ours)
         self.size = 0
         self.eight_bit = False
@@ -179,6 +188,12 @@ class Message:
     ) -> None:
         os.close(self.fd)
 
+    def add(self, piece: bytes) -> None:
+        """Append to the message."""
+        write(self.fd, piece)
+        self.size += len(piece)
+        self.eight_bit = self.eight_bit or not piece.isascii()
+
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""
         crlf = None
@@ -187,16 +202,17 @@ class Message:
             if crlf is None:
                 crlf = ends_in_crlf(piece, before)
                 before = piece[-1:]
-            _write(self.fd, piece)
-            self.size += len(piece)
-            self.eight_bit = self.eight_bit or not piece.isascii()
+            self.add(piece)
         self.crlf = bool(crlf)
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes as received, a piece at a time."""
         at, end = self.start, self.start + self.size
         while at < end:
-            piece = os.pread(self.fd, min(PIECE, end - at), at)
+            try:
+                piece = os.pread(self.fd, min(PIECE, end - at), at)
+            except OSError as why:
+                raise because("reading the spool file", why) from why
             if not piece:
                 raise Defer("the spool file was cut short")
             yield piece
@@ -211,6 +227,10 @@ class Message:
             return os.open(b"/proc/self/fd/%d" % self.fd, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as why:
             raise because("opening the spool file again (is /proc mounted?)", why) from why
+
+    def done_with(self, descriptor: int) -> None:
+        """Close what reopen() gave; whom it was sent to has his own."""
+        os.close(descriptor)
 
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from."""
@@ -239,18 +259,19 @@ class Message:
         return name
 
     def _copy(self, fd: int, header: bytes) -> None:
-        _write(fd, header)
+        write(fd, header)
         for piece in self.pieces():
-            _write(fd, piece)
+            write(fd, piece)
 
     def _not_copied(self, why: OSError) -> Defer:
         return because(f"copying the message in {printable(self.directory.path)}", why)
 
 
-def receive(stdin: int, directory: Directory, sender: bytes, named: bool) -> Message:
+def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
     """The whole message from the descriptor, in a file; raises Defer when that fails."""
+    named = any(each.opens_path for each in (*settings.scanners, *settings.backups))
     try:
-        message = Message(directory, sender, named)
+        message = Message(directory, settings.sender, named)
         message.fill(stdin)
     except OSError as why:
         raise because(f"saving the message in {printable(directory.path)}", why) from why
@@ -306,7 +327,8 @@ def _read(stdin: int) -> bytes:
             raise because("reading standard input", why) from why
 
 
-def _write(fd: int, data: bytes) -> None:
+def write(fd: int, data: bytes) -> None:
+    """Write all of it."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

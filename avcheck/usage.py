@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from avcheck import __version__, options
+from avcheck import __version__, config, options
 from avcheck.exits import OK, TEMPFAIL, USAGE, Usage
 
 PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
@@ -39,9 +39,9 @@ def command() -> click.Command:
         for option in options.OPTIONS:
             value = values[_key(option)]
             words = value if option.argument else ("",) * value
-            given += [(option, os.fsencode(word)) for word in words]
+            given += [options.Given(option, os.fsencode(word)) for word in words]
         try:
-            return options.settle(given, [os.fsencode(word) for word in recipient])
+            return options.settle(given, [os.fsencode(word) for word in recipient], config.load)
         except Usage as why:
             raise click.UsageError(why.text) from None
 

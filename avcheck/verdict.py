@@ -42,11 +42,12 @@ class Finding:
 
     names are the signatures in the scanner's order without duplicates, text its
     own words (for a FAILED one: the reason), both printable and short from here
-    on.  scanner, where (its address) and seconds are filled in by ask; code is the
-    enhanced status code to defer with.
+    on.  scanner, where (its address), seconds, and tested (it has just passed the
+    known-answer test) are filled in by ask; code is the enhanced status code to defer
+    with.
     """
 
-    __slots__ = ("code", "names", "scanner", "seconds", "text", "verdict", "where")
+    __slots__ = ("code", "names", "scanner", "seconds", "tested", "text", "verdict", "where")
 
     def __init__(
         self,
@@ -62,3 +63,4 @@ class Finding:
         self.scanner = ""
         self.where = ""
         self.seconds = 0.0
+        self.tested = False

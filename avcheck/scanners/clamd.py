@@ -69,7 +69,9 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     if way == DESCRIPTOR:
         # clamd reads from offset 0 of whatever it gets, and could write to it:
         # it gets a descriptor of its own, for reading.
-        conn.send_descriptor(b"zFILDES\0.", message.reopen())
+        descriptor = message.reopen()
+        conn.send_descriptor(b"zFILDES\0.", descriptor)
+        message.done_with(descriptor)
     elif way == STREAM:
         conn.send(b"zINSTREAM\0")
         for start in range(0, size, CHUNK_MAX):
@@ -113,8 +115,9 @@ def _is_object(words: bytes, way: str, path: bytes) -> bool:
         return words == b"fd[" + number + b"]" and number.isdigit()
     if way == STREAM:
         return words == b"stream"
-    # clamd may answer with the real path; the name itself is ours and unique.
-    return words == path or words.endswith(path[path.rindex(b"/") :])
+    # clamd may answer with the real path, which ends in the name that only we know.
+    real = words.startswith(b"/") and words.endswith(path[path.rindex(b"/") :])
+    return words == path or (real and b": " not in words and b"\n" not in words)
 
 
 def _without_object(words: bytes, way: str, path: bytes) -> bytes:

@@ -1,0 +1,67 @@
+"""The action that the policy has chosen is carried out.
+
+The common one, handing on, is deliver's; the modules of the others are imported
+when they are needed.
+"""
+
+from __future__ import annotations
+
+from avcheck import deliver, policy, stop
+from avcheck.exits import OK, Defer, Rejected
+from avcheck.verdict import CLEAN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.options import Settings
+    from avcheck.spool import Message
+    from avcheck.verdict import Finding
+
+
+def on(
+    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
+) -> tuple[str, int]:
+    """Do what the finding asks for; returns what to say of it, and the exit status.
+
+    Raises Defer for what could not be done, and Leave for what is to leave with another
+    status.  Until this returns the caller's queue has the message: a failure here may
+    deliver twice, but never not at all.
+    """
+    action, directory = settings.on[finding.verdict]
+    status = OK
+    if action == policy.DELIVER:
+        said = deliver.send_on(message, finding, settings, deadline)
+        status = settings.ok_status
+    elif action == policy.HANDLE:
+        from avcheck import handle
+
+        said = handle.run(message, finding, settings, called, deadline)
+    elif action == policy.QUARANTINE:
+        from avcheck import quarantine
+
+        said = f"quarantined as {quarantine.store(message, finding, settings, directory)}"
+    elif action == policy.DISCARD:
+        stop.unless_called()
+        said = "discarded"
+    elif action == policy.REJECT:
+        raise Rejected(f"message refused: {_words(finding)}")
+    else:
+        _count_attempt(message, finding, settings)
+        raise Defer(f"{finding.scanner} {finding.text}", finding.code)
+    if settings.attempts:
+        from avcheck import attempts
+
+        attempts.forget(message.directory, settings.queue_id)
+    return f"{_words(finding)}; {said}", status
+
+
+def _words(finding: Finding) -> str:
+    if finding.verdict is CLEAN:
+        return f"clean: {finding.scanner} {finding.seconds * 1000:.0f}ms"
+    return f"{finding.verdict.name}: {', '.join(finding.names) or finding.text}"
+
+
+def _count_attempt(message: Message, finding: Finding, settings: Settings) -> None:
+    if settings.attempts and settings.queue_id:
+        from avcheck import attempts
+
+        attempts.count(message.directory, settings.queue_id, finding)

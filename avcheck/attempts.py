@@ -1,0 +1,78 @@
+"""The poison brake: a message that was scanned in vain too often is not scanned again.
+
+Some messages make a scanner hang or crash each time.  Tried for five days, each
+try may start another endless scan (Cisco-Talos/clamav#1129).  So every scan that
+began and came to nothing adds a byte to a file named after the queue ID; its size
+is the number.  There is nothing to lock and nothing to be half-written, and the
+files can be deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from time import time
+
+from avcheck.exits import SILENT
+from avcheck.verdict import UNSCANNABLE, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.spool import Directory
+
+PREFIX = b"attempts."
+
+# Seconds after which a count is of no use: Postfix and sendmail give up after 5 days.
+OLD = 10 * 24 * 3600
+
+
+def too_many(directory: Directory, queue_id: bytes, most: int) -> Finding | None:
+    """The finding UNSCANNABLE if the message has had so many scans in vain, else None."""
+    try:
+        made = os.stat(_name(queue_id), dir_fd=directory.fd, follow_symlinks=False).st_size
+    except OSError:  # it is the first one, or the count is lost: scanning is always right
+        return None
+    if made < most:
+        return None
+    finding = Finding(UNSCANNABLE, (), f"{made} scans came to nothing (--attempts {most})")
+    finding.scanner = "attempts"
+    return finding
+
+
+def count(directory: Directory, queue_id: bytes, finding: Finding) -> None:
+    """Count a scan that came to nothing; never raises.
+
+    One that never began, because nobody answered, does not count: when the scanner is
+    down, that is not the message's fault.
+    """
+    if finding.code == SILENT:
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(_name(queue_id), flags, 0o600, dir_fd=directory.fd)
+        try:
+            os.write(fd, b".")
+        finally:
+            os.close(fd)
+        _forget_old(directory)
+    except OSError:
+        return
+
+
+def forget(directory: Directory, queue_id: bytes) -> None:
+    """The message is done; never raises."""
+    try:
+        os.unlink(_name(queue_id), dir_fd=directory.fd)
+    except OSError:
+        return
+
+
+def _forget_old(directory: Directory) -> None:
+    for name in os.listdir(directory.fd):
+        if name.startswith(PREFIX.decode()):
+            status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+            if time() - status.st_mtime > OLD:
+                os.unlink(name, dir_fd=directory.fd)
+
+
+def _name(queue_id: bytes) -> bytes:
+    return PREFIX + queue_id.hex().encode()
