@@ -1,0 +1,64 @@
+# GNU make.  Paths are relative, so the directory may have any name.
+#
+# The rules are short because two scripts do the work: .ci/venv (a virtual
+# environment in .venv with this avcheck installed) and .ci/packages (Debian's).
+
+# The Python to use, 3.11 or later; empty: python3, or else the first one that will do.
+PYTHON ?=
+export PYTHON
+
+# For pytest and for the benchmarks, for instance: make check TESTS='tests/test_guard.py -x'
+TESTS =
+BENCH =
+
+# The commands run here are those of .venv, whatever the caller had set up.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check lint test bench clean
+
+help: ## This list
+	@echo 'avcheck: asks an antivirus daemon about a mail message, then hands it on, over, or back'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile | awk \
+	    '{ printf "  %s %-8s", $$1, $$2; $$1 = $$2 = ""; print }'
+	@echo
+	@echo 'Everything stays in .venv; Debian packages are installed where they are missing, by root'
+	@echo 'or by a sudo that asks no questions.  PYTHON=/usr/bin/python3.12 chooses an interpreter.'
+
+demo: ## See it work: a clean, an infected and two held-back messages on a real clamd
+	@.ci/venv
+	@.venv/bin/python -m demo
+
+check: ## Everything that has to be right: style, types, manual pages, all tests, coverage
+	@.ci/venv test
+	@.ci/packages mandoc shellcheck
+	@$(MAKE) lint
+	@$(MAKE) test
+
+lint:
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
+	shellcheck scripts/*.sh benchmarks/*.sh .ci/*
+	mandoc -T lint -W warning man/*
+
+test:
+ifdef TESTS
+	.venv/bin/python -m pytest $(TESTS)
+else
+	rm -f .coverage .coverage.*
+	.venv/bin/python -m coverage run -m pytest
+	@.venv/bin/python -m coverage combine --quiet
+	.venv/bin/python -m coverage report
+endif
+
+bench: ## Measure it against the other ways to do the same (takes a while)
+	@.ci/venv test
+	@.venv/bin/python -m benchmarks $(BENCH)
+
+clean: ## Remove everything that the above made here
+	rm -rf .venv build avcheck.egg-info .coverage .coverage.* htmlcov
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
