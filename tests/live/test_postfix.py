@@ -1,0 +1,336 @@
+"""Real mail through a real Postfix, with the lines of docs/postfix.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+from tests.live.letters import EICAR, letter, with_attachment
+from tests.live.recipe import MailSystem
+from tests.servers import packages
+from tests.servers.clamd import TESTFILES
+from tests.servers.postfix import Postfix
+
+# Of the package in Debian 12.
+TESTFILE_COUNT = 44
+
+# One of them hides its content just as deep as clamd looks, and as an attachment a
+# step deeper.  Without AlertExceedsMax clamd would call it OK.
+FOUND = re.compile(r"ClamAV-Test-File|Limits\.Exceeded\.MaxRecursion")
+
+
+def sent(postfix: Postfix, queue_id: str) -> list[str]:
+    """What the log says of avcheck's run on a message that must be out of its hands."""
+    outcomes = postfix.wait_for_outcomes(queue_id, relay="avcheck")
+    assert all("status=sent" in line for line in outcomes), outcomes
+    return outcomes
+
+
+def deferred(postfix: Postfix, queue_id: str) -> str:
+    """The reason why a message is deferred, which it must be; as `postqueue -j` gives it."""
+    outcomes = postfix.wait_for_outcomes(queue_id, relay="avcheck")
+    assert "status=deferred" in outcomes[-1], outcomes
+    postfix.wait_until(
+        lambda: any(
+            each.queue_id == queue_id and each.queue == "deferred" for each in postfix.queue()
+        ),
+        f"{queue_id} in the deferred queue",
+    )
+    [entry] = [each for each in postfix.queue() if each.queue_id == queue_id]
+    return entry.reasons[0]
+
+
+def unchanged(message: bytes, data: bytes) -> None:
+    """Nothing but Received lines was put before the message, and nothing else was done to it."""
+    assert data.endswith(message)
+    before = data[: -len(message)].decode()
+    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
+
+
+def arrives(
+    mail_system: MailSystem,
+    postfix: Postfix,
+    message: bytes,
+    sender: str = "anna@example.com",
+    recipients: tuple[str, ...] = ("bert@example.net",),
+) -> None:
+    """A message is sent through and arrives, once and unchanged, envelope included."""
+    queue_id = mail_system.submit(postfix, message, sender, recipients)
+    sent(postfix, queue_id)
+    mail_system.settle(postfix)
+    [received] = mail_system.delivered(message)
+    unchanged(message, received.data)
+    assert received.sender.decode() == sender
+    assert sorted(each.decode() for each in received.recipients) == sorted(recipients)
+
+
+def test_a_clean_text_arrives_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
+    arrives(mail_system, postfix, letter("Hello,\n\nthis is a text.\n"))
+
+
+def test_eight_bit_text_arrives_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
+    body = "Grüße, 日本語\n".encode() + "Gr\u00fc\u00dfe\n".encode("latin-1")
+    headers = (
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: 8bit",
+    )
+    arrives(mail_system, postfix, letter(body, *headers))
+
+
+def test_dots_and_blank_lines_arrive_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
+    body = ".\n..\n.a\n\n\nFrom the beginning\n>From x\n trailing blank \n\t\n\n.\n\n"
+    arrives(mail_system, postfix, letter(body))
+
+
+def test_a_header_that_lacks_things_arrives_unchanged(
+    mail_system: MailSystem, postfix: Postfix
+) -> None:
+    message = letter().replace(b"From: Anna <anna@example.com>", b"From: anna")
+    message = re.sub(rb"(Date|Message-ID): .*\r\n", b"", message)
+    arrives(mail_system, postfix, message)
+
+
+def test_a_bounce_keeps_its_null_sender(mail_system: MailSystem, postfix: Postfix) -> None:
+    arrives(mail_system, postfix, letter(), sender="")
+
+
+def test_odd_addresses_arrive_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
+    odd = ('"a b"@example.net', '"a,b"@example.net', '"x$(id)`id`"@example.net', "a+b@example.net")
+    arrives(mail_system, postfix, letter(), sender='"two words"@example.com', recipients=odd)
+
+
+def test_fifty_recipients_share_one_run(mail_system: MailSystem, postfix: Postfix) -> None:
+    recipients = tuple(f"bert{number}@example.net" for number in range(50))
+    arrives(mail_system, postfix, letter(), recipients=recipients)
+
+
+def test_an_attachment_of_30_megabytes_arrives_unchanged(
+    mail_system: MailSystem, postfix: Postfix
+) -> None:
+    arrives(mail_system, postfix, with_attachment(os.urandom(30_000_000)))
+
+
+def test_a_virus_goes_to_the_quarantine(mail_system: MailSystem, postfix: Postfix) -> None:
+    message = with_attachment(EICAR, "eicar.com")
+    recipients = ("bert@example.net", "carl@example.net")
+    queue_id = mail_system.submit(postfix, message, "", recipients)
+    [line, _] = sent(postfix, queue_id)
+    assert "Eicar-Test-Signature" in line
+    [entry] = mail_system.quarantined(message)
+    unix = message.replace(b"\r\n", b"\n")
+    stored = (entry / "message").read_bytes()
+    assert stored.endswith(unix)
+    assert re.fullmatch(rb"Received: .*\n(\s.*\n)*", stored[: -len(unix)])
+    about = json.loads((entry / "about.json").read_text())
+    assert about["queue_id"] == queue_id
+    assert about["sender"] == ""
+    assert tuple(about["recipients"]) == recipients
+    mail_system.settle(postfix)
+    assert mail_system.delivered(message) == []
+    [report] = [each for each in mail_system.sink.messages if queue_id.encode() in each.data]
+    assert report.sender == b""
+    assert [each.partition(b"@")[0] for each in report.recipients] == [b"postmaster"]
+
+
+def test_every_file_of_clamav_testfiles_goes_to_the_quarantine(
+    mail_system: MailSystem, postfix: Postfix
+) -> None:
+    packages.need("clamav-testfiles", files=[str(TESTFILES / "clam.exe")])
+    files = sorted(TESTFILES.iterdir())
+    assert len(files) == TESTFILE_COUNT
+    letters = {file.name: with_attachment(file.read_bytes(), file.name) for file in files}
+    ids = {name: mail_system.submit(postfix, each) for name, each in letters.items()}
+    for name, queue_id in ids.items():
+        [line] = sent(postfix, queue_id)
+        assert FOUND.search(line), (name, line)
+    mail_system.settle(postfix)
+    assert [name for name, each in letters.items() if len(mail_system.quarantined(each)) != 1] == []
+    assert [name for name, each in letters.items() if mail_system.delivered(each)] == []
+
+
+def test_mail_waits_for_clamd(mail_system: MailSystem, postfix: Postfix) -> None:
+    message, infected = letter(), with_attachment(EICAR)
+    mail_system.clamd.stop()
+    try:
+        ids = [mail_system.submit(postfix, each) for each in (message, infected)]
+        for queue_id in ids:
+            assert str(mail_system.clamd.socket) in deferred(postfix, queue_id)
+        assert mail_system.delivered(message) == []
+    finally:
+        mail_system.clamd.start()
+    postfix.flush()
+    for queue_id in ids:
+        postfix.wait_for_outcomes(queue_id, 2, relay="avcheck")
+    mail_system.settle(postfix)
+    [received] = mail_system.delivered(message)
+    unchanged(message, received.data)
+    assert len(mail_system.quarantined(infected)) == 1
+
+
+def test_mail_waits_while_there_is_a_waitfile(mail_system: MailSystem, postfix: Postfix) -> None:
+    message = letter()
+    mail_system.shell("hold")
+    try:
+        queue_id = mail_system.submit(postfix, message)
+        assert str(mail_system.waitfile) in deferred(postfix, queue_id)
+    finally:
+        mail_system.shell("release", postfix)
+    postfix.wait_for_outcomes(queue_id, 2, relay="avcheck")
+    mail_system.settle(postfix)
+    assert len(mail_system.delivered(message)) == 1
+
+
+def test_the_trial_messages_of_the_page(mail_system: MailSystem, postfix: Postfix) -> None:
+    packages.need("clamav-testfiles", files=[str(TESTFILES / "clam.exe")])
+    mail_system.shell("clean", postfix)
+    mail_system.shell("infected", postfix)
+
+    def arrived(subject: bytes) -> int:
+        return sum(subject in each.data for each in mail_system.sink.messages)
+
+    postfix.wait_until(lambda: arrived(b"Subject: avcheck, clean") == 1, "the clean message")
+    postfix.wait_until(
+        lambda: any(
+            b"Subject: avcheck, infected" in message.read_bytes()
+            for message in mail_system.quarantine.glob("[!.]*/message")
+        ),
+        "the infected one",
+    )
+    mail_system.settle(postfix)
+    assert arrived(b"\r\nSubject: avcheck, infected") == 0
+
+
+def test_a_wrong_option_defers(mail_system: MailSystem) -> None:
+    with mail_system.postfix("wrong", ("-s clamd", "--nonsense -s clamd")) as postfix:
+        queue_id = mail_system.submit(postfix, letter())
+        assert "nonsense" in deferred(postfix, queue_id)
+        mail_system.account_for(postfix)
+
+
+def handler(directory: Path, name: str, *commands: str) -> Path:
+    """A handler with these commands of the shell."""
+    file = directory / "handlers" / name
+    file.parent.mkdir(exist_ok=True)
+    file.parent.chmod(0o755)
+    file.write_text("\n".join(("#!/bin/sh", *commands, "")))
+    file.chmod(0o755)
+    return file
+
+
+def alive(pid: str) -> bool:
+    """Whether a process still runs; one that nobody has waited for yet does not."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_handler_that_hangs_defers(mail_system: MailSystem, open_directory: Path) -> None:
+    # The one in the background holds the output open as well, and ignores SIGTERM.
+    pids = mail_system.spool / "pids"
+    program = handler(
+        open_directory,
+        "hangs",
+        "(trap '' TERM; exec sleep 1000) &",
+        f"echo $! $$ >{pids}",
+        "exec sleep 1000",
+    )
+    changes = (
+        ("--queue-id", f"-i {program} --queue-id"),
+        ("--deadline 450", "--deadline 3"),
+        ("_time_limit = 600s", "_time_limit = 20s"),
+    )
+    with mail_system.postfix("hangs", *changes) as postfix:
+        queue_id = mail_system.submit(postfix, with_attachment(EICAR))
+        assert "--deadline" in deferred(postfix, queue_id)
+        running = [pid for pid in pids.read_text().split() if alive(pid)]
+        pids.unlink()
+        assert running == []
+        assert mail_system.left_behind() == []
+        mail_system.account_for(postfix)
+
+
+def test_a_handler_that_leaves_its_output_open_is_not_waited_for(
+    mail_system: MailSystem, open_directory: Path
+) -> None:
+    pid = mail_system.spool / "pid"
+    program = handler(
+        open_directory,
+        "leaves",
+        "quarantine=quarantine/entry-$AVCHECK_QUEUE_ID",
+        'mkdir -p "$quarantine"',
+        'mv "$1" "$quarantine/message"',
+        f"setsid sleep 1000 & echo $! >{pid}",
+        "exit 0",
+    )
+    changes = (("--queue-id", f"-i {program} --queue-id"),)
+    with mail_system.postfix("leaves", *changes) as postfix:
+        message = with_attachment(EICAR)
+        queue_id = mail_system.submit(postfix, message)
+        sent(postfix, queue_id)
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        pid.unlink()
+        assert len(mail_system.quarantined(message)) == 1
+        mail_system.account_for(postfix)
+
+
+def test_the_net_catches_a_python_that_does_not_start(
+    mail_system: MailSystem, open_directory: Path
+) -> None:
+    # The last argument is the recipient, and its first word the status.
+    broken = handler(
+        open_directory,
+        "broken",
+        "for last; do :; done",
+        "echo ImportError >&2",
+        'exit "${last%%@*}"',
+    )
+    change = (f"argv={mail_system.names['/opt/avcheck']}/bin/avcheck", f"argv={broken}")
+    with mail_system.postfix("broken", change) as postfix:
+        for status in (1, 2, 126, 127, 255):
+            recipients = (f"{status}@example.net",)
+            queue_id = mail_system.submit(postfix, letter(), recipients=recipients)
+            assert f"died with status {status}: " in deferred(postfix, queue_id)
+        mail_system.account_for(postfix)
+
+
+def test_the_net_catches_a_run_that_postfix_kills(mail_system: MailSystem) -> None:
+    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    try:
+        with mail_system.postfix("slow", ("_time_limit = 600s", "_time_limit = 2s")) as postfix:
+            queue_id = mail_system.submit(postfix, letter())
+            assert "time limit exceeded" in deferred(postfix, queue_id)
+            assert mail_system.left_behind() == []
+            mail_system.account_for(postfix)
+    finally:
+        os.kill(mail_system.clamd.pid, signal.SIGCONT)
+
+
+def test_it_is_undone_as_the_page_says(mail_system: MailSystem) -> None:
+    with mail_system.postfix("undone") as postfix:
+        waiting, later = letter(), letter()
+        mail_system.waitfile.touch()
+        try:
+            deferred(postfix, mail_system.submit(postfix, waiting))
+            mail_system.shell("undo", postfix)
+            mail_system.submit(postfix, later)
+            postfix.wait_until(
+                lambda: all(map(mail_system.delivered, (waiting, later))), "both delivered"
+            )
+            mail_system.account_for(postfix)
+        finally:
+            mail_system.waitfile.unlink()
+        mail_system.shell("remove", postfix)
+        assert "avcheck_" not in postfix.command("postconf", "-n")
+        assert "avcheck" not in postfix.command("postconf", "-M")
+
+
+def test_every_accepted_message_is_accounted_for(mail_system: MailSystem, postfix: Postfix) -> None:
+    """Must stay the last test of this module that uses `postfix`."""
+    mail_system.account_for(postfix)
+    assert postfix.queue() == []
+    assert mail_system.left_behind() == []

@@ -1,0 +1,11 @@
+"""Real servers for the tests, the benchmarks and the demo.
+
+    packages  the Debian packages they come from
+    clamd     a private ClamAV daemon with two bundled signatures
+    sink      an SMTP server that keeps what it is given
+    postfix   a private Postfix instance
+
+Everything listens on the loopback address or in a private directory and is
+stopped by its process id.  Standard library only: a plain interpreter can
+import this package.
+"""
