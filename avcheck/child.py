@@ -26,6 +26,19 @@ OUTPUT_MAX = 4096
 PIPE_MAX = 64 * 1024  # what a Linux pipe holds
 
 
+def environment() -> dict[bytes, bytes]:
+    """What every program gets: PATH, and which of several Postfix instances it belongs to.
+
+    Without MAIL_CONFIG, which pipe(8) exports, Postfix's sendmail would put the message
+    into the queue of the default instance.
+    """
+    env = {b"PATH": b"/bin:/usr/bin"}
+    instance = os.environ.get("MAIL_CONFIG")
+    if instance:
+        env[b"MAIL_CONFIG"] = os.fsencode(instance)
+    return env
+
+
 class Ended:
     """How a program ended: its exit status, or the signal that killed it, and its output."""
 

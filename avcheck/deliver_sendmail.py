@@ -13,9 +13,6 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.options import Settings
     from avcheck.spool import Incoming, Message
 
-# As Postfix gives its commands: PATH from paths.h, and nothing of the caller's.
-ENVIRONMENT = {b"PATH": b"/bin:/usr/bin"}
-
 
 def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
     """Run the program for all recipients; returns its name and its output.
@@ -31,7 +28,7 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     # for us to see: from here on its status decides, not a signal.
     stop.commit()
     try:
-        ended = child.run(argv, stdin, ENVIRONMENT, deadline)
+        ended = child.run(argv, stdin, child.environment(), deadline)
     finally:
         os.close(stdin)
     name = printable(settings.program[0])

@@ -61,7 +61,7 @@ def run(
     file = message.directory.join(name).replace(b"/./", b"/")
     argv = (program, file, finding.text.encode(), settings.sender, *settings.recipients)
     env = {
-        b"PATH": b"/bin:/usr/bin",
+        **child.environment(),
         b"SENDMAIL": _sendmail(settings, called),
         b"AVCHECK_VERDICT": finding.verdict.name.encode(),
         b"AVCHECK_VIRUS": ", ".join(finding.names).encode(),

@@ -46,7 +46,7 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
 def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
     """Check one message by these settings; what is found out on the way goes to the record."""
     deadline = record.began + settings.deadline
-    stop.after(settings.deadline)
+    stop.after(settings.deadline + stop.GRACE)
     if stdin < 0:
         raise Defer("standard input is closed; the message is expected there")
     if settings.client:

@@ -23,6 +23,10 @@ else:
     except ImportError:
         import signal
 
+# Seconds that the alarm comes after the deadline: who has a clock of its own says
+# better what it was waiting for.
+GRACE = 1.0
+
 _committed = False  # from here on only the answer counts
 _stopped = False
 _caller = 0
