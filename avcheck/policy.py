@@ -52,6 +52,8 @@ def sum_up(findings: Sequence[Finding], need: int) -> Finding:
     if not counted:
         return Finding(FAILED, (), "no scanner was asked")
     worst = min(counted, key=lambda finding: finding.verdict.rank)
+    if worst.verdict is CLEAN and len(answers) < need:
+        return Finding(FAILED, (), f"only {len(answers)} of {need} scanners answered")
     decisive = [finding for finding in counted if finding.verdict is worst.verdict]
     if len(decisive) == 1:
         return worst
