@@ -54,8 +54,9 @@ def parse(where: bytes, port: bytes) -> Address:
     if where.startswith(b"["):
         host, closed, rest = where[1:].partition(b"]")
         if not closed or not host or (rest and not rest.startswith(b":")):
-            raise Usage(f"{printable(where)}: an IPv6 address is written [::1]:{printable(port)}")
-        return Address(host=host, port=rest[1:] or port)
+            raise Usage(f"{printable(where)}: an IPv6 address is written [::1]:3310")
+        given = rest[1:]
+        return Address(host=host, port=given or _usual(port, where))
     host, _, given = where.partition(b":")
     if b":" in given:
         raise Usage(f"{printable(where)}: write an IPv6 address in brackets, as in [::1]:3310")
@@ -63,6 +64,10 @@ def parse(where: bytes, port: bytes) -> Address:
         raise Usage(f"{printable(where)}: a socket's path begins with a slash")
     if host.isdigit() and not given:
         raise Usage(f"{printable(where)}: write a port as :{printable(host)}")
-    if not port and not given:
+    return Address(host=host or LOCALHOST, port=given or _usual(port, where))
+
+
+def _usual(port: bytes, where: bytes) -> bytes:
+    if not port:
         raise Usage(f"{printable(where)}: no port, and this scanner has no usual one")
-    return Address(host=host or LOCALHOST, port=given or port)
+    return port

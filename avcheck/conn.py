@@ -68,7 +68,7 @@ def connect(addresses: Sequence[Address], deadline: float) -> Conn:
 def _unix(address: Address, deadline: float, last: bool) -> socket.socket:
     # A daemon that is busy (clamd reloading) is worth waiting for, if there is no other.
     until = deadline if last else min(deadline, monotonic() + CONNECT_MAX)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = _socket(socket.AF_UNIX, address)
     try:
         while True:
             try:
@@ -85,7 +85,11 @@ def _unix(address: Address, deadline: float, last: bool) -> socket.socket:
 def _tcp(address: Address, deadline: float) -> socket.socket:
     reason = Defer(f"{address}: no address", SILENT)
     for family, where in _resolve(address):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = _socket(family, address)
+        except Defer as why:
+            reason = why
+            continue
         try:
             _limit(sock, min(deadline, monotonic() + CONNECT_MAX))
             sock.connect(where)
@@ -95,6 +99,13 @@ def _tcp(address: Address, deadline: float) -> socket.socket:
             sock.close()
             reason = _unconnected(address, why)
     raise reason
+
+
+def _socket(family: int, address: Address) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as why:  # no descriptors left, or no IPv6
+        raise _unconnected(address, why) from why
 
 
 def _resolve(address: Address) -> list[tuple[int, Any]]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from time import localtime, monotonic, strftime
 
-from avcheck.exits import OK, Leave
+from avcheck.exits import OK, TEMPFAIL, Leave
+from avcheck.policy import DEFER, DELIVER
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
@@ -72,12 +73,14 @@ def done(record: Record, what: str, status: int) -> int:
     """
     if status == OK:
         _write(_OUT, printable(what).encode() + b"\n")
-    _end(record, what, status, _INFO if record.action in ("deliver", "") else _NOTICE)
+    _end(record, what, status, _INFO if record.action in (DELIVER, "") else _NOTICE)
     return status
 
 
 def left(record: Record, why: Leave) -> int:
     """Say why the message was not taken care of; returns the status to exit with."""
+    if why.status == TEMPFAIL:
+        record.action = DEFER  # whatever was meant to be done
     _write(_ERR, f"{why.code} avcheck: {why.text}\n".encode())
     _end(record, f"{why.code} {why.text}", why.status, _WARNING)
     return why.status
@@ -105,8 +108,8 @@ def line_of(record: Record, what: str, status: int) -> str:
     queue_id = "NOQUEUE"
     if settings is not None:
         queue_id = printable(settings.queue_id) or queue_id
-        words.append(f"from=<{printable(settings.sender, 200)}>")
-        words.append(f"to=<{printable(settings.recipients[0], 200)}>")
+        words.append(f"from={_bracketed(settings.sender)}")
+        words.append(f"to={_bracketed(settings.recipients[0])}")
         if len(settings.recipients) > 1:
             words.append(f"nrcpt={len(settings.recipients)}")
     if record.size >= 0:
@@ -116,12 +119,17 @@ def line_of(record: Record, what: str, status: int) -> str:
     if record.finding is not None:
         words.append(f"verdict={record.finding.verdict.name}")
         if record.finding.names:
-            words.append(f"virus=<{', '.join(record.finding.names)}>")
+            words.append(f"virus={_bracketed(', '.join(record.finding.names))}")
     if record.action:
         words.append(f"action={record.action}")
     words.append(f"delay={monotonic() - record.began:.3f}")
     words.append(f"status={status} ({printable(what)})")
     return f"{queue_id}: {', '.join(words)}"
+
+
+def _bracketed(words: bytes | str) -> str:
+    """The words between < and >, which they cannot end themselves to forge a key."""
+    return f"<{printable(words, 200).replace('<', '?').replace('>', '?')}>"
 
 
 def log(line: str, priority: int) -> None:
@@ -144,7 +152,7 @@ def count(record: Record) -> None:
     from avcheck import metrics
 
     verdict = record.finding.verdict.name if record.finding else "none"
-    metrics.add(record.settings.metrics, verdict, record.action or "defer", record.findings)
+    metrics.add(record.settings.metrics, verdict, record.action or DEFER, record.findings)
 
 
 def _write(fd: int, line: bytes) -> None:

@@ -49,7 +49,9 @@ class Directory:
         # /var/avscan/./tmp: the scanner is chrooted in /var/avscan and sees /tmp.
         _, dot, inside = path.partition(b"/./")
         self.inside = b"/" + inside.strip(b"/") if dot else path
-        name = path.rstrip(b"/") or b"/"
+        name = path
+        while len(name) > 1 and name.endswith((b"/", b"/.")):  # O_NOFOLLOW is about the last one
+            name = name[:-1]
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self.fd = os.open(name, flags)
@@ -169,7 +171,11 @@ class Message:
             self.fd = directory.create(self.name, 0o640)
             # Readable for the scanner through the directory's group; on a directory
             # with the set-group-ID bit the file has it already.
-            os.fchown(self.fd, -1, os.fstat(directory.fd).st_gid)
+            try:
+                os.fchown(self.fd, -1, os.fstat(directory.fd).st_gid)
+            except PermissionError as why:
+                text = "this user is not in the group of the spool directory, as the scanner is"
+                raise Defer(text, CONFIG) from why
             os.fchmod(self.fd, 0o640)  # the umask is 077
         else:
             self.fd = directory.nameless()

@@ -26,6 +26,8 @@ def wrap(
     not what it should be, OSError as the handshake does.
     """
     host = name.decode("ascii", "replace") or None
+    if authorities and host is None:
+        raise Defer("TLS: a name is needed to verify the certificate by (--tls-name)", CONFIG)
     try:
         if authorities == SYSTEM:
             context = ssl.create_default_context()
