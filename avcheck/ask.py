@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from _thread import LockType
     from typing import Any
 
-    from avcheck.options import Scanner, Settings
+    from avcheck.settings import Scanner, Settings
     from avcheck.spool import Message
 
 

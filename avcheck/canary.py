@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from collections.abc import Callable
 
-    from avcheck.options import Scanner
+    from avcheck.settings import Scanner
     from avcheck.spool import Directory
 
 # A scanner that did not recognise it gets another chance after at most this many seconds.

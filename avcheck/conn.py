@@ -173,7 +173,17 @@ class _Sending:
 class Conn:
     """A connection; a Defer that leaves its with block begins with peer, the address."""
 
-    __slots__ = ("_sending", "address", "deadline", "encrypted", "gone", "peer", "seen", "sock")
+    __slots__ = (
+        "_sending",
+        "_tls",
+        "address",
+        "deadline",
+        "encrypted",
+        "gone",
+        "peer",
+        "seen",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket, address: Address, deadline: float) -> None:
         self._sending = _Sending(self)
@@ -184,6 +194,7 @@ class Conn:
         self.seen = bytearray()
         self.gone: OSError | None = None
         self.encrypted = False
+        self._tls: tuple[bytes, bytes, bytes, bytes] | None = None
 
     def __enter__(self) -> Conn:
         return self
@@ -224,9 +235,24 @@ class Conn:
         with self._sending:
             _limit(self.sock, self.deadline)
             self.sock = tls.wrap(self.sock, name, authorities, certificate, key)
+        self._tls = (name, authorities, certificate, key)
         self.encrypted = True
         if self.gone:
             raise Defer("closed the connection in the TLS handshake", BROKEN) from self.gone
+
+    def again(self) -> None:
+        """Connect once more to the same address, for a peer that hangs up after an answer.
+
+        Encrypted if it was; raises Defer as connect() and start_tls() do.
+        """
+        self.sock.close()
+        address, deadline = self.address, self.deadline
+        self.sock = _unix(address, deadline, True) if address.path else _tcp(address, deadline)
+        self.seen.clear()
+        self.gone = None
+        if self._tls:
+            self.encrypted = False
+            self.start_tls(*self._tls)
 
     def send_file(self, fd: int, start: int, size: int) -> None:
         """Send size bytes of the file from offset start, in constant memory."""

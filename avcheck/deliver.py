@@ -10,7 +10,7 @@ from avcheck.verdict import CLEAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from avcheck.options import Settings
+    from avcheck.settings import Settings
     from avcheck.spool import Incoming, Message
     from avcheck.verdict import Finding
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from typing import NoReturn
 
     from avcheck.conn import Conn
-    from avcheck.options import Settings
+    from avcheck.settings import Settings
     from avcheck.smtp import Reply
     from avcheck.spool import Incoming, Message
 

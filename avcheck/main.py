@@ -12,8 +12,8 @@ from avcheck.exits import OK, Defer, Leave, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from avcheck.options import Settings
     from avcheck.report import Record
+    from avcheck.settings import Settings
 
 
 def run(argv: list[bytes], stdin: int, called: bytes) -> int:

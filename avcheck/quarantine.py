@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from time import struct_time
 
-    from avcheck.options import Settings
+    from avcheck.settings import Settings
     from avcheck.spool import Message
     from avcheck.verdict import Finding
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     import socket
     from collections.abc import Callable
 
-    from avcheck.options import Settings
+    from avcheck.settings import Settings
     from avcheck.verdict import Finding
 else:
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from collections.abc import Iterator
     from types import TracebackType
 
-    from avcheck.options import Settings
+    from avcheck.settings import Settings
 
 PIECE = 64 * 1024  # what a Linux pipe holds
 

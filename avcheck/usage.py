@@ -17,6 +17,7 @@ import click
 
 from avcheck import __version__, config, options
 from avcheck.exits import OK, TEMPFAIL, USAGE, Usage
+from avcheck.settings import Settings
 
 PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
 
@@ -34,7 +35,7 @@ def command() -> click.Command:
         click.Argument(["recipient"], nargs=-1, type=click.UNPROCESSED, metavar="RECIPIENT...")
     )
 
-    def settle(recipient: tuple[str, ...], **values: Any) -> options.Settings:
+    def settle(recipient: tuple[str, ...], **values: Any) -> Settings:
         given = []
         for option in options.OPTIONS:
             value = values[_key(option)]
@@ -75,9 +76,9 @@ def _parameter(option: options.Option) -> click.Option:
     return click.Option(spellings, count=True, help=option.sentence)
 
 
-def read(words: list[str]) -> options.Settings:
+def read(words: list[str]) -> Settings:
     """The settings that the words mean, by way of click; raises as command() does."""
-    settings: options.Settings = command().main(words, "avcheck", standalone_mode=False)
+    settings: Settings = command().main(words, "avcheck", standalone_mode=False)
     return settings
 
 

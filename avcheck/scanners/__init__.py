@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from typing import Protocol
 
     from avcheck.conn import Conn
-    from avcheck.options import Target
+    from avcheck.settings import Target
     from avcheck.spool import Message
     from avcheck.verdict import Finding
 
@@ -87,6 +87,22 @@ SCANNERS = {
         b"3310",
         (DESCRIPTOR, STREAM, PATH),
         "ClamAV's daemon, and daemons that speak its protocol.",
+    ),
+    "icap": Row(
+        "icap",
+        b"127.0.0.1:1344",
+        b"1344",
+        (STREAM,),
+        "Servers that speak ICAP: c-icap, and most commercial scanners.",
+        path=b"/avscan",
+    ),
+    "kse": Row(
+        "kse",
+        b"",
+        b"9999",
+        (STREAM, PATH),
+        "Kaspersky Scan Engine in HTTP mode.",
+        parameters=("timeout", "token", "header"),
     ),
 }
 

@@ -29,7 +29,7 @@ from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSC
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.conn import Conn
-    from avcheck.options import Target
+    from avcheck.settings import Target
     from avcheck.spool import Message
     from avcheck.verdict import Verdict
 
