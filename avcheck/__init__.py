@@ -1,14 +1,17 @@
 """avcheck: the journey of one message.
 
-    main      knows the order of what follows
-    options   the command line becomes settings, complete and checked
-    hold      no message is taken while the waitfile exists
-    spool     the message is received into a private file
-    ask       every scanner is asked                      scanners/*, conn
-    policy    the findings become one action
-    deliver   the message goes back to the mail system    smtp, conn, child
-    handle    or to the administrator's program           child
-    report    what happened is said in one line
+    main        knows the order of what follows
+    options     the command line becomes settings         arguments, config
+    hold        no message is taken while the waitfile exists
+    spool       the message is received into a private file
+    ask         every scanner is asked                    scanners/*, conn, tls
+                after the brakes that were asked for      attempts, slots, canary
+    policy      the findings become one action
+    act         which is carried out:
+    deliver     the message goes back to the mail system  smtp, conn, child
+    handle      or to the administrator's program         child
+    quarantine  or into a directory
+    report      what happened is said in one line         metrics
 
 What cannot be finished raises Defer (exits) and leaves with 75.
 """

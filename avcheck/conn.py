@@ -305,6 +305,24 @@ class Conn:
             self.gone = why
         return True
 
+    def pending(self, seconds: float = 0.0) -> bool:
+        """Whether something has come, or comes within so many seconds, that is not read yet.
+
+        It stays there for the next read.  For a reply that may be followed by more, or by
+        nothing: what ends it then is a short silence.  False when the peer hangs up.
+        """
+        if not self.seen:
+            until = min(self.deadline, monotonic() + seconds)
+            try:
+                # A moment, not nothing: TLS has to be asked in the same way.
+                _limit(self.sock, max(until, monotonic() + 0.0001))
+                self.seen += self.sock.recv(_RECEIVE)
+            except TimeoutError:
+                pass
+            except OSError as why:
+                self.gone = why
+        return bool(self.seen)
+
     def line(self, end: bytes = b"\n") -> bytes:
         """The next line, without its end."""
         while (at := self.seen.find(end)) < 0:
