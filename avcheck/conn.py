@@ -314,13 +314,12 @@ class Conn:
         if not self.seen:
             until = min(self.deadline, monotonic() + seconds)
             try:
-                # A moment, not nothing: TLS has to be asked in the same way.
-                _limit(self.sock, max(until, monotonic() + 0.0001))
+                self.sock.settimeout(max(until - monotonic(), 0.0))
                 self.seen += self.sock.recv(_RECEIVE)
-            except TimeoutError:
-                pass
-            except OSError as why:
+            except ConnectionError as why:
                 self.gone = why
+            except OSError:  # nothing there; TLS has a name of its own for it
+                pass
         return bool(self.seen)
 
     def line(self, end: bytes = b"\n") -> bytes:
@@ -364,8 +363,9 @@ class Conn:
             data = self.sock.recv(_RECEIVE)
         except TimeoutError as why:
             raise Defer("no answer in time", EXPIRED) from why
-        except ConnectionResetError:
+        except ConnectionResetError as why:
             # It hung up before it had read all we sent; its words have come before this.
+            self.gone = why
             return False
         except OSError as why:
             raise Defer(f"receiving: {why.strerror}", BROKEN) from why
