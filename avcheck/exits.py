@@ -52,6 +52,15 @@ class Defer(Leave):
     status = TEMPFAIL
 
 
+class Stopped(Leave):
+    """A signal, or the end of the time for the whole run.
+
+    Not a Defer: who catches that goes on with what is left to try, and this is the end.
+    """
+
+    status = TEMPFAIL
+
+
 class Rejected(Leave):
     """The administrator wants the message to bounce."""
 

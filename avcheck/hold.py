@@ -25,7 +25,31 @@ def unless_open(waitfile: bytes) -> None:
         return
     except OSError as why:
         raise because(b"waitfile " + waitfile, why) from why
-    raise Defer(f"held back while {printable(waitfile)} exists", HELD)
+    raise Defer(f"held back while {printable(waitfile)} exists{_reason(waitfile)}", HELD)
+
+
+def _reason(name: bytes) -> str:
+    """What the waitfile itself says about it (see avcheckctl(8)); and one more is counted there."""
+    from time import gmtime, strftime
+
+    from avcheck import waitfile
+
+    try:
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags)
+        except PermissionError:  # somebody else's
+            fd = os.open(name, flags & ~(os.O_RDWR | os.O_APPEND))
+        try:
+            note = waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
+            if note.counted >= 0:
+                os.write(fd, b".")
+        finally:
+            os.close(fd)
+    except OSError:  # it is there, which is all that matters
+        return ""
+    words = note.words(strftime(waitfile.TIME, gmtime()))
+    return f": {words}" if words else ""
 
 
 def share(directory: int, waitfile: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from avcheck.exits import EXPIRED, HELD, Defer
+from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -34,7 +34,7 @@ _guarded = 0
 
 
 def catch() -> None:
-    """Turn SIGTERM, SIGINT, SIGHUP and SIGALRM into Defer from now on; remember the caller."""
+    """Turn SIGTERM, SIGINT, SIGHUP and SIGALRM into Stopped from now on; remember the caller."""
     global _caller, _guarded, _committed, _stopped
     _committed = _stopped = False
     _caller = os.getppid()
@@ -50,7 +50,7 @@ def catch() -> None:
 
 
 def after(seconds: float) -> None:
-    """Raise Defer after so many seconds, whatever is being done then.
+    """Raise Stopped after so many seconds, whatever is being done then.
 
     For what has no clock of its own, above all a standard input that never ends.
     """
@@ -64,8 +64,8 @@ def _raise(number: int, frame: FrameType | None) -> None:
         return
     _stopped = True
     if number == signal.SIGALRM:
-        raise Defer("the time for the whole run is up (--deadline)", EXPIRED)
-    raise Defer(f"stopped by signal {int(number)}", HELD)
+        raise Stopped("the time for the whole run is up (--deadline)", EXPIRED)
+    raise Stopped(f"stopped by signal {int(number)}", HELD)
 
 
 def unless_called() -> None:

@@ -30,7 +30,7 @@ def command() -> click.Command:
 
     Raises click.UsageError where they mean nothing, options.Asked for --help and --version.
     """
-    parameters: list[click.Parameter] = [_parameter(option) for option in options.OPTIONS]
+    parameters: list[click.Parameter] = [parameter(option) for option in options.OPTIONS]
     parameters.append(
         click.Argument(["recipient"], nargs=-1, type=click.UNPROCESSED, metavar="RECIPIENT...")
     )
@@ -38,7 +38,7 @@ def command() -> click.Command:
     def settle(recipient: tuple[str, ...], **values: Any) -> Settings:
         given = []
         for option in options.OPTIONS:
-            value = values[_key(option)]
+            value = values[key(option)]
             words = value if option.argument else ("",) * value
             given += [options.Given(option, os.fsencode(word)) for word in words]
         try:
@@ -57,12 +57,12 @@ def command() -> click.Command:
     )
 
 
-def _key(option: options.Option) -> str:
+def key(option: options.Option) -> str:
     return "option_" + option.name.replace("-", "_")
 
 
-def _parameter(option: options.Option) -> click.Option:
-    spellings = [_key(option), "--" + option.name]
+def parameter(option: options.Option) -> click.Option:
+    spellings = [key(option), "--" + option.name]
     if option.letter:
         spellings.insert(1, "-" + option.letter)
     if option.argument:

@@ -102,7 +102,7 @@ SCANNERS = {
         b"9999",
         (STREAM, PATH),
         "Kaspersky Scan Engine in HTTP mode.",
-        parameters=("timeout", "token", "header"),
+        parameters=("timeout", "token-file", "token-header"),
     ),
 }
 
