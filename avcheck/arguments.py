@@ -66,10 +66,10 @@ def target(name: str, row: Row, words: tuple[str, ...], where: bytes, chrooted: 
             parameters[printable(key)] = _decoded(value)
     if row.program:
         return Target(None, row.ways[0], False, where, parameters)
-    path = b""
-    if row.path and not where.startswith(b"/"):
-        where, slash, path = where.partition(b"/")
-        path = slash + path or row.path
+    path = row.path
+    if row.path and not where.startswith((b"/", b"unix:")):
+        where, slash, rest = where.partition(b"/")
+        path = slash + rest or row.path
     there = address.parse(where, row.port)
     ways = [
         way
@@ -93,10 +93,9 @@ def _decoded(value: bytes) -> bytes:
     first, *rest = value.split(b"%")
     decoded = first
     for word in rest:
-        try:
-            decoded += bytes.fromhex(word[:2].decode("ascii")) + word[2:]
-        except ValueError:
-            raise Usage(f"{printable(value)}: a percent sign is written %25") from None
+        if len(word) < 2 or not all(digit in b"0123456789abcdefABCDEF" for digit in word[:2]):
+            raise Usage(f"{printable(value)}: a percent sign is written %25")
+        decoded += bytes([int(word[:2], 16)]) + word[2:]
     return decoded
 
 
@@ -120,8 +119,14 @@ def seconds(value: bytes) -> float:
     return float(value) or FOREVER
 
 
+def interval(value: bytes) -> float:
+    """Seconds as a decimal number; 0 is off."""
+    every = seconds(value)
+    return 0.0 if every == FOREVER else every
+
+
 def number(value: bytes) -> int:
-    if not value.isdigit() or not 0 < int(value) < 100000:
+    if not value.isdigit() or len(value) > 5 or not int(value):
         raise Usage(f"{printable(value)}: a number from 1 on")
     return int(value)
 

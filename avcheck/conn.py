@@ -160,12 +160,13 @@ class _Sending:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> bool:
-        if isinstance(why, BrokenPipeError | ConnectionResetError):
-            self.conn.gone = why
-            return True
         if isinstance(why, TimeoutError):
             raise Defer("does not take the message in time", EXPIRED) from why
         if isinstance(why, OSError):
+            # TLS has errors of its own for it.
+            if self.conn.encrypted or isinstance(why, BrokenPipeError | ConnectionResetError):
+                self.conn.gone = why
+                return True
             raise Defer(f"sending: {why.strerror}", BROKEN) from why
         return False
 
@@ -208,6 +209,8 @@ class Conn:
 
     def send(self, data: bytes) -> None:
         """Send all of it; raises Defer when the time is up."""
+        if self.gone:
+            return
         with self._sending:
             _limit(self.sock, self.deadline)
             self.sock.sendall(data)
@@ -232,13 +235,13 @@ class Conn:
             raise Defer("the server went on talking after its reply to STARTTLS", BROKEN)
         from avcheck import tls
 
-        with self._sending:
+        try:
             _limit(self.sock, self.deadline)
-            self.sock = tls.wrap(self.sock, name, authorities, certificate, key)
+        except TimeoutError as why:
+            raise Defer("no time is left for the TLS handshake", EXPIRED) from why
+        self.sock = tls.wrap(self.sock, name, authorities, certificate, key)
         self._tls = (name, authorities, certificate, key)
         self.encrypted = True
-        if self.gone:
-            raise Defer("closed the connection in the TLS handshake", BROKEN) from self.gone
 
     def again(self) -> None:
         """Connect once more to the same address, for a peer that hangs up after an answer.

@@ -32,7 +32,9 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     Raises Defer when the server did not say yes to the final dot, or Leave with REJECT
     when it said no for good and that is to be passed on.
     """
-    size = None if message.size is None else message.size + len(header)
+    size = message.wire_size
+    if size is not None and header:
+        size += len(header) + 2
     envelope = smtp.Envelope(settings.sender, settings.recipients, size, message.eight_bit)
     envelope.xforward = settings.xforward
     envelope.envid = settings.envid
@@ -95,11 +97,15 @@ class _Talk:
             return reply
 
     def reply(self) -> Reply:
+        reply = self.any_reply()
+        if reply.code == CLOSING:
+            smtp.want(2, b"the connection", [reply])
+        return reply
+
+    def any_reply(self) -> Reply:
         reply = None
         while reply is None:
             reply = self.replies.add(self.link.line())
-        if reply.code == CLOSING:
-            smtp.want(2, b"the connection", [reply])
         return reply
 
     def content(self, message: Message | Incoming, header: bytes, eight_bit: bool) -> Reply:
@@ -122,7 +128,7 @@ class _Talk:
         if self.link.gone:
             self.interrupted()
         try:
-            reply = self.reply()
+            reply = self.any_reply()
         except Defer as why:
             raise Defer(f"possible duplicate: after the final dot: {why.text}", why.code) from why
         self.dropped = False

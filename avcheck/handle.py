@@ -7,6 +7,7 @@ import os
 from avcheck import child, spool, stop
 from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave
 from avcheck.printable import printable
+from avcheck.smtp import NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -104,7 +105,12 @@ def _sendmail(settings: Settings, called: bytes) -> bytes:
     """Words that inject a message past avcheck, for a shell to split."""
     if settings.program:
         return b" ".join(settings.program)
-    return os.path.abspath(called) + b" -c -S " + settings.server.spelled()
+    words = [os.path.abspath(called)]
+    if settings.tls != NEVER:
+        words += [b"--tls", settings.tls.encode()]
+        words += [b"--tls-ca", settings.tls_ca] if settings.tls_ca else []
+        words += [b"--tls-name", settings.tls_name] if settings.tls_name else []
+    return b" ".join([*words, b"-c", b"-S", settings.server.spelled()])
 
 
 def _sha256(message: Message) -> bytes:

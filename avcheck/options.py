@@ -103,7 +103,7 @@ OPTIONS = (
            "Take a message for unscannable after N scans in vain; needs --queue-id."),
     Option("", "slots", "N", "slots", arguments.number, 0,
            "At most N scans at a time on this host."),
-    Option("", "canary", "SECONDS", "canary", arguments.seconds, 0.0,
+    Option("", "canary", "SECONDS", "canary", arguments.interval, 0.0,
            "Test every so often that the scanners know the EICAR test virus."),
     Option("", "metrics", "FILE", "metrics", arguments.file, b"",
            "Prometheus text file to keep up to date."),
@@ -326,7 +326,8 @@ def _scanners(
     return tuple(found)
 
 
-CLIENT = ("sender", "program", "client", "verbose")
+# What -c does not ignore.
+CLIENT = ("sender", "program", "client", "verbose", "tls", "tls_ca", "tls_name")
 
 
 def _mailer(words: list[bytes]) -> tuple[tuple[bytes, ...], Address]:

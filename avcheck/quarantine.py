@@ -45,8 +45,8 @@ def store(message: Message, finding: Finding, settings: Settings, path: bytes) -
             now = gmtime()
             entry = strftime("%Y%m%dT%H%M%SZ-", now).encode() + os.urandom(6).hex().encode()
             made = NEW + b"/" + entry
-            os.mkdir(made, 0o700, dir_fd=place.fd)
             try:
+                os.mkdir(made, 0o700, dir_fd=place.fd)
                 digest = _message(message, made, place.fd)
                 about = _about(message, finding, settings, entry, digest, now)
                 _file(b"about.json", made, place.fd, about)

@@ -161,7 +161,18 @@ class Message:
     sees it, empty when it has none.
     """
 
-    __slots__ = ("crlf", "directory", "eight_bit", "fd", "name", "path", "size", "start")
+    __slots__ = (
+        "crlf",
+        "directory",
+        "eight_bit",
+        "ended",
+        "fd",
+        "lines",
+        "name",
+        "path",
+        "size",
+        "start",
+    )
 
     def __init__(self, directory: Directory, sender: bytes, named: bool) -> None:
         self.directory = directory
@@ -183,6 +194,8 @@ class Message:
         write(self.fd, ours)
         self.start = len(ours)
         self.size = 0
+        self.lines = 0
+        self.ended = True
         self.eight_bit = False
         self.crlf = False
 
@@ -194,10 +207,17 @@ class Message:
     ) -> None:
         os.close(self.fd)
 
+    @property
+    def wire_size(self) -> int:
+        """Bytes in SMTP (RFC 1870 3): each line ends in CRLF, the last one does, dots are single."""
+        return self.size + (0 if self.crlf else self.lines) + (0 if self.ended else 2)
+
     def add(self, piece: bytes) -> None:
         """Append to the message."""
         write(self.fd, piece)
         self.size += len(piece)
+        self.lines += piece.count(b"\n")
+        self.ended = piece.endswith(b"\n")
         self.eight_bit = self.eight_bit or not piece.isascii()
 
     def fill(self, stdin: int) -> None:
@@ -287,7 +307,7 @@ def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
 class Incoming:
     """The message on standard input, for -c: nothing is kept, so it can be read once."""
 
-    size = None
+    wire_size = None
     eight_bit = None
 
     __slots__ = ("crlf", "stdin")

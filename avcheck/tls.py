@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 
-from avcheck.exits import CONFIG, Defer
+from avcheck.exits import BROKEN, CONFIG, EXPIRED, Defer
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ def wrap(
 
     name is what the server is called, for SNI and for its certificate; authorities is a
     file in PEM format, SYSTEM, or empty for no verification at all; certificate and key
-    are our own, or empty.  Raises Defer where a file cannot be used or the certificate is
-    not what it should be, OSError as the handshake does.
+    are our own, or empty.  Raises Defer where a file cannot be used, the certificate is not
+    what it should be, or the handshake fails.
     """
     host = name.decode("ascii", "replace") or None
     if authorities and host is None:
@@ -47,3 +47,9 @@ def wrap(
         return context.wrap_socket(sock, server_hostname=host)
     except ssl.SSLCertVerificationError as why:
         raise Defer(f"certificate: {why.verify_message}", CONFIG) from why
+    except TimeoutError as why:
+        raise Defer("TLS handshake: no answer in time", EXPIRED) from why
+    except OSError as why:
+        raise Defer(f"TLS handshake: {why.strerror or why}", BROKEN) from why
+    except ValueError as why:  # a name that cannot be one
+        raise Defer(f"TLS: {printable(name)}: {why}", CONFIG) from why
