@@ -209,7 +209,7 @@ class Message:
 
     @property
     def wire_size(self) -> int:
-        """Bytes in SMTP (RFC 1870 3): each line ends in CRLF, the last one does, dots are single."""
+        """Bytes in SMTP (RFC 1870 3): every line ends in CRLF, and dots are not doubled."""
         return self.size + (0 if self.crlf else self.lines) + (0 if self.ended else 2)
 
     def add(self, piece: bytes) -> None:
