@@ -7,8 +7,8 @@ when they are needed.
 from __future__ import annotations
 
 from avcheck import deliver, policy, stop
-from avcheck.exits import OK, Defer, Rejected
-from avcheck.verdict import CLEAN
+from avcheck.exits import OK, TEMPFAIL, Defer, Leave, Rejected
+from avcheck.verdict import CLEAN, FAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -26,6 +26,25 @@ def on(
     status.  Until this returns the caller's queue has the message: a failure here may
     deliver twice, but never not at all.
     """
+    if not (settings.attempts and settings.queue_id):
+        return _carry_out(message, finding, settings, called, deadline)
+    from avcheck import attempts
+
+    try:
+        done = _carry_out(message, finding, settings, called, deadline)
+    except Leave as end:
+        if end.status != TEMPFAIL:
+            attempts.forget(message.directory, settings.queue_id)
+        elif finding.verdict is FAILED:
+            attempts.count(message.directory, settings.queue_id, finding)
+        raise
+    attempts.forget(message.directory, settings.queue_id)
+    return done
+
+
+def _carry_out(
+    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
+) -> tuple[str, int]:
     action, directory = settings.on[finding.verdict]
     status = OK
     if action == policy.DELIVER:
@@ -41,16 +60,12 @@ def on(
         said = f"quarantined as {quarantine.store(message, finding, settings, directory)}"
     elif action == policy.DISCARD:
         stop.unless_called()
+        stop.commit()
         said = "discarded"
     elif action == policy.REJECT:
         raise Rejected(f"message refused: {_words(finding)}")
     else:
-        _count_attempt(message, finding, settings)
         raise Defer(f"{finding.scanner} {finding.text}", finding.code)
-    if settings.attempts:
-        from avcheck import attempts
-
-        attempts.forget(message.directory, settings.queue_id)
     return f"{_words(finding)}; {said}", status
 
 
@@ -58,10 +73,3 @@ def _words(finding: Finding) -> str:
     if finding.verdict is CLEAN:
         return f"clean: {finding.scanner} {finding.seconds * 1000:.0f}ms"
     return f"{finding.verdict.name}: {', '.join(finding.names) or finding.text}"
-
-
-def _count_attempt(message: Message, finding: Finding, settings: Settings) -> None:
-    if settings.attempts and settings.queue_id:
-        from avcheck import attempts
-
-        attempts.count(message.directory, settings.queue_id, finding)

@@ -100,7 +100,7 @@ def _decoded(value: bytes) -> bytes:
 
 
 def directory(value: bytes) -> bytes:
-    if not value.startswith(b"/") or b"\0" in value or b"\n" in value:
+    if not value.startswith(b"/") or any(byte in value for byte in b"\0\r\n"):
         raise Usage(f"{printable(value)}: the spool directory is an absolute path")
     return value
 

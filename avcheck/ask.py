@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck import conn, policy, scanners
-from avcheck.exits import CONFIG, EXPIRED, Defer
+from avcheck import conn, policy, scanners, stop
+from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
+from avcheck.settings import Scanner
 from avcheck.verdict import CLEAN, FAILED, Finding
 
 TYPE_CHECKING = False
@@ -14,8 +15,11 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from _thread import LockType
     from typing import Any
 
-    from avcheck.settings import Scanner, Settings
+    from avcheck.settings import Settings
     from avcheck.spool import Message
+
+# Seconds for the threads to say what they were waiting for when the deadline came.
+GRACE = 0.5
 
 
 def enough(message: Message, settings: Settings, deadline: float) -> list[Finding]:
@@ -59,34 +63,54 @@ def every(
 
 
 def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
-    """What the scanner says; FAILED if it is not to be trusted (--canary)."""
-    tested = False
-    if settings.canary:
-        from avcheck import canary
+    """What the scanner says; with --canary, at the first of its places that is to be trusted."""
+    if not settings.canary:
+        return _answer(scanner, message, settings, deadline)
+    finding = Finding(FAILED)
+    for target in scanner.targets:
+        place = Scanner(scanner.type, scanner.row, (target,))
+        finding = _trusted(place, message, settings, deadline)
+        # As without the test: another place is only for one that cannot be asked.
+        if finding.verdict is not FAILED or finding.asked:
+            break
+    return finding
 
-        def send(mail: bytes) -> Finding:
-            with canary.mail(mail, message) as letter:
-                return _answer(scanner, letter, settings, deadline)
 
-        try:
-            doubt, tested = canary.unless_trusted(scanner, message.directory, settings.canary, send)
-        except Defer as why:
-            doubt = Finding(FAILED, (), why.text, why.code)
-        if doubt is not None:
-            doubt.scanner = scanner.type
-            return doubt
-    finding = _answer(scanner, message, settings, deadline)
+def _trusted(place: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
+    """What the scanner at this one place says, if it knows the test virus; else FAILED."""
+    from avcheck import canary
+
+    def send(text: bytes) -> Finding:
+        with canary.mail(text, message) as letter:
+            return _answer(place, letter, settings, deadline)
+
+    name = canary.state_file(place, place.targets[0])
+    try:
+        doubt, tested = canary.doubt(name, message.directory, settings.canary, deadline, send)
+    except Defer as why:
+        doubt, tested = Finding(FAILED, (), why.text, why.code), False
+    if doubt is not None:
+        doubt.scanner = place.type
+        doubt.where = doubt.where or _where(place)
+        doubt.asked = False  # about this message
+        return doubt
+    finding = _answer(place, message, settings, deadline)
     finding.tested = tested
     return finding
 
 
+def _where(scanner: Scanner) -> str:
+    return ", ".join(str(target.address or printable(target.path)) for target in scanner.targets)
+
+
 def _answer(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
     began = monotonic()
-    where = ", ".join(str(target.address or printable(target.path)) for target in scanner.targets)
+    where = _where(scanner)
     try:
         where, finding = _said(scanner, message, settings, deadline)
     except Defer as why:
         finding = Finding(FAILED, (), why.text, why.code)
+        finding.asked = why.code != SILENT
     except ImportError as why:
         finding = Finding(FAILED, (), f"not installed: {why}", CONFIG)
     finding.scanner = scanner.type
@@ -114,8 +138,8 @@ def _said(
                 settings.scanner_key,
             )
         finding: Finding = module.scan(link, message, target)
-        if finding.verdict is CLEAN and link.gone:
-            raise Defer("said it is clean, but hung up before it had the whole message")
+        if finding.verdict is CLEAN and (link.gone or link.pending()):
+            raise Defer("said it is clean, but not as an answer to the whole message", BROKEN)
         return link.peer, finding
 
 
@@ -134,6 +158,7 @@ def _together(
             findings[number] = one(asked[number], message, settings, deadline)
         except BaseException as bug:  # a thread that dies silently has not said CLEAN
             findings[number] = Finding(FAILED, (), f"bug: {type(bug).__name__}: {bug}")
+            findings[number].scanner = asked[number].type
         finally:
             done[number].release()
 
@@ -141,9 +166,13 @@ def _together(
         findings[number].scanner = scanner.type
         done.append(allocate_lock())
         done[number].acquire()
-        start_new_thread(work, (number,))
+    # A signal that a thread takes would not end the wait of this one, which alone runs
+    # the handlers; so the threads take none.
+    with stop.signals_blocked():
+        for number in range(len(asked)):
+            start_new_thread(work, (number,))
     for lock in done:
-        left = deadline - monotonic()
+        left = deadline - monotonic() + GRACE
         # Longer than any deadline is -1; the alarm of stop ends that one, too.
         lock.acquire(timeout=max(left, 0.0) if left < 1e6 else -1)
     return list(findings)

@@ -10,9 +10,9 @@ files can be deleted.
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 from time import time
 
-from avcheck.exits import SILENT
 from avcheck.verdict import UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
@@ -28,10 +28,11 @@ OLD = 10 * 24 * 3600
 def too_many(directory: Directory, queue_id: bytes, most: int) -> Finding | None:
     """The finding UNSCANNABLE if the message has had so many scans in vain, else None."""
     try:
-        made = os.stat(_name(queue_id), dir_fd=directory.fd, follow_symlinks=False).st_size
+        status = os.stat(_name(queue_id), dir_fd=directory.fd, follow_symlinks=False)
     except OSError:  # it is the first one, or the count is lost: scanning is always right
         return None
-    if made < most:
+    made = status.st_size
+    if made < most or not S_ISREG(status.st_mode):
         return None
     finding = Finding(UNSCANNABLE, (), f"{made} scans came to nothing (--attempts {most})")
     finding.scanner = "attempts"
@@ -41,10 +42,10 @@ def too_many(directory: Directory, queue_id: bytes, most: int) -> Finding | None
 def count(directory: Directory, queue_id: bytes, finding: Finding) -> None:
     """Count a scan that came to nothing; never raises.
 
-    One that never began, because nobody answered, does not count: when the scanner is
-    down, that is not the message's fault.
+    One that never began, because nobody answered or was to be trusted, does not count:
+    that is not the message's fault.
     """
-    if finding.code == SILENT:
+    if not finding.asked:
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from time import time
+from time import monotonic, sleep, time
 
-from avcheck.exits import CONFIG, because
+from avcheck.exits import CONFIG, EXPIRED, Defer, because
 from avcheck.printable import printable
 from avcheck.spool import Message
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
@@ -25,11 +25,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from collections.abc import Callable
 
-    from avcheck.settings import Scanner
+    from avcheck.settings import Scanner, Target
     from avcheck.spool import Directory
 
 # A scanner that did not recognise it gets another chance after at most this many seconds.
 AGAIN = 60.0
+
+# Seconds between two looks whether somebody else's test is done.
+PAUSE = 0.02
+
+# A file name has at most 255 bytes.
+NAME_MAX = 200
+
+WRONG = "does not know the EICAR test virus from an innocent mail"
 
 GOOD = b"+"
 BAD = b"-"
@@ -69,76 +77,90 @@ def mail(text: bytes, beside: Message) -> Message:
     return message
 
 
-def unless_trusted(
-    scanner: Scanner,
+def doubt(
+    name: bytes,
     directory: Directory,
     seconds: float,
+    deadline: float,
     send: Callable[[bytes], Finding],
 ) -> tuple[Finding | None, bool]:
-    """The finding FAILED if the scanner is not to be trusted; and whether it was tested now.
+    """The finding FAILED if the scanner at that place is not to be trusted, else None.
 
-    seconds is how long a good result is good for; send has the scanner asked about a
-    message of these bytes.
+    And whether it was tested just now.  name is that of the file with the result; seconds
+    is how long a good one is good for; send has the scanner asked about a message of these
+    bytes.  Raises Defer when it cannot be found out until the deadline.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(_name(scanner), flags, 0o600, dir_fd=directory.fd)
+        fd = os.open(name, flags, 0o600, dir_fd=directory.fd)
+        try:
+            result = _result(fd, seconds) or _turn(fd, seconds, deadline)
+            if result == GOOD:
+                return None, False
+            if result == BAD:
+                return _wrong(), False
+            finding = _test(send)
+            if finding is None:
+                os.pwrite(fd, GOOD, 0)
+                return None, True
+            if finding.text == WRONG:
+                os.pwrite(fd, BAD, 0)
+            return finding, False
+        finally:
+            os.close(fd)
     except OSError as why:
-        raise because("the known-answer test", why) from why
-    try:
-        result = _result(fd, seconds)
-        if result is None:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                # Somebody is testing.  Until he is done, what was good is good.
-                if os.pread(fd, 1, 0) == GOOD:
-                    return None, False
-                fcntl.flock(fd, fcntl.LOCK_EX)  # the alarm of stop ends a wait too long
-                result = _result(fd, seconds)
-        if result == GOOD:
-            return None, False
-        if result == BAD:
-            return _distrusted(), False
-        finding = _test(send)
-        if finding is None:
-            os.pwrite(fd, GOOD, 0)
-        elif finding.code == CONFIG:
-            os.pwrite(fd, BAD, 0)
-        return finding, True
-    finally:
-        os.close(fd)
+        raise because(f"the known-answer test in {printable(directory.path)}", why) from why
 
 
-def _result(fd: int, seconds: float) -> bytes | None:
-    """The result of the last test, or None if it is too old or there is none."""
+def _result(fd: int, seconds: float) -> bytes:
+    """The result of the last test, or nothing if it is too old or there is none."""
     result = os.pread(fd, 1, 0)
     age = time() - os.fstat(fd).st_mtime
     if result == GOOD and 0 <= age < seconds:
         return GOOD
     if result == BAD and 0 <= age < min(seconds, AGAIN):
         return BAD
-    return None
+    return b""
+
+
+def _turn(fd: int, seconds: float, deadline: float) -> bytes:
+    """Get the lock, which is the right to test; or the result of somebody else's test."""
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _result(fd, seconds)
+        except BlockingIOError:
+            # Somebody is testing.  Until he is done, what was good is good.
+            if os.pread(fd, 1, 0) == GOOD:
+                return GOOD
+        if monotonic() > deadline:
+            raise Defer("another run tests the scanner, and has no answer yet", EXPIRED)
+        sleep(PAUSE)
 
 
 def _test(send: Callable[[bytes], Finding]) -> Finding | None:
-    """None if all is well; FAILED, with the code CONFIG if the scanner gave a wrong answer."""
-    for mail, wanted in ((virus(), INFECTED), (INNOCENT, CLEAN)):
-        finding = send(mail)
+    """None if all is well, else FAILED."""
+    for text, wanted in ((virus(), INFECTED), (INNOCENT, CLEAN)):
+        finding = send(text)
         if finding.verdict is FAILED:
             return finding
         if finding.verdict is not wanted:
-            return _distrusted()
+            return _wrong()
     return None
 
 
-def _distrusted() -> Finding:
-    return Finding(FAILED, (), "does not know the EICAR test virus from an innocent mail", CONFIG)
+def _wrong() -> Finding:
+    return Finding(FAILED, (), WRONG, CONFIG)
 
 
-def _name(scanner: Scanner) -> bytes:
-    """One file for each scanner and its places; of characters that are harmless in a name."""
-    places = [str(target.address or printable(target.path)) for target in scanner.targets]
-    words = "-".join([scanner.type, *places])
-    plain = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in words)
-    return b"canary." + plain[:200].encode("ascii")
+def state_file(scanner: Scanner, target: Target) -> bytes:
+    """The name of the file with the result: another one for each place and way to ask."""
+    where = target.address.spelled() if target.address else b""
+    words = [scanner.type.encode(), target.way.encode(), b"%d" % target.tls, where, target.path]
+    words += [key.encode() + b"=" + value for key, value in sorted(target.parameters.items())]
+    name = b"\n".join(words).hex()
+    if len(name) > NAME_MAX:
+        from hashlib import sha256
+
+        name = sha256(name.encode()).hexdigest()
+    return b"canary." + name.encode()

@@ -89,6 +89,8 @@ def run(
         os.close(child_out)
         os.close(child_failed)
         if number := os.read(failed, 4):
+            os.waitpid(pid, 0)
+            alive = False
             reason = os.strerror(int.from_bytes(number, "big"))
             raise Defer(f"cannot run {program}: {reason}; may this user execute it?", CONFIG)
         output, late = _until_end(pid, out, deadline)

@@ -13,14 +13,16 @@ SIZE_MAX = 256 * 1024
 
 def load(path: bytes) -> bytes:
     """The bytes of the file; raises Defer where it cannot be read."""
+    data = b""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = os.read(fd, SIZE_MAX)
+            while (piece := os.read(fd, SIZE_MAX)) and len(data) <= SIZE_MAX:
+                data += piece
         finally:
             os.close(fd)
     except OSError as why:
         raise Defer(f"--config {printable(path)}: {why.strerror}", CONFIG) from why
-    if len(data) == SIZE_MAX:
+    if len(data) > SIZE_MAX:
         raise Defer(f"--config {printable(path)}: larger than {SIZE_MAX} bytes", CONFIG)
     return data

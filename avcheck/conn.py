@@ -55,19 +55,25 @@ def connect(addresses: Sequence[Address], deadline: float) -> Conn:
     its load is shared.
     """
     reasons = []
-    for address in addresses:
-        last = address is addresses[-1]
+    for number, address in enumerate(addresses):
+        left = len(addresses) - number
         try:
-            sock = _unix(address, deadline, last) if address.path else _tcp(address, deadline)
+            sock = _unix(address, deadline, left) if address.path else _tcp(address, deadline, left)
             return Conn(sock, address, deadline)
         except Defer as why:
             reasons.append(why.text)
     raise Defer("; ".join(reasons), SILENT)
 
 
-def _unix(address: Address, deadline: float, last: bool) -> socket.socket:
+def _patience(deadline: float, left: int) -> float:
+    """Until when one of so many addresses that are left to try is waited for."""
+    now = monotonic()
+    return min(now + CONNECT_MAX, now + (deadline - now) / left)
+
+
+def _unix(address: Address, deadline: float, left: int) -> socket.socket:
     # A daemon that is busy (clamd reloading) is worth waiting for, if there is no other.
-    until = deadline if last else min(deadline, monotonic() + CONNECT_MAX)
+    until = deadline if left == 1 else _patience(deadline, left)
     sock = _socket(socket.AF_UNIX, address)
     try:
         while True:
@@ -82,16 +88,18 @@ def _unix(address: Address, deadline: float, last: bool) -> socket.socket:
         raise _unconnected(address, why) from why
 
 
-def _tcp(address: Address, deadline: float) -> socket.socket:
+def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
     reason = Defer(f"{address}: no address", SILENT)
-    for family, where in _resolve(address):
+    places = _resolve(address)
+    until = _patience(deadline, left) if left > 1 else deadline
+    for number, (family, where) in enumerate(places):
         try:
             sock = _socket(family, address)
         except Defer as why:
             reason = why
             continue
         try:
-            _limit(sock, min(deadline, monotonic() + CONNECT_MAX))
+            _limit(sock, _patience(until, len(places) - number))
             sock.connect(where)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
@@ -250,7 +258,7 @@ class Conn:
         """
         self.sock.close()
         address, deadline = self.address, self.deadline
-        self.sock = _unix(address, deadline, True) if address.path else _tcp(address, deadline)
+        self.sock = _unix(address, deadline, 1) if address.path else _tcp(address, deadline, 1)
         self.seen.clear()
         self.gone = None
         if self._tls:
@@ -352,7 +360,9 @@ class Conn:
         while self._receive():
             if len(self.seen) > limit:
                 raise Defer(f"a reply of more than {limit} bytes", BROKEN)
-        return bytes(self.seen)
+        found = bytes(self.seen)
+        self.seen.clear()
+        return found
 
     def _more(self) -> None:
         if not self._receive():

@@ -75,6 +75,8 @@ def run(
     try:
         ended = child.run(argv, stdin, env, deadline, message.directory.fd)
         if ended.status == OK:
+            # It has taken the message over: no signal may have the MTA try again.
+            stop.commit()
             spool.release(name)
     finally:
         spool.sweep()

@@ -10,6 +10,9 @@ import os
 from avcheck import act, ask, deliver, hold, options, policy, report, spool, stop
 from avcheck.exits import OK, Defer, Leave, Usage
 
+# Seconds for the file of --config to be read.
+LOAD_MAX = 60.0
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.report import Record
@@ -87,4 +90,5 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
 def _load(path: bytes) -> bytes:
     from avcheck import config
 
+    stop.after(LOAD_MAX)  # it may be a pipe
     return config.load(path)

@@ -221,6 +221,10 @@ def _next(rest: Iterable[bytes], option: Option) -> bytes:
     raise Usage(f"--{option.name} needs an argument: {option.argument}")
 
 
+# What says which message it is, or what is to be done at all.
+NOT_IN_FILE = ("config", "client", "sender")
+
+
 def configured(data: bytes, file: str) -> list[Given]:
     """The options of a configuration file; raises Usage, with file and line."""
     given = []
@@ -230,7 +234,7 @@ def configured(data: bytes, file: str) -> list[Given]:
             continue
         origin = f"{file}, line {number}"
         option = NAMES.get(name)
-        if option is None or not option.attribute or option.attribute == "config":
+        if option is None or not option.attribute or option.attribute in NOT_IN_FILE:
             raise Usage(f"{origin}: no such option: {printable(name)}")
         argument = argument.strip()
         if argument and not option.argument:
@@ -321,7 +325,8 @@ def _scanners(
 ) -> tuple[Scanner, ...]:
     found = []
     for name, row, words, where in given:
-        places = [arguments.target(name, row, words, one, chrooted) for one in where.split(b",")]
+        wheres = [where] if row.program else where.split(b",")
+        places = [arguments.target(name, row, words, one, chrooted) for one in wheres]
         found.append(Scanner(name, row, tuple(places)))
     return tuple(found)
 

@@ -62,6 +62,7 @@ def sum_up(findings: Sequence[Finding], need: int) -> Finding:
     total.code = worst.code
     total.scanner = ",".join(dict.fromkeys(each.scanner for each in decisive))
     total.where = ",".join(each.where for each in decisive)
+    total.asked = any(each.asked for each in decisive)
     total.seconds = max(each.seconds for each in decisive)
     return total
 

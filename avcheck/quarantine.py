@@ -36,9 +36,9 @@ def store(message: Message, finding: Finding, settings: Settings, path: bytes) -
 
     Raises Defer when that fails; what was begun is removed then.
     """
-    where = f"quarantine {printable(path)}"
+    path = path.rstrip(b"/") or b"/"
     try:
-        _make(path, None)
+        _make(path)
         with Directory(path, "quarantine", 0o007) as place:
             _make(NEW, place.fd)
             _remove_old(place.fd)
@@ -55,20 +55,25 @@ def store(message: Message, finding: Finding, settings: Settings, path: bytes) -
                 # From here on it is stored, or not; a signal changes nothing about it.
                 stop.commit()
                 os.rename(made, entry, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+                os.fsync(place.fd)
             except BaseException:
                 _remove(made, place.fd)
+                _remove(entry, place.fd)
                 raise
-            os.fsync(place.fd)
     except OSError as why:
-        raise because(where, why) from why
+        raise because(f"quarantine {printable(path)}", why) from why
     return entry.decode("ascii")
 
 
-def _make(path: bytes, parent: int | None) -> None:
+def _make(path: bytes, parent: int | None = None) -> None:
+    """Make the directory if it is not there, durably."""
     try:
         os.mkdir(path, 0o700, dir_fd=parent)
     except FileExistsError:
-        return
+        # One without entries may have been made just now, and not be synced yet.
+        names = os.listdir(path if parent is None else parent)
+        if any(os.fsencode(name) != NEW for name in names):
+            return
     _sync(os.path.dirname(path) or b".", parent)
 
 

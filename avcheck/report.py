@@ -139,10 +139,13 @@ def log(line: str, priority: int) -> None:
     been handed on, a wait is what makes Postfix kill us and bounce it.
     """
     stamp = strftime("%b %e %H:%M:%S", localtime())  # RFC 3164 4.1.2
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+    daemon = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # knows no with in _socket
+    try:
         daemon.settimeout(0)
         daemon.connect(LOG)
         daemon.send(f"<{priority}>{stamp} avcheck[{os.getpid()}]: {line}".encode()[:2000])
+    finally:
+        daemon.close()
 
 
 def count(record: Record) -> None:

@@ -54,8 +54,9 @@ def after(seconds: float) -> None:
 
     For what has no clock of its own, above all a standard input that never ends.
     """
-    if seconds < 1e9:  # infinity is no limit
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again each second: a signal that comes just before a system call that waits is not
+    # seen before that call returns, but the next one is.  Infinity is no limit.
+    signal.setitimer(signal.ITIMER_REAL, seconds if seconds < 1e9 else 0, 1.0)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -86,6 +87,17 @@ def _alive(pid: int) -> bool:
     except OSError:  # EPERM: it is there, and somebody else's
         return True
     return True
+
+
+class signals_blocked:  # noqa: N801 - used as a word in a with statement
+    """No signal reaches this thread in the with block, nor ever the threads started in it."""
+
+    def __enter__(self) -> None:
+        caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
+
+    def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
 def commit() -> None:

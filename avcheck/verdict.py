@@ -43,11 +43,21 @@ class Finding:
     names are the signatures in the scanner's order without duplicates, text its
     own words (for a FAILED one: the reason), both printable and short from here
     on.  scanner, where (its address), seconds, and tested (it has just passed the
-    known-answer test) are filled in by ask; code is the enhanced status code to defer
-    with.
+    known-answer test) are filled in by ask, and asked, which is false if the scanner never
+    got to see the message; code is the enhanced status code to defer with.
     """
 
-    __slots__ = ("code", "names", "scanner", "seconds", "tested", "text", "verdict", "where")
+    __slots__ = (
+        "asked",
+        "code",
+        "names",
+        "scanner",
+        "seconds",
+        "tested",
+        "text",
+        "verdict",
+        "where",
+    )
 
     def __init__(
         self,
@@ -64,3 +74,4 @@ class Finding:
         self.where = ""
         self.seconds = 0.0
         self.tested = False
+        self.asked = True

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -21,13 +21,13 @@ MODULES = Path("/usr/lib/x86_64-linux-gnu/c_icap")
 CONFIG = Path("/etc/c-icap")
 TEMPLATES = Path("/usr/share/c_icap/templates")
 
-# As Debian's virus_scan.conf has them; a line of `lines` that is given later wins.
-DEBIAN = """\
-virus_scan.ScanFileTypes TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE
-virus_scan.SendPercentData 5
-virus_scan.StartSendPercentDataAfter 2M
-virus_scan.MaxObjectSize 5M
-"""
+# As Debian's virus_scan.conf has them.
+DEBIAN = {
+    "ScanFileTypes": "TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE",
+    "SendPercentData": "5",
+    "StartSendPercentDataAfter": "2M",
+    "MaxObjectSize": "5M",
+}
 
 
 def modules() -> Path:
@@ -40,16 +40,20 @@ class CIcap:
     """A c-icap of one's own on 127.0.0.1:`port`, below `directory`.
 
     Its services are virus_scan, the aliases of Debian's configuration (srv_clamav, avscan)
-    and echo.  Without a `clamd` it has no engine to scan with.  `lines` come after the
-    settings of Debian's virus_scan.conf.
+    and echo.  Without a `clamd` it has no engine to scan with.  `settings` are virus_scan's
+    ("MaxObjectSize": "1M") where they differ from those of Debian.
     """
 
     def __init__(
-        self, directory: Path, *, clamd: Clamd | None = None, lines: Sequence[str] = ()
+        self,
+        directory: Path,
+        *,
+        clamd: Clamd | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.clamd = clamd
-        self.lines = list(lines)
+        self.settings = {**DEBIAN, **(settings or {})}
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -132,7 +136,7 @@ class CIcap:
             "Service antivirus_module virus_scan.so",
             "ServiceAlias srv_clamav virus_scan",
             "ServiceAlias avscan virus_scan?allow204=on&sizelimit=off&mode=simple",
-            *DEBIAN.splitlines(),
+            *(f"virus_scan.{name} {value}" for name, value in self.settings.items()),
         ]
         if self.clamd:
             lines += [
@@ -140,7 +144,7 @@ class CIcap:
                 f"clamd_mod.ClamdSocket {self.clamd.socket}",
             ]
         config = self.directory / "c-icap.conf"
-        config.write_text("".join(f"{line}\n" for line in [*lines, *self.lines]))
+        config.write_text("".join(f"{line}\n" for line in lines))
 
     def _wait_until_it_answers(self) -> None:
         end = time.monotonic() + START_MAX
