@@ -7,6 +7,7 @@ from time import monotonic
 from avcheck import conn, policy, scanners, stop
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
+from avcheck.scanners import STREAM
 from avcheck.settings import Scanner
 from avcheck.verdict import CLEAN, FAILED, Finding
 
@@ -67,22 +68,28 @@ def one(scanner: Scanner, message: Message, settings: Settings, deadline: float)
     if not settings.canary:
         return _answer(scanner, message, settings, deadline)
     finding = Finding(FAILED)
-    for target in scanner.targets:
+    for number, target in enumerate(scanner.targets, 1):
         place = Scanner(scanner.type, scanner.row, (target,))
-        finding = _trusted(place, message, settings, deadline)
+        others = len(scanner.targets) - number
+        finding = _trusted(place, message, settings, deadline, others)
         # As without the test: another place is only for one that cannot be asked.
         if finding.verdict is not FAILED or finding.asked:
             break
     return finding
 
 
-def _trusted(place: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
-    """What the scanner at this one place says, if it knows the test virus; else FAILED."""
+def _trusted(
+    place: Scanner, message: Message, settings: Settings, deadline: float, others: int
+) -> Finding:
+    """What the scanner at this one place says, if it knows the test virus; else FAILED.
+
+    others is how many places are left to try after this one.
+    """
     from avcheck import canary
 
     def send(text: bytes) -> Finding:
         with canary.mail(text, message) as letter:
-            return _answer(place, letter, settings, deadline)
+            return _answer(place, letter, settings, deadline, others)
 
     name = canary.state_file(place, place.targets[0])
     try:
@@ -94,7 +101,7 @@ def _trusted(place: Scanner, message: Message, settings: Settings, deadline: flo
         doubt.where = doubt.where or _where(place)
         doubt.asked = False  # about this message
         return doubt
-    finding = _answer(place, message, settings, deadline)
+    finding = _answer(place, message, settings, deadline, others)
     finding.tested = tested
     return finding
 
@@ -103,16 +110,19 @@ def _where(scanner: Scanner) -> str:
     return ", ".join(str(target.address or printable(target.path)) for target in scanner.targets)
 
 
-def _answer(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
+def _answer(
+    scanner: Scanner, message: Message, settings: Settings, deadline: float, others: int = 0
+) -> Finding:
     began = monotonic()
     where = _where(scanner)
     try:
-        where, finding = _said(scanner, message, settings, deadline)
+        where, finding = _said(scanner, message, settings, deadline, others)
     except Defer as why:
         finding = Finding(FAILED, (), why.text, why.code)
         finding.asked = why.code != SILENT
     except ImportError as why:
         finding = Finding(FAILED, (), f"not installed: {why}", CONFIG)
+        finding.asked = False
     finding.scanner = scanner.type
     finding.where = where
     finding.seconds = monotonic() - began
@@ -120,7 +130,7 @@ def _answer(scanner: Scanner, message: Message, settings: Settings, deadline: fl
 
 
 def _said(
-    scanner: Scanner, message: Message, settings: Settings, deadline: float
+    scanner: Scanner, message: Message, settings: Settings, deadline: float, others: int
 ) -> tuple[str, Finding]:
     """Where the scanner was asked, and its finding; raises Defer if there is none."""
     module: Any = scanners.load(scanner.row)
@@ -128,7 +138,7 @@ def _said(
         target = scanner.targets[0]
         return printable(target.path), module.run(message, target, deadline)
     targets = {target.address: target for target in scanner.targets if target.address}
-    with conn.connect(tuple(targets), deadline) as link:
+    with conn.connect(tuple(targets), deadline, others) as link:
         target = targets[link.address]
         if target.tls:
             link.start_tls(
@@ -138,7 +148,9 @@ def _said(
                 settings.scanner_key,
             )
         finding: Finding = module.scan(link, message, target)
-        if finding.verdict is CLEAN and (link.gone or link.pending()):
+        # (By descriptor and by path nothing of the message is on the connection.)
+        cut = link.gone and target.way == STREAM
+        if finding.verdict is CLEAN and (cut or link.pending()):
             raise Defer("said it is clean, but not as an answer to the whole message", BROKEN)
         return link.peer, finding
 

@@ -48,15 +48,17 @@ _RECEIVE = 16384
 PIECE = 64 * 1024
 
 
-def connect(addresses: Sequence[Address], deadline: float) -> Conn:
+def connect(addresses: Sequence[Address], deadline: float, others: int = 0) -> Conn:
     """A connection to the first of the addresses that takes it; Defer (SILENT) if none does.
+
+    others is how many more the caller has to try, which shall have their share of the time.
 
     The addresses that a host name stands for are tried in random order, so that
     its load is shared.
     """
     reasons = []
     for number, address in enumerate(addresses):
-        left = len(addresses) - number
+        left = len(addresses) - number + others
         try:
             sock = _unix(address, deadline, left) if address.path else _tcp(address, deadline, left)
             return Conn(sock, address, deadline)

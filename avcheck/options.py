@@ -18,11 +18,10 @@ from avcheck.settings import Scanner, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from avcheck.address import Address
-    from avcheck.scanners import Row
     from avcheck.verdict import Verdict
 
 
@@ -253,7 +252,8 @@ def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], by
     if any(each.option.attribute == "client" for each in given):
         # Every other option is ignored, so it cannot be wrong either.
         given = [each for each in given if each.option.attribute in CLIENT]
-    values = _values(_with_configuration(given, load))
+    given = _with_configuration(given, load)
+    values = _values(given)
 
     settings = Settings()
     for attribute, value in values.items():
@@ -264,7 +264,10 @@ def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], by
         raise Usage("no recipient")
     settings.recipients = tuple([arguments.recipient(operand) for operand in operands])
     words: list[bytes] = [word for words in values["program"] for word in words]
-    settings.program, settings.server = _mailer(words)
+    try:
+        settings.program, settings.server = _mailer(words)
+    except Usage as why:
+        raise _last(given, "program").wrong(why.text) from None
     if settings.original and len(settings.original) != len(settings.recipients):
         raise Usage("--orcpt is given once for each recipient, or not at all")
     if settings.client:
@@ -274,11 +277,11 @@ def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], by
     if not settings.scanners:
         raise Usage("-s is required: the scanner to ask")
     chrooted = b"/./" in settings.spool
-    settings.scanners = _scanners(values["scanners"], chrooted)
-    settings.backups = _scanners(values["backups"], chrooted)
+    settings.scanners = _scanners(given, "scanners", values, chrooted)
+    settings.backups = _scanners(given, "backups", values, chrooted)
     settings.need = settings.need or len(settings.scanners)
     if settings.need > len(settings.scanners) + len(settings.backups):
-        raise Usage(f"--need {settings.need}: there are not so many scanners")
+        raise _last(given, "need").wrong(f"{settings.need}: there are not so many scanners")
     if settings.attempts and not any(each.option.attribute == "queue_id" for each in given):
         raise Usage("--attempts needs --queue-id")
     return settings
@@ -320,13 +323,22 @@ def _values(given: list[Given]) -> dict[str, Any]:
     return values
 
 
+def _last(given: list[Given], attribute: str) -> Given:
+    return [each for each in given if each.option.attribute == attribute][-1]
+
+
 def _scanners(
-    given: Iterable[tuple[str, Row, tuple[str, ...], bytes]], chrooted: bool
+    given: list[Given], attribute: str, values: Mapping[str, Any], chrooted: bool
 ) -> tuple[Scanner, ...]:
+    """What these options name; what a WHERE means depends on the spool directory, too."""
     found = []
-    for name, row, words, where in given:
+    origins = [each for each in given if each.option.attribute == attribute]
+    for origin, (name, row, words, where) in zip(origins, values[attribute], strict=True):
         wheres = [where] if row.program else where.split(b",")
-        places = [arguments.target(name, row, words, one, chrooted) for one in wheres]
+        try:
+            places = [arguments.target(name, row, words, one, chrooted) for one in wheres]
+        except Usage as why:
+            raise origin.wrong(why.text) from None
         found.append(Scanner(name, row, tuple(places)))
     return tuple(found)
 
@@ -341,5 +353,5 @@ def _mailer(words: list[bytes]) -> tuple[tuple[bytes, ...], Address]:
     if words[0].startswith(b"/"):
         return tuple(words), address.parse(address.LOCALHOST, SMTP)
     if len(words) > 1:
-        raise Usage(f"-S: {printable(b' '.join(words))}: a program's path begins with a slash")
+        raise Usage(f"{printable(b' '.join(words))}: a program's path begins with a slash")
     return (), address.parse(words[0], SMTP)

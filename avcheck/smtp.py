@@ -220,7 +220,7 @@ def judge(commands: Sequence[bytes], replies: Sequence[Reply]) -> None:
         for command, reply in zip(commands, replies, strict=True)
         if reply.code // 100 != 2
     ]
-    for_good = all(reply.code // 100 == 5 for _, reply in refused)
+    for_good = all(reply.code // 10 == 55 for _, reply in refused)
     for command, reply in refused:
         want(2, command, [reply], for_all=for_good and len(refused) == len(commands))
 
@@ -323,7 +323,8 @@ def want(kind: int, command: bytes, replies: Sequence[Reply], for_all: bool = Fa
     if reply.code // 100 == kind:
         return
     text = f"{printable(command, 80)} refused: {reply}"
-    if for_all and reply.code // 100 == 5:
+    # x5z is about the mail (RFC 5321 4.2.1); 530 asks for TLS or a login, 503 is our fault.
+    if for_all and reply.code // 10 == 55:
         raise Refused(text, _detail(reply))
     raise Defer(text, "4" + _detail(reply))
 
@@ -399,10 +400,10 @@ def stuffed(message: Message | Incoming, header: bytes) -> Iterator[bytes]:
     leading dot is doubled (RFC 5321 4.5.2).  A bare CR is data.  A missing last line
     end is added.
     """
-    wire = header + b"\r\n" if header else b""
+    wire = b""
     start = True  # at the beginning of a line
     held = b""
-    for piece in message.pieces():
+    for piece in message.pieces(header):
         piece = held + piece
         held = b""
         if message.crlf is not False:  # nor is it as long as no line has ended

@@ -231,18 +231,26 @@ class Message:
             self.add(piece)
         self.crlf = bool(crlf)
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes as received, a piece at a time."""
+    def pieces(self, header: bytes = b"") -> Iterator[bytes]:
+        """The bytes as received, a piece at a time, with the header line (without its end) first.
+
+        First in the header, that is: after the line that an mbox begins with.
+        """
         at, end = self.start, self.start + self.size
-        while at < end:
+        while at < end or header:
             try:
                 piece = os.pread(self.fd, min(PIECE, end - at), at)
             except OSError as why:
                 raise because("reading the spool file", why) from why
-            if not piece:
+            if not piece and at < end:
                 raise Defer("the spool file was cut short")
-            yield piece
             at += len(piece)
+            if header:
+                first = _mbox_line(piece)
+                line = header + (b"\r\n" if self.crlf else b"\n")
+                piece = piece[:first] + line + piece[first:]
+                header = b""
+            yield piece
 
     def reopen(self) -> int:
         """A second descriptor, for reading only, with a position of its own.
@@ -263,7 +271,7 @@ class Message:
         if header:
             try:
                 fd = self.directory.nameless()
-                self._copy(fd, header + (b"\r\n" if self.crlf else b"\n"))
+                self._copy(fd, header)
             except OSError as why:
                 raise self._not_copied(why) from why
         else:
@@ -285,8 +293,7 @@ class Message:
         return name
 
     def _copy(self, fd: int, header: bytes) -> None:
-        write(fd, header)
-        for piece in self.pieces():
+        for piece in self.pieces(header):
             write(fd, piece)
 
     def _not_copied(self, why: OSError) -> Defer:
@@ -316,8 +323,11 @@ class Incoming:
         self.stdin = stdin
         self.crlf: bool | None = None  # not known yet
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes of the message, a piece at a time; raises Defer when reading fails."""
+    def pieces(self, header: bytes) -> Iterator[bytes]:
+        """The bytes of the message, a piece at a time; raises Defer when reading fails.
+
+        There is no header to be added here; -h is for messages that were checked.
+        """
         before = b""
         while piece := _read(self.stdin):
             if self.crlf is None:
@@ -328,6 +338,17 @@ class Incoming:
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the message from."""
         return os.dup(self.stdin)
+
+
+def _mbox_line(piece: bytes) -> int:
+    """The length of the line that the message in an mbox begins with, or 0.
+
+    pipe(8) with flags=F and mail filters add one; Postfix and sendmail(1) drop it or make a
+    header of it, but only at the very beginning.
+    """
+    if not piece.startswith((b"From ", b">From ")):
+        return 0
+    return piece.find(b"\n") + 1
 
 
 def ends_in_crlf(piece: bytes, before: bytes) -> bool | None:

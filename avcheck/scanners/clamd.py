@@ -58,6 +58,9 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
     (b"Heuristics.MBRPartitionIntersection", SUSPICIOUS),
 )
 
+# More bytes than StreamMaxLength; the same will be said on every try.
+OVER_LIMIT = b"INSTREAM size limit exceeded. ERROR"
+
 # What clamd says in place of a name when a limit was hit inside a container.
 NO_NAME = b"(null)"
 
@@ -97,6 +100,8 @@ def parse(reply: bytes, way: str, path: bytes) -> Finding:
         if name in (b"", NO_NAME):
             return Finding(INFECTED, (), line)
         return Finding(_class(name), (name,), line)
+    if line == OVER_LIMIT and way == STREAM:
+        return Finding(UNSCANNABLE, (), line)
     if line.endswith(b": OK") and _is_object(line.removesuffix(b": OK"), way, path):
         return Finding(CLEAN, (), line)
     raise Defer(_unexpected(reply), BROKEN)

@@ -1,0 +1,74 @@
+"""avcheckctl: the administrator's tool.
+
+The only place, with usage, that imports click, clamd and filelock.  One module for
+each command, imported when the command is used.  Every command leaves with 0 when
+all is well, 1 when it found that it is not, and 2 when it could not find out or
+could not do what it was asked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import click
+
+from avcheck import __version__
+
+# name: module in this package, sentence.  The module has a click command named `command`.
+COMMANDS = {
+    "doctor": ("doctor", "Check a set-up, and say what to correct."),
+    "ping": ("ping", "Ask each scanner whether it is there, and how old it is."),
+    "probe": ("probe", "Send harmless tests, and say what gets past the scanner."),
+    "pause": ("pause", "Hold all mail back, for as long as a command takes."),
+    "resume": ("resume", "End a pause."),
+    "status": ("status", "Show whether mail is held back, and what is in flight."),
+    "stats": ("stats", "Show the totals of --metrics."),
+    "quarantine": ("quarantine", "List, show, release and delete quarantined mail."),
+    "setup": ("setup", "Print the configuration for a mail system."),
+    "completion": ("completion", "Print the completion script for a shell."),
+}
+
+EPILOG = (
+    "Options of avcheck(1) are the same here; --postfix takes them from master.cf.  "
+    "Exit status: 0 all is well, 1 it is not, 2 it could not be found out or done.  "
+    "See avcheckctl(8)."
+)
+
+
+class Commands(click.Group):
+    """Its commands, each in its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, sentence = COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(f"{__name__}.{module}").command
+        command.short_help = sentence
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Look after avcheck, the antivirus client for mail systems."""
+    # https://no-color.org; click itself leaves colours out where there is no terminal.
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+def main() -> None:
+    """The command avcheckctl."""
+    group(prog_name="avcheckctl")

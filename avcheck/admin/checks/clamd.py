@@ -1,0 +1,96 @@
+"""Checks of clamd's own settings; nothing where its clamd.conf cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avcheck.admin import output
+from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.scanners import STREAM
+
+
+def clamd_limits(look: Look) -> Iterator[Result]:
+    """It looks into the largest message that the mail system takes."""
+    conf, largest = look.conf, look.message_size_limit
+    if conf is None or not largest:
+        return
+    names = ["MaxFileSize", "MaxScanSize"]
+    if any(scanner.type == "clamd" and target.way == STREAM for scanner, target in look.targets):
+        names.append("StreamMaxLength")
+    for name in names:
+        limit = conf.number(name)
+        if 0 < limit <= largest:
+            yield Result(
+                WARNING,
+                f"{name} is {output.size(limit)}, and Postfix takes messages of"
+                f" {output.size(largest)}",
+                f"{name} {largest // 1024**2 + 1}M",
+            )
+        else:
+            yield Result(OK, f"{name} is above the size of message that Postfix takes")
+
+
+def clamd_alerts(look: Look) -> Iterator[Result]:
+    """It says so when it did not look into something."""
+    conf = look.conf
+    if conf is None:
+        return
+    for name, what in (
+        ("AlertExceedsMax", "what is too large or too deep for it"),
+        ("AlertEncrypted", "an encrypted archive"),
+    ):
+        if conf.is_on(name):
+            yield Result(OK, f"clamd does not say OK to {what}")
+        else:
+            yield Result(WARNING, f"clamd says OK to {what}", f"{name} yes")
+
+
+def clamd_looks_inside(look: Look) -> Iterator[Result]:
+    """It looks into mail and archives."""
+    conf = look.conf
+    if conf is None:
+        return
+    for name in ("ScanMail", "ScanArchive"):
+        if conf.is_on(name):
+            yield Result(OK, f"{name} is on")
+        else:
+            yield Result(ERROR, f"{name} is off: attachments are not scanned", f"{name} yes")
+
+
+def clamd_scan_time(look: Look) -> Iterator[Result]:
+    """It gives up before we do; a scan that we gave up on goes on."""
+    conf = look.conf
+    if conf is None:
+        return
+    longest = conf.number("MaxScanTime") / 1000
+    patience = min(look.settings.timeout, look.settings.deadline)
+    if not longest or longest >= patience:
+        milliseconds = int(min(patience, 240) * 500)
+        yield Result(
+            WARNING,
+            f"clamd scans for up to {output.age(longest) if longest else 'ever'},"
+            f" and avcheck waits {output.age(patience)}: scans pile up",
+            f"MaxScanTime {milliseconds}",
+        )
+    else:
+        yield Result(OK, f"clamd gives up a scan after {output.age(longest)}, before avcheck does")
+
+
+def clamd_threads(look: Look) -> Iterator[Result]:
+    """It can scan as many messages as come at a time."""
+    conf, pipe = look.conf, look.service.pipe
+    limit = pipe.line.limit if pipe else ""
+    if limit == "-" and look.postfix:
+        limit = look.postfix.value("default_process_limit")
+    at_once = look.settings.slots or (int(limit) if limit.isdigit() else 0)
+    if conf is None or not at_once:
+        return
+    threads = conf.number("MaxThreads")
+    if threads < at_once:
+        yield Result(
+            WARNING,
+            f"{at_once} messages may come at a time, and clamd scans {threads}",
+            f"MaxThreads {at_once}",
+        )
+    else:
+        yield Result(OK, f"clamd scans {threads} messages at a time, and {at_once} may come")

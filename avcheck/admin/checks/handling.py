@@ -1,0 +1,122 @@
+"""Checks of what is done with mail, and of the program that does it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from avcheck import handle, policy, spool
+from avcheck.admin import output
+from avcheck.admin.account import account
+from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.exits import Defer
+from avcheck.printable import printable
+from avcheck.verdict import CLEAN
+
+LONGEST = 900.0  # seconds: Postfix's own limit is 1000
+
+
+def deadline(look: Look) -> Iterator[Result]:
+    """There is one, and the time for the scanners is within it."""
+    settings = look.settings
+    if settings.deadline > LONGEST:
+        text = "the run may take longer than Postfix's usual 1000 s, and is bounced then"
+        yield Result(WARNING, text, "--deadline 450")
+    elif settings.timeout != float("inf") and settings.timeout >= settings.deadline:
+        text = f"-t {settings.timeout:.0f} is never reached: --deadline comes first"
+        yield Result(WARNING, text, f"--deadline {settings.timeout * 2:.0f}")
+    else:
+        yield Result(OK, f"avcheck gives up after {output.age(settings.deadline)}")
+
+
+def program(look: Look) -> Iterator[Result]:
+    """The account can run avcheck itself."""
+    path = look.service.program
+    if not path:
+        return
+    with account(*look.service.runs_as):
+        allowed = os.access(path, os.X_OK, effective_ids=True)
+    if not os.path.exists(path):
+        yield Result(ERROR, f"{printable(path)}: not there", "correct argv= in master.cf")
+    elif not allowed:
+        text = f"{printable(path)}: the account that is to run it may not"
+        yield Result(ERROR, text, f"namei -l {printable(path)}")
+    elif os.path.basename(path) == "avcheck":
+        yield Result(
+            OK,
+            f"{printable(path)} can be run (avcheck-guard.sh beside it would"
+            " keep mail even if Python cannot start)",
+        )
+    else:
+        yield Result(OK, f"{printable(path)} can be run")
+
+
+def handler(look: Look) -> Iterator[Result]:
+    """There is a handler where one is needed."""
+    settings = look.settings
+    if all(action != policy.HANDLE for action, _ in settings.on.values()):
+        return
+    if settings.infected:
+        names = [os.path.abspath(settings.infected)]
+    elif look.service.program:
+        directory = os.path.dirname(os.path.abspath(os.fsencode(look.service.program)))
+        names = [directory + b"/" + name for name in handle.NAMES]
+    else:
+        return
+    with account(*look.service.runs_as):
+        usable = [name for name in names if os.access(name, os.X_OK, effective_ids=True)]
+    if usable and os.path.isfile(usable[0]):
+        yield Result(OK, f"the handler is {printable(usable[0])}")
+    else:
+        listing = " or ".join(printable(name) for name in names)
+        yield Result(
+            ERROR,
+            f"there is no handler that can be run ({listing}): infected mail stays in the queue",
+            f"chmod 755 {printable(names[-1])}",
+        )
+
+
+def quarantine(look: Look) -> Iterator[Result]:
+    """The quarantine directories of --on are there, or can be made, and are private."""
+    for verdict, (action, directory) in look.settings.on.items():
+        if action != policy.QUARANTINE:
+            continue
+        with account(*look.service.runs_as):
+            result = _directory(verdict.name, directory)
+        yield result
+
+
+def _directory(verdict: str, path: bytes) -> Result:
+    place = printable(path)
+    if not os.path.lexists(path):
+        parent = os.path.dirname(path)
+        if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
+            return Result(OK, f"quarantine {place} will be made for {verdict} mail")
+        text = f"quarantine {place} is not there and cannot be made"
+        return Result(ERROR, text, f"install -d -o avclient -m 0700 {place}")
+    try:
+        with spool.Directory(path, "quarantine", 0o007):
+            return Result(OK, f"quarantine {place} takes {verdict} mail")
+    except Defer as why:
+        return Result(ERROR, why.text, f"install -d -o avclient -m 0700 {place}")
+
+
+def delivers_unproved(look: Look) -> Iterator[Result]:
+    """Nothing is delivered that was not found clean, unless somebody wanted that."""
+    found = [
+        verdict.name
+        for verdict, (action, _) in look.settings.on.items()
+        if action == policy.DELIVER and verdict is not CLEAN
+    ]
+    if found:
+        yield Result(
+            WARNING,
+            f"mail that is {', '.join(found)} is delivered",
+            " ".join(f"--on {name}={_usual(name)}" for name in found),
+        )
+    else:
+        yield Result(OK, "only clean mail is delivered")
+
+
+def _usual(name: str) -> str:
+    return next(action for verdict, action in policy.DEFAULT.items() if verdict.name == name)

@@ -1,0 +1,162 @@
+"""Checks of the scanners: are they there, are they trusted, whose are they?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from avcheck.admin import given, known, ping
+from avcheck.admin.account import account
+from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.printable import printable
+from avcheck.scanners import PATH
+
+# Days after which signatures are a fault and no longer an oddity.
+VERY_OLD = 30
+
+
+def _answers(look: Look) -> list[ping.Answer]:
+    return list(ping.every(given.Site((look.service,))))
+
+
+def scanner_answers(look: Look) -> Iterator[Result]:
+    """Each scanner answers at each of its places, to the account that runs avcheck."""
+    for answer in _answers(look):
+        name = f"{answer.scanner} {answer.where}"
+        if answer.wrong:
+            yield Result(ERROR, f"{answer.scanner}: {answer.wrong}", _how_to_start(answer))
+        else:
+            yield Result(OK, f"{name} answers after {answer.seconds * 1000:.1f} ms")
+
+
+def _how_to_start(answer: ping.Answer) -> str:
+    if answer.scanner == "clamd" and "Permission" not in answer.wrong:
+        return "systemctl status clamav-daemon; grep Socket /etc/clamav/clamd.conf"
+    return f"check the permissions: namei -l {answer.where}"
+
+
+def scanner_knows_virus(look: Look) -> Iterator[Result]:
+    """Each scanner tells the EICAR test virus from an innocent mail."""
+    settings = look.settings
+    for scanner in (*settings.scanners, *settings.backups):
+        with account(*look.service.runs_as):
+            wrong = known.wrong(scanner, settings)
+        if wrong:
+            yield Result(ERROR, f"{scanner.type}: not to be trusted: {wrong}", "avcheckctl probe")
+        else:
+            yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
+
+
+def scanner_signatures(look: Look) -> Iterator[Result]:
+    """Its signatures are of these days."""
+    for answer in _answers(look):
+        name = f"{answer.scanner} {answer.where}"
+        if answer.age_days is None:
+            continue
+        text = f"{name}: signatures {answer.signatures} are {answer.age_days:.0f} days old"
+        if answer.age_days > ping.OLD:
+            level = ERROR if answer.age_days > VERY_OLD else WARNING
+            yield Result(level, text, "systemctl status clamav-freshclam; freshclam")
+        else:
+            yield Result(OK, text)
+
+
+def scanner_account(look: Look) -> Iterator[Result]:
+    """Two accounts, and neither is root's: the SECURITY section of the original manual."""
+    user, _ = look.service.runs_as
+    for scanner, target in look.targets:
+        peer = look.peer(target)
+        if peer is None:
+            continue
+        who = f"{scanner.type} (process {peer.pid})"
+        if peer.uid == 0:
+            yield Result(
+                WARNING,
+                f"{who} runs as root: a fault in it is the whole machine's",
+                "User clamav" if scanner.type == "clamd" else "uchroot -u avdaemon / ...",
+            )
+        elif peer.uid == user:
+            yield Result(
+                WARNING,
+                f"{who} runs as {peer.user}, as avcheck does: it can change the mail",
+                "give avcheck an account of its own: docs/security.md",
+            )
+        else:
+            yield Result(OK, f"{who} runs as {peer.user}, which is not avcheck's account")
+
+
+def scanner_socket(look: Look) -> Iterator[Result]:
+    """Not everybody on this host can talk to it, which includes: shut it down."""
+    for scanner, target in look.targets:
+        path = target.address.path if target.address else b""
+        try:
+            mode = os.stat(path).st_mode if path else 0
+            directory = os.stat(os.path.dirname(path)).st_mode if path else 0
+        except OSError:
+            continue  # scanner_answers has said it
+        if not path:
+            continue
+        where = printable(path)
+        if stat.S_ISSOCK(mode) and mode & stat.S_IWOTH and directory & stat.S_IXOTH:
+            yield Result(
+                WARNING,
+                f"{scanner.type} {where}: every account on this host can talk to it",
+                "systemctl edit clamav-daemon.socket: [Socket] SocketGroup=avgroup SocketMode=0660",
+            )
+        else:
+            yield Result(OK, f"{scanner.type} {where}: not open to every account")
+
+
+def scanner_chroot(look: Look) -> Iterator[Result]:
+    """What -d says about the scanner's root directory is so."""
+    chroot, dot, _ = look.settings.spool.partition(b"/./")
+    for scanner, target in look.targets:
+        peer = look.peer(target)
+        if target.way != PATH or peer is None:
+            continue
+        said = os.fsdecode(chroot) or "/" if dot else "/"
+        real = os.path.realpath(said)
+        if real != peer.root:
+            wanted = "-d DIR" if peer.root == "/" else f"-d {printable(peer.root)}/./DIR"
+            yield Result(
+                ERROR,
+                f"{scanner.type} has the root directory {printable(peer.root)},"
+                f" and -d says {printable(said)}",
+                wanted,
+            )
+        else:
+            yield Result(OK, f"{scanner.type} has the root directory that -d says")
+
+
+def scanner_group(look: Look) -> Iterator[Result]:
+    """A scanner that opens files can get at them, by the group of the spool directory."""
+    try:
+        status = os.stat(look.settings.spool)
+    except OSError:
+        return
+    for scanner, target in look.targets:
+        peer = look.peer(target)
+        if target.way != PATH or peer is None or peer.uid == 0:
+            continue
+        place = printable(look.settings.spool)
+        if status.st_gid not in peer.groups:
+            yield Result(
+                ERROR,
+                f"{scanner.type} opens files, and is not in the group of spool {place}",
+                f"usermod --append --groups {_group_name(status.st_gid)} {peer.user}",
+            )
+        elif not status.st_mode & stat.S_IXGRP:
+            text = f"{scanner.type} opens files, and its group cannot enter spool {place}"
+            yield Result(ERROR, text, f"chmod g+x {place}")
+        else:
+            yield Result(OK, f"{scanner.type} can open files in spool {place}")
+
+
+def _group_name(gid: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

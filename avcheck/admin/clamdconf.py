@@ -1,0 +1,132 @@
+"""clamd.conf, with clamd's own defaults for what it does not say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from avcheck.admin.peer import Peer
+
+# Where distributions keep it.
+PLACES = ("/etc/clamav/clamd.conf", "/etc/clamd.d/scan.conf", "/etc/clamd.conf")
+
+# What matters here, as ClamAV 1.4 has it (clamd.conf(5)); clamconf(1) knows better.
+DEFAULTS = {
+    "MaxScanSize": "400M",
+    "MaxFileSize": "100M",
+    "StreamMaxLength": "100M",
+    "MaxRecursion": "17",
+    "MaxFiles": "10000",
+    "MaxScanTime": "120000",
+    "MaxThreads": "10",
+    "AlertExceedsMax": "no",
+    "AlertEncrypted": "no",
+    "ScanMail": "yes",
+    "ScanArchive": "yes",
+    "ConcurrentDatabaseReload": "yes",
+}
+
+UNITS = {"K": 1024, "k": 1024, "M": 1024**2, "m": 1024**2, "G": 1024**3, "g": 1024**3}
+
+SAID = re.compile(r'^(\w+)(?: = (?:"(.*)"|(.*))| disabled)$')
+
+
+@dataclass(frozen=True)
+class Conf:
+    """The file, and what it comes to."""
+
+    path: str
+    values: Mapping[str, str]
+
+    def number(self, name: str) -> int:
+        """A number, such as a size in bytes; 0 (for clamd: no limit) if it is none."""
+        text = self.values.get(name, DEFAULTS.get(name, ""))
+        unit = UNITS.get(text[-1:], 1)
+        digits = text[:-1] if unit > 1 else text
+        return int(digits) * unit if digits.isdigit() else 0
+
+    def is_on(self, name: str) -> bool:
+        """A switch."""
+        return self.values.get(name, DEFAULTS.get(name, "")).lower() in ("yes", "true", "1")
+
+
+def of(path: str, peer: Peer | None) -> Conf | None:
+    """The configuration in the file that is named, or that the process was started with.
+
+    Without either it is one of the usual places; None if there is none that can be read.
+    """
+    for place in [path, from_argv(peer.argv)] if peer else [path]:
+        if place:
+            return read(place)
+    for place in PLACES:
+        conf = read(place)
+        if conf is not None:
+            return conf
+    return None
+
+
+def from_argv(argv: tuple[str, ...]) -> str:
+    """The file that clamd's arguments name, or nothing."""
+    for number, word in enumerate(argv):
+        if word.startswith("--config-file="):
+            return word.partition("=")[2]
+        if word in ("-c", "--config-file"):
+            return argv[number + 1] if number + 1 < len(argv) else ""
+    return ""
+
+
+def read(path: str) -> Conf | None:
+    """The configuration in the file, by clamconf(1) if that can be asked."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    values = by_clamconf(path)
+    return Conf(path, values if values is not None else parse(text))
+
+
+def parse(text: str) -> dict[str, str]:
+    """The settings of a clamd.conf; the first of two lines with one name wins, as in clamd."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split(None, 1)
+        if words and not words[0].startswith("#"):
+            values.setdefault(words[0], words[1].strip().strip('"') if words[1:] else "yes")
+    return values
+
+
+def by_clamconf(path: str) -> dict[str, str] | None:
+    """The settings as clamconf(1) says them, defaults and all; None if it cannot."""
+    program = shutil.which("clamconf")
+    if program is None or os.path.basename(path) != "clamd.conf":
+        return None
+    done = subprocess.run(  # noqa: S603 - the words are ours
+        [program, f"--config-dir={os.path.dirname(path)}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    # It complains by its status when freshclam.conf is not there.
+    return parse_clamconf(done.stdout) or None
+
+
+def parse_clamconf(text: str) -> dict[str, str]:
+    """The settings of clamd.conf in the output of clamconf(1)."""
+    values: dict[str, str] = {}
+    ours = False
+    for line in text.splitlines():
+        if line.startswith("Config file: "):
+            ours = line == "Config file: clamd.conf"
+        elif ours and (found := SAID.match(line)):
+            name, quoted, bare = found.groups()
+            values.setdefault(name, quoted if quoted is not None else bare or "no")
+        elif ours and values and not line.strip():
+            break
+    return values

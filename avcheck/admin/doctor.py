@@ -1,0 +1,99 @@
+"""avcheckctl doctor: everything that can be wrong with a set-up, each with its correction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import click
+
+from avcheck.admin import checks, given, output
+from avcheck.admin.checks import ERROR, LEVELS, OK, WARNING, Look, Result
+from avcheck.printable import printable
+
+COLOURS = {OK: output.GOOD, WARNING: output.DOUBTFUL, ERROR: output.BAD}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result, with the service and the check that it comes from."""
+
+    service: str
+    check: str
+    level: str
+    text: str
+    remedy: str = ""
+
+
+def examine(site: given.Site, clamd_conf: str) -> Iterator[Found]:
+    """What every check finds at every service."""
+    for service in site.services:
+        if service.settings is None:
+            text = f"avcheck cannot run with these options: {service.wrong}"
+            yield Found(service.name, "options", ERROR, text, "avcheckctl setup postfix")
+            continue
+        look = Look(service, site.postfix, clamd_conf)
+        for name in checks.CHECKS:
+            for result in _results(name, look):
+                yield Found(service.name, name, result.level, result.text, result.remedy)
+
+
+def _results(name: str, look: Look) -> list[Result]:
+    try:
+        return list(checks.load(name)(look))
+    except PermissionError as why:
+        where = printable(str(why.filename or ""))
+        return [Result(WARNING, f"{name}: {where}: {why.strerror}", "run this as root")]
+
+
+@click.command()
+@output.json_option
+@click.option("--clamd-conf", metavar="FILE", default="", help="clamd's configuration file.")
+@click.option("--all", "everything", is_flag=True, help="Show what is in order, too.")
+@given.takes(
+    "scanners", "backups", "spool", "program", "infected", "waitfile", "on", "deadline",
+    need=("scanners", "spool"),
+)  # fmt: skip
+@click.argument("recipients", nargs=-1, metavar="[RECIPIENT]...")
+def command(
+    site: given.Site,
+    as_json: bool,
+    clamd_conf: str,
+    everything: bool,
+    recipients: tuple[str, ...],
+) -> None:
+    """Check a set-up, and say what to correct.
+
+    Takes a whole command line of avcheck, or looks for avcheck in master.cf.  Run it as
+    root, to see what the accounts of avcheck and of the scanner can do.
+
+    Exit status: 0 nothing is wrong (there may be warnings), 1 something is,
+    2 it could not be found out.
+
+    \b
+    avcheckctl doctor --postfix
+    avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
+    """
+    with output.Progress("checking"):
+        found = list(examine(site, clamd_conf))
+    if as_json:
+        output.as_json([asdict(each) for each in found])
+    else:
+        _show(found, everything)
+    if any(each.level == ERROR for each in found):
+        raise SystemExit(1)
+
+
+def _show(found: list[Found], everything: bool) -> None:
+    for service in given.once([each.service for each in found]):
+        ours = [each for each in found if each.service == service]
+        click.echo(click.style(f"{service}:", bold=True))
+        for each in ours:
+            if everything or each.level != OK:
+                label = click.style(each.level.ljust(7), fg=COLOURS[each.level])
+                click.echo(f"  {label}  {each.text}  [{each.check}]")
+                for line in each.remedy.splitlines():
+                    click.echo(f"             {line}")
+        counts = [sum(each.level == level for each in ours) for level in LEVELS]
+        words = zip(counts, ("in order", "warnings", "errors"), strict=True)
+        click.echo("  " + ", ".join(f"{count} {word}" for count, word in words))

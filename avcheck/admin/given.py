@@ -1,0 +1,216 @@
+"""The options of avcheck(1) as options of our commands, and the --postfix that finds them.
+
+A whole command line of avcheck can be pasted: a command takes all of its options,
+shows in its help those that matter to it, and makes up what it does not need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import grp
+import os
+import pwd
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from avcheck import config, options, scanners, usage
+from avcheck.admin import postfix
+from avcheck.admin.output import Trouble
+from avcheck.exits import Leave
+from avcheck.options import Given
+from avcheck.settings import Settings
+
+# Attributes of Settings, of which a command may need some.
+SCANNERS = ("scanners", "backups", "timeout", "scanner_ca", "scanner_cert", "scanner_key")
+CONFIG = ("config",)
+
+# What is made up where it is not needed, by attribute.
+MADE_UP = {
+    "sender": b"postmaster@localhost",
+    "spool": b"/",
+    "scanners": b"clamd",
+    "queue_id": b"4AVCHECKCTL",
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """An avcheck: what it is called here, its settings, and how the mail system calls it.
+
+    wrong is what avcheck has to say about its options, and settings are None then.
+    program is the path it is called by, empty where that is not known; attributes are
+    those of its settings that were given, and not made up or a default.
+    """
+
+    name: str
+    settings: Settings | None
+    wrong: str = ""
+    program: str = ""
+    pipe: postfix.Pipe | None = None
+    attributes: frozenset[str] = frozenset()
+
+    @property
+    def sure(self) -> Settings:
+        """The settings; raises click.UsageError if they mean nothing."""
+        if self.settings is None:
+            raise click.UsageError(f"{self.name}: {self.wrong}")
+        return self.settings
+
+    @property
+    def runs_as(self) -> tuple[int, int | None]:
+        """User and group that it runs as: by its user=, or the owner of its spool directory.
+
+        The group is None for the user's own; where nothing can be told, it is us.
+        """
+        try:
+            if self.pipe is not None:
+                user = pwd.getpwnam(self.pipe.user)
+                group = self.pipe.group
+                return user.pw_uid, grp.getgrnam(group).gr_gid if group else user.pw_gid
+            return os.stat(self.sure.spool).st_uid, None
+        except (KeyError, OSError):
+            return os.geteuid(), None
+
+
+@dataclass(frozen=True)
+class Site:
+    """All that a command was told to look at."""
+
+    services: tuple[Service, ...]
+    postfix: postfix.Postfix | None = None
+
+
+def takes(*attributes: str, need: Sequence[str] = ()) -> Callable[..., Any]:
+    """Give the command the options of avcheck, and its function the Site that they name.
+
+    attributes are those of Settings that its help shows, need those that must be given.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(**values: Any) -> Any:
+            return function(_site(values, need), **values)
+
+        shown = (*attributes, *CONFIG)
+        for option in reversed(options.OPTIONS):
+            if option.attribute:
+                parameter = usage.parameter(option)
+                parameter.hidden = option.attribute not in shown
+                _remember(call, parameter)
+        return click.option(
+            "--postfix",
+            "postfix_directory",
+            is_flag=False,
+            flag_value="",
+            metavar="[DIR]",
+            help="Take them from the services of Postfix that run avcheck.",
+        )(call)
+
+    return decorate
+
+
+def _remember(function: Callable[..., Any], parameter: click.Option) -> None:
+    # What click's own decorators do.
+    function.__dict__.setdefault("__click_params__", []).append(parameter)
+
+
+def _site(values: dict[str, Any], need: Sequence[str]) -> Site:
+    """The Site of a command line; takes its values out of those of click."""
+    given = []
+    for option in options.OPTIONS:
+        if option.attribute:
+            value = values.pop(usage.key(option))
+            words = value if option.argument else ("",) * value
+            given += [Given(option, os.fsencode(word)) for word in words]
+    site = _named(values.pop("postfix_directory"), given, need)
+    for service in site.services:
+        if service.settings is not None:
+            for scanner in (*service.settings.scanners, *service.settings.backups):
+                # Now, because later it may be done by an account that cannot read the file.
+                with contextlib.suppress(ImportError):  # asking it will say so
+                    scanners.load(scanner.row)
+    return site
+
+
+def _named(directory: str | None, given: list[Given], need: Sequence[str]) -> Site:
+    if directory is None:
+        return Site((_command_line(given, need),))
+    if given:
+        raise click.UsageError("--postfix takes avcheck's options from master.cf: give none here")
+    instance = postfix.read(directory)
+    if not instance.pipes:
+        raise Trouble("no service in master.cf runs avcheck", "avcheckctl setup postfix prints one")
+    return Site(tuple(of_pipe(pipe) for pipe in instance.pipes), instance)
+
+
+def _command_line(given: list[Given], need: Sequence[str]) -> Service:
+    try:
+        known = with_configuration(given)
+        attributes = frozenset(each.option.attribute for each in known)
+        return Service("the command line", settle(known, need), attributes=attributes)
+    except Leave as why:
+        raise click.UsageError(why.text) from None
+
+
+def of_pipe(pipe: postfix.Pipe) -> Service:
+    """The avcheck of a service of Postfix; its settings are None if it cannot run at all."""
+    words = [os.fsencode(word) for word in pipe.expanded()]
+    try:
+        known = with_configuration(options.split(words)[0])
+        attributes = frozenset(each.option.attribute for each in known)
+        settings = options.read(words, config.load)
+    except Leave as why:
+        return Service(pipe.name, None, why.text, pipe.argv[0], pipe)
+    return Service(pipe.name, settings, "", pipe.argv[0], pipe, attributes)
+
+
+def with_configuration(given: Sequence[Given]) -> list[Given]:
+    """The options, with those of the file of --config; raises Leave where it cannot be read."""
+    known = list(given)
+    for each in given:
+        if each.option.attribute == "config":
+            file = each.value()
+            own = {every.option.attribute for every in given} - {"on"}
+            more = options.configured(config.load(file), os.fsdecode(file))
+            known = [line for line in more if line.option.attribute not in own] + known
+    return [each for each in known if each.option.attribute not in ("config", "client")]
+
+
+def settle(given: Sequence[Given], need: Sequence[str]) -> Settings:
+    """The settings of these options; raises Leave where they mean nothing.
+
+    What avcheck needs and the command does not is made up.
+    """
+    known = list(given)
+    attributes = {each.option.attribute for each in known}
+    for attribute in need:
+        if attribute not in attributes:
+            raise click.UsageError(f"{_spelled(attribute)} is needed, or --postfix")
+    by_attribute = {option.attribute: option for option in options.OPTIONS}
+    for attribute, value in MADE_UP.items():
+        if attribute not in attributes:
+            known.append(Given(by_attribute[attribute], value))
+    settings = options.settle(known, [b"postmaster"], config.load)
+    if "scanners" not in attributes:
+        settings.scanners = ()
+    if "spool" not in attributes:
+        settings.spool = b""
+    return settings
+
+
+def _spelled(attribute: str) -> str:
+    for option in options.OPTIONS:
+        if option.attribute == attribute:
+            letter = f"-{option.letter} or " if option.letter else ""
+            return f"{letter}--{option.name}"
+    raise KeyError(attribute)
+
+
+def once(values: Sequence[Any]) -> list[Any]:
+    """The values without duplicates, in order."""
+    seen: Mapping[Any, None] = dict.fromkeys(values)
+    return list(seen)

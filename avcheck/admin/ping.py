@@ -1,0 +1,132 @@
+"""avcheckctl ping: each scanner, each of its places: is it there, and how old is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from avcheck import conn
+from avcheck.admin import daemon, given, output
+from avcheck.admin.account import account
+from avcheck.exits import Defer
+from avcheck.printable import printable
+
+if TYPE_CHECKING:
+    from avcheck.settings import Scanner, Settings, Target
+
+# Seconds for each place, unless -t says otherwise: a ping is answered at once.
+PATIENCE = 10.0
+
+# Days: freshclam asks several times a day, so three without a new set are a sign.
+OLD = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a scanner at one place said; wrong is why it did not, seconds how long it took."""
+
+    scanner: str
+    where: str
+    seconds: float
+    version: str = ""
+    signatures: str = ""
+    date: str = ""
+    age_days: float | None = None
+    wrong: str = ""
+
+
+def ask(scanner: Scanner, target: Target, settings: Settings) -> Answer:
+    """Ask for a sign of life; versions where the protocol tells them (clamd)."""
+    where = str(target.address or printable(target.path))
+    began = monotonic()
+    deadline = began + min(settings.timeout, PATIENCE)
+    try:
+        if scanner.type == "clamd":
+            return _clamd(scanner, target, settings, began, deadline)
+        if target.address is not None:
+            conn.connect((target.address,), deadline).sock.close()
+        return Answer(scanner.type, where, monotonic() - began)
+    except Defer as why:
+        return Answer(scanner.type, where, monotonic() - began, wrong=why.text)
+
+
+def _clamd(
+    scanner: Scanner, target: Target, settings: Settings, began: float, deadline: float
+) -> Answer:
+    link = daemon.Daemon(target, settings, deadline)
+    where = str(target.address)
+    pong = link.ask("ping")
+    seconds = monotonic() - began
+    if pong != "PONG":
+        return Answer(scanner.type, where, seconds, wrong=f"said {printable(pong, 80)!r} to PING")
+    try:
+        version = daemon.parse_version(link.ask("version"))
+    except Defer:  # ClamAV 1.5 can be told not to say it
+        return Answer(scanner.type, where, seconds)
+    return Answer(
+        scanner.type,
+        where,
+        seconds,
+        version.program,
+        version.signatures,
+        version.date.isoformat() if version.date else "",
+        (datetime.now(UTC) - version.date).total_seconds() / 86400 if version.date else None,
+    )
+
+
+def every(site: given.Site) -> Iterator[Answer]:
+    """One answer for each place of each scanner, asked by the account that avcheck runs as."""
+    seen = set()
+    for service in site.services:
+        settings = service.sure
+        for scanner in (*settings.scanners, *settings.backups):
+            for target in scanner.targets:
+                place = (scanner.type, target.way, str(target.address or printable(target.path)))
+                if place not in seen:
+                    seen.add(place)
+                    with account(*service.runs_as):
+                        answer = ask(scanner, target, settings)
+                    yield answer
+
+
+@click.command()
+@output.json_option
+@given.takes(*given.SCANNERS, need=("scanners",))
+def command(site: given.Site, as_json: bool) -> None:
+    """Ask each scanner, at each of its places, whether it is there, and how old it is.
+
+    Exit status: 0 all of them answer, 1 one does not.
+
+    \b
+    avcheckctl ping -s clamd:/run/clamav/clamd.ctl,192.0.2.7
+    avcheckctl ping --postfix
+    """
+    with output.Progress("asking"):
+        answers = list(every(site))
+    if as_json:
+        output.as_json([asdict(answer) for answer in answers])
+    else:
+        output.table([_row(answer) for answer in answers], HEADER)
+    if any(answer.wrong for answer in answers):
+        raise SystemExit(1)
+
+
+HEADER = ("SCANNER", "WHERE", "ANSWER", "VERSION", "SIGNATURES", "AGE")
+
+
+def _row(answer: Answer) -> list[str | output.Styled]:
+    where: list[str | output.Styled] = [answer.scanner, answer.where]
+    if answer.wrong:
+        reason = answer.wrong.removeprefix(f"{answer.where}: ")
+        return [*where, output.Styled(f"no: {reason}", output.BAD)]
+    row = [*where, output.Styled(f"{answer.seconds * 1000:.1f} ms", output.GOOD)]
+    row += [answer.version or "-", answer.signatures or "-"]
+    if answer.age_days is None:
+        return [*row, "-"]
+    colour = output.GOOD if answer.age_days <= OLD else output.DOUBTFUL
+    return [*row, output.Styled(output.age(answer.age_days * 86400), colour)]

@@ -1,0 +1,298 @@
+"""Mails to try a scanner with, each with the EICAR test file in it somewhere.
+
+They are made when they are needed: no file of this package is taken for a virus.
+EICAR is no virus, only 68 bytes that scanners have agreed to find (www.eicar.org).
+"""
+
+from __future__ import annotations
+
+import binascii
+import gzip
+import io
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from avcheck import canary
+
+EICAR = b"*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"[::-1]
+
+RECEIVED = b"Received: from localhost by localhost; Thu, 1 Jan 2026 00:00:00 +0000\n"
+FROM = b"From: avcheck <postmaster@localhost>\nTo: postmaster@localhost\nSubject: avcheck probe\n"
+
+MEGABYTE = 1 << 20
+
+# Larger than this takes minutes to make and to scan.
+LARGE = 600 * MEGABYTE
+
+# A mail, in pieces: a large one has the same piece many times.
+Mail = list[bytes]
+
+# clamd's limits by their names in clamd.conf; 0 is none.
+Limits = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A mail to try: what it is, how to make it, and what to change if it gets through.
+
+    Without a virus, getting through is what it should do.  limit is the setting that it
+    goes beyond, and makes no sense without; stream tells that this is one for streams.
+    """
+
+    name: str
+    what: str
+    make: Callable[[Limits], Mail]
+    setting: str = ""
+    virus: bool = True
+    limit: str = ""
+    stream: bool = False
+
+
+def mail(content: bytes, name: str, *, header: bytes = RECEIVED + FROM) -> Mail:
+    """A mail with an attachment in base64."""
+    return [
+        header
+        + b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="avcheck"\n\n'
+        + attached(content, name)
+        + b"--avcheck--\n"
+    ]
+
+
+def attached(content: bytes, name: str) -> bytes:
+    return (
+        b'--avcheck\nContent-Type: application/octet-stream; name="%b"\n'
+        b"Content-Transfer-Encoding: base64\n\n" % name.encode()
+    ) + encoded(content)
+
+
+def encoded(content: bytes) -> bytes:
+    """Base64 in lines."""
+    return b"".join(binascii.b2a_base64(content[at : at + 57]) for at in range(0, len(content), 57))
+
+
+def zipped(content: bytes, name: str = "eicar.com") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def nested(depth: int) -> bytes:
+    """A zip in a zip, so many deep."""
+    content = zipped(EICAR)
+    for level in range(1, depth):
+        content = zipped(content, f"{level}.zip")
+    return content
+
+
+def targz(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("eicar.com")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+def many(number: int) -> bytes:
+    """A zip with so many small files, and the virus last."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for each in range(number):
+            archive.writestr(f"{each}.txt", b"%d\n" % each)
+        archive.writestr("eicar.com", EICAR)
+    return file.getvalue()
+
+
+def blown_up(size: int, pieces: int = 1) -> bytes:
+    """A zip with files of so many bytes altogether, and the virus after them."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for number in range(pieces):
+            with archive.open(f"{number}.bin", "w", force_zip64=True) as out:
+                left = size // pieces
+                while left > 0:
+                    out.write(bytes(min(left, MEGABYTE)))
+                    left -= MEGABYTE
+                if number == pieces - 1 == 0:
+                    out.write(EICAR)
+        if pieces > 1:
+            archive.writestr("eicar.com", EICAR)
+    return file.getvalue()
+
+
+def encrypted(content: bytes, password: bytes = b"infected") -> bytes:
+    """A zip with a password: PKWARE's own cipher, which Python reads and does not write."""
+    plain = zipped(content)
+    with zipfile.ZipFile(io.BytesIO(plain)) as archive:
+        (entry,) = archive.infolist()
+        compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+        body = compress.compress(content) + compress.flush()
+    keys = _Keys(password)
+    check = entry.CRC >> 24 & 0xFF
+    body = keys.encrypt(os.urandom(11) + bytes([check]) + body)
+    name = entry.filename.encode()
+    facts = (
+        (20).to_bytes(2, "little")
+        + (1).to_bytes(2, "little")  # it is encrypted
+        + (8).to_bytes(2, "little")
+        + b"\0\0\x21\x5c"
+        + entry.CRC.to_bytes(4, "little")
+        + len(body).to_bytes(4, "little")
+        + len(content).to_bytes(4, "little")
+        + len(name).to_bytes(2, "little")
+        + b"\0\0"
+    )
+    local = b"PK\3\4" + facts + name
+    central = b"PK\1\2" + b"\x14\0" + facts + bytes(14) + name
+    end = (
+        b"PK\5\6\0\0\0\0\1\0\1\0"
+        + len(central).to_bytes(4, "little")
+        + (len(local) + len(body)).to_bytes(4, "little")
+        + b"\0\0"
+    )
+    return local + body + central + end
+
+
+class _Keys:
+    """The three keys of PKWARE's cipher (APPNOTE.TXT 6.1)."""
+
+    def __init__(self, password: bytes) -> None:
+        self.key = [0x12345678, 0x23456789, 0x34567890]
+        for byte in password:
+            self._update(byte)
+
+    def _update(self, byte: int) -> None:
+        first, second, third = self.key
+        first = _crc(first, byte)
+        second = ((second + (first & 0xFF)) * 134775813 + 1) & 0xFFFFFFFF
+        self.key = [first, second, _crc(third, second >> 24)]
+
+    def encrypt(self, content: bytes) -> bytes:
+        found = bytearray()
+        for byte in content:
+            mask = (self.key[2] | 2) & 0xFFFF
+            found.append(byte ^ ((mask * (mask ^ 1)) >> 8 & 0xFF))
+            self._update(byte)
+        return bytes(found)
+
+
+def _crc(old: int, byte: int) -> int:
+    # zlib's has both ends turned over, and PKWARE's has not.
+    return zlib.crc32(bytes([byte]), old ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def _shouted() -> Mail:
+    head = (RECEIVED + FROM).upper()
+    (body,) = mail(EICAR, "eicar.com", header=b"")
+    fields, blank, rest = body.partition(b"\n\n")
+    return [head + fields.upper().replace(b"AVCHECK", b"avcheck") + blank + rest]
+
+
+def _two_boundaries() -> Mail:
+    (text,) = mail(EICAR, "eicar.com")
+    return [
+        text.replace(b"MIME-Version", b'Content-Type: multipart/mixed; boundary="x"\nMIME-Version')
+    ]
+
+
+def _long(limits: Limits, name: str) -> Mail:
+    """A mail that is longer than the limit, with the virus at its beginning."""
+    padding = (b"x" * 75 + b"\n") * (MEGABYTE // 76)
+    (text,) = mail(EICAR, "eicar.com")
+    first = text.removesuffix(b"--avcheck--\n")
+    rest = [b"--avcheck\nContent-Type: text/plain\n\n"]
+    return [first, *rest, *[padding] * (limits[name] // len(padding) + 2), b"--avcheck--\n"]
+
+
+SAMPLES = (
+    Sample(
+        "innocent", "a mail with nothing wrong in it", lambda limits: [canary.INNOCENT],
+        "a scanner that finds a virus in everything stops all mail", virus=False,
+    ),
+    Sample(
+        "plain", "the test virus in the text", lambda limits: [RECEIVED + FROM + b"\n" + EICAR],
+        "its signatures: is the database there?",
+    ),
+    Sample(
+        "base64", "as an attachment", lambda limits: mail(EICAR, "eicar.com"),
+        "ScanMail yes",
+    ),
+    Sample(
+        "zip", "in a zip", lambda limits: mail(zipped(EICAR), "a.zip"),
+        "ScanArchive yes",
+    ),
+    Sample(
+        "nested-zip", "in a zip in a zip in a zip", lambda limits: mail(nested(3), "a.zip"),
+        "MaxRecursion",
+    ),
+    Sample(
+        "tar-gz", "in a tar.gz", lambda limits: mail(targz(EICAR), "a.tar.gz"),
+        "ScanArchive yes",
+    ),
+    Sample(
+        "gzip", "in a gz", lambda limits: mail(gzip.compress(EICAR), "a.gz"),
+        "ScanArchive yes",
+    ),
+    Sample(
+        "encrypted-zip", "in a zip with a password",
+        lambda limits: mail(encrypted(EICAR), "a.zip"),
+        "AlertEncrypted yes, or AlertEncryptedArchive yes",
+    ),
+    Sample(
+        "upper-case", "under header names in upper case", lambda limits: _shouted(),
+        "avcheck's own first line, Return-Path, is to prevent that",
+    ),
+    Sample(
+        "unknown-first", "under a first header that nobody knows",
+        lambda limits: mail(EICAR, "eicar.com", header=b"X-Unheard-Of: 1\n" + FROM),
+        "avcheck's own first line, Return-Path, is to prevent that",
+    ),
+    Sample(
+        "no-header", "with Content-Type as the first header",
+        lambda limits: mail(EICAR, "eicar.com", header=b""),
+        "avcheck's own first line, Return-Path, is to prevent that",
+    ),
+    Sample(
+        "no-end", "in MIME without its last boundary",
+        lambda limits: [mail(EICAR, "eicar.com")[0].removesuffix(b"--avcheck--\n")],
+        "nothing; ask who makes it",
+    ),
+    Sample(
+        "two-boundaries", "in MIME that names two boundaries", lambda limits: _two_boundaries(),
+        "nothing (CVE-2024-28054 was about this); ask who makes it",
+    ),
+    Sample(
+        "long-mail", "in a mail over MaxFileSize", lambda limits: _long(limits, "MaxFileSize"),
+        "AlertExceedsMax yes, and MaxFileSize above message_size_limit", limit="MaxFileSize",
+    ),
+    Sample(
+        "long-stream", "in a mail over StreamMaxLength",
+        lambda limits: _long(limits, "StreamMaxLength"),
+        "StreamMaxLength above message_size_limit", limit="StreamMaxLength", stream=True,
+    ),
+    Sample(
+        "large-file", "after a file over MaxFileSize, in a small zip",
+        lambda limits: mail(blown_up(limits["MaxFileSize"] + MEGABYTE), "a.zip"),
+        "AlertExceedsMax yes", limit="MaxFileSize",
+    ),
+    Sample(
+        "large-scan", "after files over MaxScanSize, in a small zip",
+        lambda limits: mail(blown_up(limits["MaxScanSize"] + MEGABYTE, 8), "a.zip"),
+        "AlertExceedsMax yes", limit="MaxScanSize",
+    ),
+    Sample(
+        "deep", "in more zips in one another than MaxRecursion",
+        lambda limits: mail(nested(limits["MaxRecursion"] + 2), "a.zip"),
+        "AlertExceedsMax yes", limit="MaxRecursion",
+    ),
+    Sample(
+        "many-files", "after more files in a zip than MaxFiles",
+        lambda limits: mail(many(limits["MaxFiles"] + 1), "a.zip"),
+        "AlertExceedsMax yes", limit="MaxFiles",
+    ),
+)  # fmt: skip

@@ -1,0 +1,207 @@
+r"""Kaspersky Scan Engine in HTTP mode (the daemon is called kavhttpd).
+
+    C: POST /scanmemory HTTP/1.0\r\n       the bytes; /scanfile for the path of a file
+    C: Host: av.example:9999\r\n
+    C: Connection: close\r\n
+    C: Content-Length: 4096\r\n            it has to be there
+    C: X-KAV-ProtocolVersion: 1\r\n
+    C: X-KAV-Timeout: 30000\r\n            from timeout=30; milliseconds
+    C: X-KAV-ObjectURL: [from:a@example.org]\r\n
+    C: Authorization: SldYQT...\r\n        from token-file=/etc/avcheck/kse-token
+    C: \r\n<4096 bytes>
+
+    S: HTTP/1.0 200 OK\r\n
+    S: Server: KAVHTTPD/1.0\r\n
+    S: Content-Length: 22\r\n
+    S: \r\n
+    S: DETECT EICAR-Test-File              found
+    S: CLEAN                               nothing found
+    S: CLEAN AND CONTAINS OFFICE MACRO
+    S: NON_SCANNED (PASSWORD PROTECTED)    also CORRUPTED, SKIPPED, CANCELED, ACCESS DENIED
+    S: SERVER_ERROR
+
+Sources: the online help of Kaspersky Scan Engine 1.0 and 2.1 ("Making requests in HTTP
+mode via KAV protocol versions 1 and 2", "Scan results for the HTTP client", "API token
+authorization"), and rspamd's client kaspersky_se.  1.0 says DETECTED and NOT_SCANNED
+where 2.1 says DETECT and NON_SCANNED.
+
+decided: version 1 of the protocol.  Version 3 could tell all the names in an archive, but
+wants the message in base64 in a JSON document, which has to be in memory on both sides.
+decided: HTTP/1.0, as in the vendor's examples, so that no reply comes in chunks; and a
+reply without Content-Length is none, because CLEAN is also the beginning of another.
+decided: NON_SCANNED is about the object (the vendor's statistics count it so) and will be
+said again, but CANCELED and ACCESS DENIED are the daemon's, as SERVER_ERROR is.
+decided: the token is read from a file, for the arguments of a process can be seen by all.
+decided: no usual place.  The vendor's sample has its socket in /tmp, where anybody can
+listen while the daemon does not.
+"""
+
+from __future__ import annotations
+
+import os
+
+from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer
+from avcheck.printable import printable
+from avcheck.scanners import PATH
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Mapping
+
+    from avcheck.conn import Conn
+    from avcheck.settings import Target
+    from avcheck.spool import Message
+    from avcheck.verdict import Verdict
+
+# Headers of a reply (eight have been seen), and its bytes: a word and a name.
+HEADERS_MAX = 100
+REPLY_MAX = 8192
+
+# The seconds that X-KAV-Timeout can hold, in milliseconds in an unsigned 32-bit integer.
+TIMEOUT_MAX = 4294967
+
+# What the vendor suggests where the sender is unknown.
+NOBODY = b"test@relay.example"
+
+_MACRO = b" AND CONTAINS OFFICE MACRO"
+_DETECTED = (b"DETECT", b"DETECTED", b"DISINFECTED", b"DELETED")
+
+# Names that are not (surely) a virus; the first that is the beginning of one decides.
+CLASSES: tuple[tuple[bytes, Verdict], ...] = (
+    (b"not-a-virus:", POLICY),
+    (b"ADWARE_URL", POLICY),
+    (b"RISKWARE_URL", POLICY),
+    (b"PHISHING_URL", SUSPICIOUS),
+    (b"HEUR:not-a-virus:", POLICY),
+    (b"HEUR:Phish", SUSPICIOUS),
+    (b"UDS:Phish", SUSPICIOUS),
+)
+
+
+def scan(conn: Conn, message: Message, target: Target) -> Finding:
+    """Ask the daemon about the message, its first line (Return-Path) included."""
+    path = message.path if target.way == PATH else b""
+    size = message.start + message.size
+    host = b"localhost" if conn.address.path else conn.address.spelled()
+    first = os.pread(message.fd, message.start, 0)
+    conn.send(request(host, path, size, first, target.parameters))
+    if path:
+        conn.send(path)
+    else:
+        conn.send_file(message.fd, 0, size)
+
+    status = conn.line(b"\r\n")
+    headers = []
+    while header := conn.line(b"\r\n"):
+        headers.append(header)
+        if len(headers) > HEADERS_MAX:
+            raise Defer(f"a reply with more than {HEADERS_MAX} headers", BROKEN)
+    finding = parse(status, conn.exactly(parse_length(status, headers)))
+    if finding.verdict is CLEAN and (conn.pending() or conn.gone):
+        raise Defer("said more, or hung up, where its answer should have ended", BROKEN)
+    return finding
+
+
+def request(
+    host: bytes, path: bytes, size: int, first: bytes, parameters: Mapping[str, bytes]
+) -> bytes:
+    """Everything before the body, which is the path, or the message (path is empty).
+
+    first is the line Return-Path of the message.
+    """
+    lines = [
+        b"POST %b HTTP/1.0" % (b"/scanfile" if path else b"/scanmemory"),
+        b"Host: " + host,
+        b"Connection: close",
+        b"Content-Type: application/octet-stream",
+        b"Content-Length: %d" % (len(path) if path else size),
+        b"X-KAV-ProtocolVersion: 1",
+    ]
+    if seconds := parameters.get("timeout"):
+        if not seconds.isdigit() or int(seconds) > TIMEOUT_MAX:
+            raise Defer(f"timeout={printable(seconds)}: a whole number of seconds", CONFIG)
+        lines.append(b"X-KAV-Timeout: %d000" % int(seconds))
+    lines.append(b"X-KAV-ObjectURL: [from:%b]" % _sender(first))
+    if file := parameters.get("token-file"):
+        name = parameters.get("token-header", b"Authorization")
+        lines.append(name + b": " + _token(file))
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def _sender(first: bytes) -> bytes:
+    """The sender in the line, if that can stand in a header and in brackets."""
+    sender = first.removeprefix(b"Return-Path: <").removesuffix(b">\n")
+    fits = sender and all(0x20 < byte < 0x7F and byte not in b"[]" for byte in sender)
+    return sender if fits else NOBODY
+
+
+def _token(file: bytes) -> bytes:
+    try:
+        with open(file, "rb") as words:
+            token = words.read(REPLY_MAX).strip()
+    except OSError as why:
+        raise Defer(f"token-file {printable(file)}: {why.strerror}", CONFIG) from why
+    if not token or not all(0x20 <= byte < 0x7F for byte in token):
+        raise Defer(f"token-file {printable(file)}: one line, the token, and no more", CONFIG)
+    return token
+
+
+def parse_length(status: bytes, headers: list[bytes]) -> int:
+    """How long the body of the reply is; Defer if that is not said, or too long."""
+    for header in headers:
+        name, _, value = header.partition(b":")
+        length = value.strip()
+        if name.strip().lower() == b"content-length" and length.isdigit():
+            if int(length[:10]) > REPLY_MAX:
+                raise Defer(f"a reply of more than {REPLY_MAX} bytes", BROKEN)
+            return int(length)
+    _refused(status)
+    raise Defer(f"unexpected reply {printable(status, 200)!r} without its length", BROKEN)
+
+
+def _refused(status: bytes, body: bytes = b"") -> None:
+    """Raise Defer for a reply that is no answer, with its words."""
+    version, _, rest = status.partition(b" ")
+    code = rest[:3]
+    if version in (b"HTTP/1.0", b"HTTP/1.1") and code == b"200" and rest[3:4] in (b"", b" "):
+        return
+    said = printable(status + b" " + body, 200)
+    if code in (b"401", b"403"):
+        raise Defer(f"{said}; is the token in token-file?", CONFIG)
+    raise Defer(f"unexpected reply {said!r}", REFUSED if code.isdigit() else BROKEN)
+
+
+def parse(status: bytes, body: bytes) -> Finding:
+    """The finding that a whole reply means: its status line and its body; Defer for any other."""
+    _refused(status, body)
+    words = body.rstrip(b"\r\n ")
+    said = words.removesuffix(_MACRO)
+    macro = words != said
+    result, _, name = said.partition(b" ")
+    if result in _DETECTED:
+        return Finding(_class(name), (name,) if name else (), words)
+    if result in (b"NON_SCANNED", b"NOT_SCANNED"):
+        return Finding(POLICY if macro else _unscanned(name, words), (), words)
+    if words == b"CLEAN" + _MACRO:
+        return Finding(POLICY, (), words)
+    if words == b"CLEAN":
+        return Finding(CLEAN, (), words)
+    raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+
+
+def _unscanned(reason: bytes, words: bytes) -> Verdict:
+    if reason == b"(PASSWORD PROTECTED)":
+        return ENCRYPTED
+    if reason == b"(ACCESS DENIED)":
+        raise Defer(f"{printable(words)}: may the daemon read the spool file?", CONFIG)
+    if reason == b"(CANCELED)":
+        raise Defer(words, REFUSED)
+    return UNSCANNABLE
+
+
+def _class(name: bytes) -> Verdict:
+    for beginning, verdict in CLASSES:
+        if name.startswith(beginning):
+            return verdict
+    return INFECTED

@@ -1,0 +1,173 @@
+r"""SAVAPI 3 and 4, the scanner that Avira sells to makers of other products.
+
+    S: 100 SAVAPI:4.0\n
+    C: SET PRODUCT 10776\n                the number that the licence is for
+    S: 100 PRODUCT:10776\n
+    C: SET ARCHIVE_SCAN 1\n               and so on, see below
+    S: 100 ARCHIVE_SCAN:1\n
+    C: SCAN /the/path\n
+    S: 310 /the/path --> a.com <<< Eicar-Test-Signature ; virus ; Contains ...\n   for each
+    S: 319 \n
+
+The code is the first word of a line.  200 (no archive) and 210 (an archive) end a scan
+that found nothing, 319 one that did.  Codes from 400 on tell something on the way, except
+422 and 423, documents with macros.
+Source: a SAVAPI client in Python, one in Go, rspamd, amavisd-new.
+
+Decided: 350 (an error) is followed by a line that ends the scan in some versions and not
+in others, so one is waited for, but not for long.  Of the words after 350 nothing public
+is known; encryption and limits are told by theirs, everything else is the daemon's trouble.
+Decided: names class themselves by Avira's prefixes (HEUR/, SPR/, ...).
+Decided: ARCHIVE_SCAN and MAILBOX_SCAN are set, because a message is a mailbox in its
+terms; the parameter set=NAME%20VALUE;NAME%20VALUE replaces them.
+"""
+
+from __future__ import annotations
+
+from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.printable import printable
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Iterable, Iterator
+
+    from avcheck.conn import Conn
+    from avcheck.settings import Target
+    from avcheck.spool import Message
+    from avcheck.verdict import Verdict
+
+SETTINGS = b"ARCHIVE_SCAN 1;MAILBOX_SCAN 1"
+
+NOTHING = (b"200", b"210")
+ALERT = b"310"
+ALERTS_END = b"319"
+MACROS = (b"422", b"423")
+ERROR = b"350"
+# Told on the way: repairable, a document, an address, a frame, low-level information.
+ASIDE = (b"401", b"420", b"421", b"430", b"440", b"450", b"499")
+
+ALERTS = (INFECTED, SUSPICIOUS, POLICY)
+
+# Seconds for the line that ends the scan after a 350.
+GRACE = 1.0
+
+CLASSES: tuple[tuple[bytes, Verdict], ...] = (
+    (b"HEUR/", SUSPICIOUS),
+    (b"PHISH/", SUSPICIOUS),
+    (b"ADSPY/", POLICY),
+    (b"ADWARE/", POLICY),
+    (b"APPL/", POLICY),
+    (b"DIAL/", POLICY),
+    (b"GAME/", POLICY),
+    (b"JOKE/", POLICY),
+    (b"PCK/", POLICY),  # packed in an unusual way
+    (b"PUA/", POLICY),
+    (b"SPR/", POLICY),  # a risk for security or privacy
+)
+
+# Words of an error, in lower case.  The first that fits decides.
+ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
+    (b"licen", None),
+    (b"encrypt", ENCRYPTED),
+    (b"password", ENCRYPTED),
+    (b"limit", UNSCANNABLE),
+    (b"recursion", UNSCANNABLE),
+    (b"ratio", UNSCANNABLE),
+    (b"bomb", UNSCANNABLE),
+    (b"corrupt", UNSCANNABLE),
+    (b"unsupported", UNSCANNABLE),
+)
+
+
+def scan(conn: Conn, message: Message, target: Target) -> Finding:
+    """Ask SAVAPI about the message, its first line (Return-Path) included."""
+    product = target.parameters.get("product", b"")
+    if not product.isdigit():
+        raise Defer("which product? write savapi:WHERE?product=NUMBER", CONFIG)
+    greeting = conn.line()
+    if not greeting.startswith(b"100 SAVAPI:"):
+        raise _unexpected(greeting)
+    settings = target.parameters.get("set", SETTINGS).split(b";")
+    for setting in (b"PRODUCT " + product, *(each.strip() for each in settings if each.strip())):
+        conn.send(b"SET " + setting + b"\n")
+        answer = conn.line()
+        if not answer.startswith(b"100 "):
+            raise Defer(f"SET {printable(setting)}: {printable(answer)}", CONFIG)
+    conn.send(b"SCAN " + message.path + b"\n")
+    finding = parse(_reply(conn))
+    if finding.verdict is CLEAN and conn.pending():
+        raise Defer("said more than one reply", BROKEN)
+    return finding
+
+
+def parse(lines: Iterable[bytes]) -> Finding:
+    """The finding that the lines of a whole reply mean; Defer for any others."""
+    names = []
+    found: list[Verdict] = []
+    trouble: list[bytes] = []
+    said = b""
+    for line in lines:
+        code, said = line[:3], said or line
+        if line[3:4] not in (b" ", b""):
+            trouble.append(line)
+        elif code in NOTHING:
+            found.append(CLEAN)
+            break
+        elif code == ALERTS_END:
+            if not any(verdict in ALERTS for verdict in found):
+                found.append(INFECTED)
+            break
+        elif code == ALERT:
+            names.append(_name(line[4:]))
+            found.append(_class(names[-1]))
+        elif code in MACROS:
+            found.append(POLICY)
+        elif code == ERROR:
+            verdict = _error(line)
+            if verdict is None:
+                trouble.append(line)
+            else:
+                found.append(verdict)
+        elif code not in ASIDE:
+            trouble.append(line)
+    worst = min(found, key=lambda verdict: verdict.rank, default=None)
+    if worst is None or (trouble and worst not in ALERTS):
+        raise _unexpected(trouble[0] if trouble else said)
+    return Finding(worst, tuple(names), said)
+
+
+def _reply(conn: Conn) -> Iterator[bytes]:
+    """The lines up to the one that ends a scan."""
+    while True:
+        line = conn.line().removesuffix(b"\r")
+        yield line
+        # As amavisd-new: a code of 3xx or 4xx goes on, but for 300 and 319.
+        if line[:1] not in (b"3", b"4") or line[:3] in (b"300", ALERTS_END):
+            return
+        if line.startswith(ERROR) and not conn.pending(GRACE):
+            return
+
+
+def _name(alert: bytes) -> bytes:
+    _, _, name = alert.rpartition(b"<<< ")
+    return name.partition(b" ;")[0]
+
+
+def _class(name: bytes) -> Verdict:
+    for prefix, verdict in CLASSES:
+        if name.startswith(prefix):
+            return verdict
+    return INFECTED
+
+
+def _error(line: bytes) -> Verdict | None:
+    lower = line.lower()
+    for word, verdict in ERRORS:
+        if word in lower:
+            return verdict
+    return None
+
+
+def _unexpected(line: bytes) -> Defer:
+    return Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)

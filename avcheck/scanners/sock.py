@@ -1,0 +1,170 @@
+r"""sock, any daemon that is told a path and answers in words.
+
+    C: what send= says, with the path for {path}
+    S: words, up to the end that end= says
+
+    -s 'sock:/run/oav.sock?send=SCAN%20{path}%0A&clean=OK.*&infected=FOUND:.*&name=FOUND:%20(.*)'
+
+The parameters are percent-encoded, as in an address, because & and comma and ? have a
+meaning there.  Patterns are regular expressions of Python, for bytes, and match a whole
+line or nothing:
+
+    send      what to send; {path} and a line feed, unless given
+    greeting  lines are read and forgotten until one that matches
+    end       what the answer ends with: lf (the default), nul, or eof: the daemon hangs up
+    clean     a line that means CLEAN; required
+    infected, suspicious, policy, encrypted, unscannable     the same for these verdicts
+    more      a line that means nothing; another one follows it
+    name      what a name is, in a line that means something bad; its first group if it has one
+
+A line that matches two patterns means the worse; one that matches none is the daemon's
+trouble.  With end=lf (nul) the answer is one line, and the more before it.  With end=eof
+it is all lines, and each has to mean something.  CLEAN is one clean line, the last, after
+nothing but more: so choose the words that end an answer, not those about a part of it.
+A line is ended in any case, by CR LF or LF or NUL.  So an answer that is cut short is not
+taken for a whole one.
+"""
+
+from __future__ import annotations
+
+from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.printable import printable
+from avcheck.verdict import (
+    CLEAN,
+    ENCRYPTED,
+    INFECTED,
+    POLICY,
+    SUSPICIOUS,
+    UNSCANNABLE,
+    Finding,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    import re
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from avcheck.conn import Conn
+    from avcheck.settings import Target
+    from avcheck.spool import Message
+
+PATTERNS = {
+    "infected": INFECTED,
+    "suspicious": SUSPICIOUS,
+    "policy": POLICY,
+    "encrypted": ENCRYPTED,
+    "unscannable": UNSCANNABLE,
+    "clean": CLEAN,
+}  # the worst first
+
+MORE = "more"
+
+ENDS = {b"lf": b"\n", b"nul": b"\0", b"eof": b"\n"}
+
+# Lines of a greeting, and of an answer: a line for each object in a message.
+GREETING_MAX = 100
+LINES_MAX = 10_000
+REPLY_MAX = 1 << 20
+
+
+def scan(conn: Conn, message: Message, target: Target) -> Finding:
+    """Ask the daemon about the message, its first line (Return-Path) included."""
+    parameters = target.parameters
+    patterns = compiled(parameters)
+    end = parameters.get("end", b"lf")
+    if end not in ENDS:
+        raise Defer("sock: end is one of lf, nul, eof", CONFIG)
+    template = parameters.get("send", b"{path}\n")
+    if b"{path}" not in template:
+        raise Defer("sock: send has no {path}", CONFIG)
+    if greeting := patterns.get("greeting"):
+        _skip(conn, ENDS[end], greeting)
+    conn.send(template.replace(b"{path}", message.path))
+    if end == b"eof":
+        return parse(_to_the_end(conn.rest(REPLY_MAX)), patterns, True)
+    finding = parse(_lines(conn, ENDS[end]), patterns, False)
+    if finding.verdict is CLEAN and conn.pending():
+        raise Defer("said more than one reply", BROKEN)
+    return finding
+
+
+def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
+    """The patterns among the parameters; raises Defer where one cannot be used."""
+    import re
+
+    if "clean" not in parameters:
+        raise Defer("sock: the parameter clean is required: the line that means it", CONFIG)
+    patterns = {}
+    for name in (*PATTERNS, MORE, "greeting", "name"):
+        if name in parameters:
+            try:
+                patterns[name] = re.compile(parameters[name], re.DOTALL)
+            except re.error as why:
+                raise Defer(f"sock: {name}: {why}", CONFIG) from why
+    return patterns
+
+
+def parse(
+    lines: Iterable[bytes], patterns: Mapping[str, re.Pattern[bytes]], every: bool
+) -> Finding:
+    """The finding that the lines of an answer, without their ends, mean by these patterns.
+
+    With every all lines count, else the first that is not more.  Raises Defer for lines
+    that mean nothing.
+    """
+    names = []
+    found = []
+    strange: list[bytes] = []
+    said = b""
+    for line in lines:
+        kind = _kind(line, patterns)
+        if kind == MORE and not (every and CLEAN in found):
+            continue
+        said = said or line
+        if kind not in PATTERNS or CLEAN in found:  # after a clean line nothing may come
+            strange.append(line)
+        else:
+            found.append(PATTERNS[kind])
+            names += _names(line, patterns) if kind != "clean" else []
+        if not every:
+            break
+    worst = min(found, key=lambda verdict: verdict.rank, default=None)
+    if worst is None or (strange and worst not in (INFECTED, SUSPICIOUS, POLICY)):
+        raise Defer(f"unexpected reply {printable(strange[0] if strange else said, 200)!r}", BROKEN)
+    return Finding(worst, tuple(names), said)
+
+
+def _kind(line: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> str:
+    """The name of the first pattern that matches the whole line, or nothing."""
+    for kind in (*PATTERNS, MORE):
+        if kind in patterns and patterns[kind].fullmatch(line):
+            return kind
+    return ""
+
+
+def _names(line: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> list[bytes]:
+    name = patterns.get("name")
+    if not name:
+        return []
+    return [(each[1] or b"") if name.groups else each[0] for each in name.finditer(line) if each[0]]
+
+
+def _skip(conn: Conn, end: bytes, greeting: re.Pattern[bytes]) -> None:
+    for number, line in enumerate(_lines(conn, end)):
+        if greeting.fullmatch(line):
+            return
+        if number > GREETING_MAX:
+            raise Defer(f"unexpected greeting {printable(line, 200)!r}", BROKEN)
+
+
+def _lines(conn: Conn, end: bytes) -> Iterator[bytes]:
+    for _ in range(LINES_MAX):
+        yield conn.line(end).removesuffix(b"\r")
+
+
+def _to_the_end(reply: bytes) -> list[bytes]:
+    """The lines of the reply, each of which has to be ended."""
+    *lines, rest = reply.replace(b"\0", b"\n").split(b"\n")
+    if rest:
+        raise Defer(f"hung up in the middle of {printable(rest, 200)!r}", BROKEN)
+    return [line.removesuffix(b"\r") for line in lines]

@@ -1,0 +1,118 @@
+r"""Sophie and Trophie, free daemons around the libraries of Sophos and of Trend Micro.
+
+    C: /the/path\n
+    S: 0                                  nothing found
+    S: 1:EICAR-AV-Test                    found
+    S: -1:no such file                    could not look
+
+    C: avcheck/2048\n                     sophie+stream, Sophie over TCP: a name and a size
+    S: OK\n
+    C: <2048 bytes>
+    S: 0                                  as above
+
+The answer ends in LF or in NUL or in nothing, depending on who built it, and the daemon
+waits for the next question.  So a silence ends it, too, but not the end of the stream: a
+daemon that hangs up there has been stopped.
+Source: the clients of Exim, amavisd-new, cgpav, MIMEDefang; Exim's tests, which have any
+character for the colon.
+
+Decided: -1 stands for a file that is encrypted as well as for one that is not there.  The
+text, if there is one, tells them apart; without it the daemon could not look.  2 is
+INFECTED: Trophie said so once.  savdid can speak this protocol, too.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from avcheck.exits import BROKEN, EXPIRED, Defer
+from avcheck.printable import printable
+from avcheck.scanners import STREAM
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.conn import Conn
+    from avcheck.settings import Target
+    from avcheck.spool import Message
+    from avcheck.verdict import Verdict
+
+# Seconds of silence that end an answer.  It is written in one piece, so that the first
+# byte and the last come together.
+SILENCE = 0.2
+
+ANSWER_MAX = 1024  # a name, or the text of an error; Sophie's own buffer has 512
+
+ENDS = (b"\n", b"\0", b"")  # nothing: silence
+
+# Words of an error, in lower case.
+ERRORS: tuple[tuple[bytes, Verdict], ...] = (
+    (b"encrypted", ENCRYPTED),
+    (b"password", ENCRYPTED),
+    (b"corrupt", UNSCANNABLE),
+    (b"part of multi", UNSCANNABLE),
+    (b"not supported", UNSCANNABLE),
+)
+
+
+def scan(conn: Conn, message: Message, target: Target) -> Finding:
+    """Ask Sophie about the message, its first line (Return-Path) included."""
+    if target.way == STREAM:
+        size = message.start + message.size
+        conn.send(b"avcheck/%d\n" % size)
+        answer = conn.line().removesuffix(b"\r")
+        if answer != b"OK":
+            raise _unexpected(answer)
+        conn.send_file(message.fd, 0, size)
+    else:
+        conn.send(message.path + b"\n")
+    finding = parse(_answer(conn))
+    if finding.verdict is CLEAN and (conn.gone or conn.pending()):
+        raise Defer("said more than one reply, or did not take the message", BROKEN)
+    return finding
+
+
+def parse(answer: bytes) -> Finding:
+    """The finding that a whole answer means; Defer for any other."""
+    if answer == b"0" or answer.startswith(b"0:"):
+        return Finding(CLEAN, (), answer)
+    code, name = answer[:1], answer[2:].strip()
+    if code in (b"1", b"2") and not answer[1:2].isdigit():
+        return Finding(INFECTED, (name,) if name else (), answer)
+    if answer.startswith(b"-1"):
+        lower = answer.lower()
+        for word, verdict in ERRORS:
+            if word in lower:
+                return Finding(verdict, (), answer)
+    raise _unexpected(answer)
+
+
+def _answer(conn: Conn) -> bytes:
+    """What is said up to LF or NUL, or until nothing more comes."""
+    answer = b""
+    while len(answer) < ANSWER_MAX:
+        byte = _byte(conn, bool(answer))
+        if byte in ENDS:
+            return answer.removesuffix(b"\r")
+        answer += byte
+    raise _unexpected(answer)
+
+
+def _byte(conn: Conn, silence_ends: bool) -> bytes:
+    """The next byte, or nothing when there is silence and that is an end, too."""
+    if not silence_ends:
+        return conn.exactly(1)
+    deadline = conn.deadline
+    conn.deadline = min(deadline, monotonic() + SILENCE)
+    try:
+        return conn.exactly(1)
+    except Defer as why:
+        if why.code != EXPIRED:  # it has hung up, which is not silence
+            raise
+        return b""
+    finally:
+        conn.deadline = deadline
+
+
+def _unexpected(answer: bytes) -> Defer:
+    return Defer(f"unexpected reply {printable(answer, 200)!r}", BROKEN)
