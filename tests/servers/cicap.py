@@ -17,7 +17,6 @@ from .clamd import Clamd, free_port
 START_MAX = 60.0
 STOP_MAX = 30.0
 
-MODULES = Path("/usr/lib/x86_64-linux-gnu/c_icap")
 CONFIG = Path("/etc/c-icap")
 TEMPLATES = Path("/usr/share/c_icap/templates")
 
@@ -32,8 +31,8 @@ DEBIAN = {
 
 def modules() -> Path:
     """Where Debian has c-icap's modules: the directory is named after the architecture."""
-    found = sorted(Path("/usr/lib").glob("*/c_icap/virus_scan.so"))
-    return found[0].parent if found else MODULES
+    (module,) = Path("/usr/lib").glob("*/c_icap/virus_scan.so")
+    return module.parent
 
 
 class CIcap:
@@ -69,8 +68,7 @@ class CIcap:
 
     def start(self) -> None:
         """Start it and wait until it answers; raises RuntimeError with its log if it does not."""
-        packages.need("c-icap", "libc-icap-mod-virus-scan", commands=["c-icap"])
-        packages.need("libc-icap-mod-virus-scan", files=[str(modules() / "virus_scan.so")])
+        packages.need("c-icap", "libc-icap-mod-virus-scan")
         self._prepare()
         with open(self.directory / "log", "ab") as log:
             self._process = subprocess.Popen(

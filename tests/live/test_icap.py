@@ -1,0 +1,263 @@
+"""The installed avcheck and a real c-icap, whose antivirus service asks a real clamd."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.letters import EICAR, letter, with_attachment
+from tests.live.relay import Relay
+from tests.live.test_clamd import TEMPFAIL, Desk, wait_until_asked
+from tests.servers import clamd as server
+from tests.servers import packages
+from tests.servers.cicap import CIcap
+from tests.servers.clamd import Clamd
+from tests.servers.tls import Authority, TlsProxy
+
+# With everything turned off that lets a file pass unseen.
+FORCED = "/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple"
+
+# The services of Debian's configuration: the name, an old one, and one with arguments.
+SERVICES = ("", "/avscan", "/srv_clamav", "/virus_scan", FORCED, "/virus_scan?allow204=off")
+
+# Debian's limits: over 2M a file begins to come back before it is scanned, over 5M it passes.
+TRICKLED = 3_000_000
+OVERSIZE = 6_000_000
+
+PDF = b"%PDF-1.4\n"
+
+
+@pytest.fixture
+def desk(avcheck: Path, tmp_path: Path) -> Desk:
+    return Desk(avcheck, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def engine(open_directory: Path) -> Iterator[Clamd]:
+    with Clamd(open_directory / "engine") as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def cicap(open_directory: Path, engine: Clamd) -> Iterator[CIcap]:
+    """As Debian configures it, with the clamd engine."""
+    with CIcap(open_directory / "cicap", clamd=engine) as daemon:
+        yield daemon
+
+
+def icap(place: CIcap, service: str = "") -> str:
+    return f"icap:{place.address}{service}"
+
+
+def large(size: int, end: bytes = b"") -> bytes:
+    """A letter of about this size, with something at its end."""
+    return letter(b"0123456789abcde\n" * (size // 17) + end)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_clean_message_is_clean(desk: Desk, cicap: CIcap, service: str) -> None:
+    ended = desk.check(letter(), desk.words(icap(cicap, service)))
+    assert (ended.status, ended.verdict) == (0, ""), ended
+    assert ended.said.startswith("clean: icap")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("way", ["plain", "base64"])
+def test_the_test_virus_is_found(desk: Desk, cicap: CIcap, service: str, way: str) -> None:
+    message = letter(EICAR) if way == "plain" else with_attachment(EICAR, "eicar.com")
+    ended = desk.check(message, desk.words(icap(cicap, service)))
+    assert (ended.status, ended.verdict, ended.names) == (0, "infected", server.EICAR), ended
+
+
+def test_an_empty_message_is_clean(desk: Desk, cicap: CIcap) -> None:
+    assert desk.check(b"", desk.words(icap(cicap))).status == 0
+
+
+def test_an_unknown_service_is_named(desk: Desk, cicap: CIcap) -> None:
+    ended = desk.check(letter(), desk.words(icap(cicap, "/nosuch")))
+    assert ended.status == TEMPFAIL
+    assert ended.said.startswith("4.3.5 ")
+    assert "404 Service not found" in ended.said
+
+
+def test_a_service_that_does_not_scan_is_no_scanner(desk: Desk, cicap: CIcap) -> None:
+    ended = desk.check(letter(), desk.words(icap(cicap, "/echo")))
+    assert ended.status == TEMPFAIL
+    assert "scans nothing" in ended.said
+
+
+# The traps.
+
+
+@pytest.mark.parametrize("end", [b"", EICAR], ids=["clean", "infected"])
+def test_what_is_over_the_limit_was_not_scanned(desk: Desk, cicap: CIcap, end: bytes) -> None:
+    ended = desk.check(large(OVERSIZE, end), desk.words(icap(cicap, "/virus_scan")))
+    assert (ended.status, ended.verdict) == (0, "unscannable"), ended
+
+
+@pytest.mark.parametrize("service", ["/avscan", FORCED, "/virus_scan?sizelimit=off"])
+def test_without_the_limit_it_is_scanned(desk: Desk, cicap: CIcap, service: str) -> None:
+    clean = desk.check(large(OVERSIZE), desk.words(icap(cicap, service)))
+    assert (clean.status, clean.verdict) == (0, "")
+    infected = desk.check(large(OVERSIZE, EICAR), desk.words(icap(cicap, service)))
+    assert (infected.status, infected.verdict) == (0, "infected")
+    # In a mode other than "simple" c-icap has returned the beginning by then.
+    assert infected.names == (server.EICAR if "simple" in service + cicap_alias(service) else "")
+
+
+def cicap_alias(service: str) -> str:
+    """The arguments of the alias in Debian's configuration."""
+    return "mode=simple" if service == "/avscan" else ""
+
+
+def test_a_virus_that_is_found_too_late_for_a_header_is_seen(desk: Desk, cicap: CIcap) -> None:
+    ended = desk.check(large(TRICKLED, EICAR), desk.words(icap(cicap, "/virus_scan")))
+    assert (ended.status, ended.verdict, ended.names) == (0, "infected", "")
+    assert "cut short" in ended.said
+    ended = desk.check(large(TRICKLED), desk.words(icap(cicap, "/virus_scan")))
+    assert (ended.status, ended.verdict) == (0, "")
+
+
+def test_the_filter_lets_a_pdf_pass_unseen_but_not_in_a_mail(desk: Desk, cicap: CIcap) -> None:
+    # What somebody else's client hears of it: c-icap's own.
+    assert client(cicap, "virus_scan", PDF + EICAR, desk) == "204"
+    assert client(cicap, "virus_scan?force=on", PDF + EICAR, desk) == "403"
+    # Our first line makes any file a text, which is on Debian's list.
+    ended = desk.check(PDF + EICAR, desk.words(icap(cicap, "/virus_scan")))
+    assert (ended.verdict, ended.names) == ("infected", server.EICAR)
+
+
+def client(place: CIcap, service: str, content: bytes, desk: Desk) -> str:
+    """What c-icap-client hears: 204, or the status of the page that comes back."""
+    file = desk.spool.parent / "file"
+    file.write_bytes(content)
+    done = subprocess.run(
+        [packages.find("c-icap-client"), "-i", "127.0.0.1", "-p", str(place.port), "-s", service,
+         "-f", str(file), "-o", str(file) + ".out", "-resp", "http://mail.invalid/a.pdf", "-v"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    found = re.search(r"^\s*ICAP/1.0 (204)|^\s*HTTP/1.. (\d+) [FO]", done.stdout, re.MULTILINE)
+    if found is None:
+        raise AssertionError(done.stdout)
+    return found[1] or found[2]
+
+
+@pytest.fixture
+def no_text(tmp_path: Path, open_directory: Path, engine: Clamd) -> Iterator[CIcap]:
+    """One whose list has programs and archives only, as for a proxy."""
+    settings = {"ScanFileTypes": "EXECUTABLE ARCHIVE"}
+    directory = open_directory / f"filter-{tmp_path.name}"
+    with CIcap(directory, clamd=engine, settings=settings) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("end", [b"", EICAR], ids=["clean", "infected"])
+def test_a_filter_that_mail_does_not_pass_is_seen(desk: Desk, no_text: CIcap, end: bytes) -> None:
+    for service in ("/virus_scan", "/avscan", "/avscan?force=on"):  # an alias ignores arguments
+        ended = desk.check(letter(b"x\n" + end), desk.words(icap(no_text, service)))
+        assert (ended.status, ended.verdict) == (0, "unscannable"), (service, ended)
+    ended = desk.check(letter(b"x\n" + end), desk.words(icap(no_text, FORCED)))
+    assert (ended.status, ended.verdict) == (0, "infected" if end else "")
+
+
+def test_a_server_without_an_engine_is_seen(desk: Desk, open_directory: Path) -> None:
+    with CIcap(open_directory / "no-engine") as place:
+        ended = desk.check(letter(EICAR), desk.words(icap(place)))
+        assert (ended.status, ended.verdict) == (0, "unscannable")
+        ended = desk.check(letter(EICAR), desk.words(icap(place, FORCED)))
+    assert ended.status == TEMPFAIL
+    assert "has the server an engine" in ended.said
+
+
+def test_the_servers_trouble_is_no_verdict(
+    desk: Desk, tmp_path: Path, open_directory: Path
+) -> None:
+    with Clamd(tmp_path / "d") as engine:
+        directory = open_directory / "stopped"
+        with CIcap(directory, clamd=engine) as place:
+            assert desk.check(letter(), desk.words(icap(place))).status == 0
+            engine.stop()
+            for service in SERVICES:
+                ended = desk.check(letter(), desk.words(icap(place, service)))
+                assert ended.status == TEMPFAIL
+                assert "500 Server error" in ended.said
+            engine.start()
+            ended = desk.check(letter(EICAR), desk.words(icap(place)))
+            assert ended.verdict == "infected"
+
+
+def test_pass_on_error_cannot_be_seen(desk: Desk, tmp_path: Path, open_directory: Path) -> None:
+    # docs/scanners.md says so.  When this fails, the page is to be corrected.
+    with Clamd(tmp_path / "d") as engine:
+        settings = {"PassOnError": "on"}
+        with CIcap(open_directory / "pass", clamd=engine, settings=settings) as place:
+            engine.stop()
+            ended = desk.check(letter(EICAR), desk.words(icap(place, FORCED)))
+    assert (ended.status, ended.verdict) == (0, "")
+
+
+# Connections that end.
+
+
+@pytest.mark.parametrize("stage", ["clamd asked", "nobody there"])
+def test_a_server_that_dies_has_not_said_clean(
+    desk: Desk, tmp_path: Path, open_directory: Path, stage: str
+) -> None:
+    with Clamd(tmp_path / "d") as engine, CIcap(open_directory / f"dies-{stage[:5]}") as place:
+        place.stop()
+        place.clamd = engine
+        place.start()
+        if stage == "nobody there":
+            place.kill()
+            ended = desk.check(letter(), desk.words(icap(place)))
+            assert ended.status == TEMPFAIL
+            return
+        os.kill(engine.pid, signal.SIGSTOP)
+        with subprocess.Popen(
+            desk.words(icap(place)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as run:
+            assert run.stdin and run.stdout
+            run.stdin.write(letter())
+            run.stdin.close()
+            wait_until_asked(engine)
+            place.kill()
+            said = run.stdout.read()
+    assert run.returncode == TEMPFAIL
+    assert said.startswith(b"4.")
+    assert os.listdir(desk.spool) == []
+
+
+@pytest.mark.parametrize("service", ["/avscan", "/virus_scan?allow204=off"])
+def test_answers_that_are_cut_off_are_never_clean(desk: Desk, cicap: CIcap, service: str) -> None:
+    message = letter()
+    daemon = ("127.0.0.1", cicap.port)
+    with Relay(daemon) as relay:
+        assert desk.check(message, desk.words(f"icap:{relay.address}{service}")).status == 0
+        whole = relay.said
+    assert whole > 300
+    for size in [1, 10, 100, 250, *range(whole - 40, whole)]:
+        with Relay(daemon, back=size) as relay:
+            ended = desk.check(message, desk.words(f"icap:{relay.address}{service}"))
+        assert ended.status == TEMPFAIL, (size, whole, ended)
+
+
+def test_icap_through_tls(desk: Desk, cicap: CIcap, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    daemon = ("127.0.0.1", cicap.port)
+    with TlsProxy(daemon, authority.issue("localhost")) as place:
+        words = desk.words(
+            f"icap+tls:localhost:{place.port}{FORCED}", "--scanner-ca", str(authority.file)
+        )
+        assert desk.check(letter(), words).said.startswith("clean: icap")
+        assert desk.check(with_attachment(EICAR), words).names == server.EICAR
+        assert desk.check(large(OVERSIZE), words).said.startswith("clean: icap")
+        assert desk.check(large(OVERSIZE, EICAR), words).names == server.EICAR

@@ -1,0 +1,65 @@
+"""Programs of Debian packages that cannot be installed beside Postfix: unpacked only."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from . import packages
+
+# Without apt's own sandbox: its account cannot enter a private directory.
+DOWNLOAD = r"""
+set -eu
+cd "$1"
+shift
+download() { apt-get -qq -o APT::Sandbox::User=root download "$@"; }
+download "$@" || { apt-get -qq -o DPkg::Lock::Timeout=300 update && download "$@"; }
+"""
+
+
+def unpack(directory: Path, *names: str) -> Path:
+    """The directory, with the files of these packages below it; their libraries are installed.
+
+    No script of theirs is run, and nothing of the system is changed but for
+    the libraries.  Raises MissingError as packages.need() does.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", DOWNLOAD, "download", str(directory), *names],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise packages.MissingError(f"apt-get download {' '.join(names)}:\n{done.stdout[-2000:]}")
+    libraries: set[str] = set()
+    for archive in directory.glob("*.deb"):
+        libraries |= _libraries(archive)
+        subprocess.run(["dpkg", "-x", str(archive), str(directory)], check=True)
+        archive.unlink()
+    packages.need(*sorted(libraries))
+    return directory
+
+
+def _libraries(archive: Path) -> set[str]:
+    asked = subprocess.run(
+        ["dpkg-deb", "-f", str(archive), "Depends"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return set(re.findall(r"(?:^|, )(lib[^ ,|]+)", asked.stdout.strip()))
+
+
+def account(name: str) -> None:
+    """Make sure that a package's own account exists, as its installation would have."""
+    packages.need_root(f"{name}: accounts are made by root only")
+    if subprocess.run(["getent", "passwd", name], capture_output=True, check=False).returncode:
+        subprocess.run(
+            [
+                *("useradd", "--system", "--user-group", "--home-dir", "/nonexistent"),
+                *("--no-create-home", "--shell", "/usr/sbin/nologin", name),
+            ],
+            check=True,
+        )

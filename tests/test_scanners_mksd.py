@@ -1,0 +1,24 @@
+"""mksd beyond its transcripts: lines that nobody says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avcheck.scanners import mksd
+from avcheck.verdict import CLEAN, INFECTED
+from tests.parsing import finding_or_none
+
+
+@given(
+    st.lists(st.sampled_from([b"OK", b"VIR", b"ERR", b"ok", b"A", b"x", b""])).map(b" ".join)
+    | st.binary(max_size=20)
+)
+def test_clean_is_ok_and_infected_has_a_name(line: bytes) -> None:
+    finding = finding_or_none(mksd.parse, line)
+    if finding and finding.verdict is CLEAN:
+        assert line.split(b" ")[0] == b"OK"
+    elif finding:
+        assert finding.verdict is INFECTED
+        assert finding.names
+        assert not line.startswith((b"OK", b"ERR", b"A"))
