@@ -86,8 +86,13 @@ def read(path: str) -> Conf | None:
             text = file.read()
     except OSError:
         return None
-    values = by_clamconf(path)
-    return Conf(path, values if values is not None else parse(text))
+    own = parse(text)
+    values = by_clamconf(path) or {}
+    # Of what is not set there clamconf may say "disabled", where clamd has its own default.
+    for name in DEFAULTS.keys() - own.keys():
+        if values.get(name) in ("0", "no"):
+            del values[name]
+    return Conf(path, {**own, **values})
 
 
 def parse(text: str) -> dict[str, str]:

@@ -106,9 +106,18 @@ def _canary(file: bytes) -> Canary:
         good = os.read(fd, 1) == canary.GOOD
     finally:
         os.close(fd)
-    name = printable(os.path.basename(file).removeprefix(b"canary."))
+    name = _place(os.path.basename(file).removeprefix(b"canary."))
     stamp = datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
     return Canary(name, good, stamp, round(time() - when, 3))
+
+
+def _place(name: bytes) -> str:
+    """The scanner that the file is about: its type and place, which are in the name in hex."""
+    try:
+        kind, _, _, where, *_ = bytes.fromhex(name.decode("ascii")).split(b"\n")
+    except ValueError:  # a long one is a digest
+        return printable(name, 40)
+    return printable(kind + b" " + where)
 
 
 @click.command()

@@ -68,7 +68,7 @@ def clamd_scan_time(look: Look) -> Iterator[Result]:
         milliseconds = int(min(patience, 240) * 500)
         yield Result(
             WARNING,
-            f"clamd scans for up to {output.age(longest) if longest else 'ever'},"
+            f"clamd scans {f'for up to {output.age(longest)}' if longest else 'without end'},"
             f" and avcheck waits {output.age(patience)}: scans pile up",
             f"MaxScanTime {milliseconds}",
         )

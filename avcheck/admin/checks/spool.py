@@ -45,10 +45,12 @@ def spool_usable(look: Look) -> Iterator[Result]:
 
 
 def _modes(look: Look) -> str:
-    user, group = look.service.runs_as
-    if group is None and look.service.pipe is None:
-        return "-o avclient -g avgroup -m 0710"
-    return f"-o {_user(user)} -g {_group(group)} -m 0710"
+    """The options of install(1) for a spool directory of the account that runs avcheck."""
+    user, group = "avclient", "avgroup"
+    if look.service.pipe is not None and look.service.pipe.user:
+        user = look.service.pipe.user
+        group = look.service.pipe.group or _group(look.service.runs_as[1])
+    return f"-o {printable(user)} -g {printable(group)} -m 0710"
 
 
 def _user(uid: int) -> str:
@@ -207,7 +209,8 @@ def waitfile(look: Look) -> Iterator[Result]:
         mode = os.stat(place.parent).st_mode
         note = hold.read(place)
     except (OSError, Trouble) as why:
-        yield Result(ERROR, f"waitfile {name}: {printable(str(why))}", "correct the path of -w")
+        reason = why.strerror if isinstance(why, OSError) else why.message
+        yield Result(ERROR, f"waitfile {name}: {reason}", "correct the path of -w")
         return
     if mode & stat.S_IWOTH:
         text = f"waitfile {name}: everybody can make it, and hold back all mail"

@@ -1,0 +1,168 @@
+"""avcheckctl ping, and the options of avcheck that all commands take."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+
+from avcheck.admin import account, daemon, given
+from avcheck.admin.output import Trouble
+from avcheck.options import OPTIONS, Given
+from tests.admin import KnowingClamd, avcheckctl
+from tests.fakes import FakeClamd, FakeSmtp
+
+
+def test_a_clamd_says_its_versions_and_the_age_of_its_signatures(tmp_path: Path) -> None:
+    with KnowingClamd(tmp_path / "clamd"), KnowingClamd() as second:
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd,{second.where}", "--json")
+    assert said.status == 0
+    for each in said.facts:
+        assert each["version"] == "ClamAV 1.4.6"
+        assert each["signatures"] == "27412"
+        assert each["age_days"] > 0
+        assert each["wrong"] == ""
+
+
+def test_the_table_has_the_same(tmp_path: Path) -> None:
+    with KnowingClamd(tmp_path / "clamd"):
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd")
+    header, row = said.out.splitlines()
+    assert header.split() == ["SCANNER", "WHERE", "ANSWER", "VERSION", "SIGNATURES", "AGE"]
+    assert row.split()[:2] == ["clamd", f"{tmp_path}/clamd"]
+    assert "27412" in row
+
+
+def test_who_does_not_answer_is_named_and_the_status_is_1(tmp_path: Path) -> None:
+    with KnowingClamd(tmp_path / "clamd"):
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd", "--backup", "clamd:/nowhere")
+    assert said.status == 1
+    assert "no: connect: No such file" in said.out
+
+
+def test_who_hangs_up_does_not_answer(tmp_path: Path) -> None:
+    with FakeClamd(tmp_path / "clamd", hangs_up=True):
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd")
+    assert said.status == 1
+    assert "no: " in said.out  # closed or reset: that is up to the kernel
+
+
+def test_something_else_at_that_place_is_not_clamd() -> None:
+    with FakeSmtp() as smtp:
+        said = avcheckctl("ping", "-s", f"clamd:{smtp.where}", "-t", "5")
+    assert said.status == 1
+    assert "to PING" in said.out
+
+
+def test_a_clamd_that_keeps_its_version_to_itself_answers_all_the_same(tmp_path: Path) -> None:
+    with KnowingClamd(tmp_path / "clamd", version=b""):
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd", "--json")
+    assert said.status == 0
+
+
+def test_a_whole_command_line_of_avcheck_can_be_pasted(tmp_path: Path) -> None:
+    with KnowingClamd(tmp_path / "clamd"):
+        words = ["-f", "a@b", "-d", str(tmp_path), "-w", "/x", "--queue-id", "Q", "-h", "mx"]
+        said = avcheckctl("ping", *words, "-s", f"clamd:{tmp_path}/clamd")
+    assert said.status == 0
+
+
+def test_a_configuration_file_names_scanners_too(tmp_path: Path) -> None:
+    config = tmp_path / "avcheck.conf"
+    config.write_text(f"scanner clamd:{tmp_path}/clamd\nattempts 3\n")
+    with KnowingClamd(tmp_path / "clamd"):
+        said = avcheckctl("ping", "--config", config)
+    assert said.status == 0
+    assert f"{tmp_path}/clamd" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "-s or --scanner is needed, or --postfix"),
+        (["-s", "nonsense:/x"], "known scanners are"),
+        (["-s", "clamd", "--postfix"], "give none here"),
+        (["--config", "/nowhere"], "No such file"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_why(words: list[str], text: str) -> None:
+    said = avcheckctl("ping", *words)
+    assert said.status == 2
+    assert text in said.err
+
+
+def test_versions_are_read() -> None:
+    version = daemon.parse_version("ClamAV 1.4.6/27412/Sun Jan  4 09:22:37 2026")
+    assert (version.program, version.signatures) == ("ClamAV 1.4.6", "27412")
+    assert version.date is not None
+    assert version.date.astimezone().replace(tzinfo=None) == datetime(2026, 1, 4, 9, 22, 37)
+    assert version.date.tzinfo is UTC
+    assert daemon.parse_version("ClamAV 1.4.6").date is None
+    assert daemon.parse_version("\x1b[2J/x/y").program == "?[2J"
+
+
+def test_what_a_command_does_not_need_is_made_up_and_is_not_seen() -> None:
+    settings = given.settle([], [])
+    assert settings.scanners == ()
+    assert settings.spool == b""
+
+
+def test_an_option_that_is_needed_is_named() -> None:
+    with pytest.raises(click.UsageError, match="-w or --waitfile"):
+        given.settle([], ["waitfile"])
+    with pytest.raises(KeyError):
+        given._spelled("nothing")
+
+
+def test_the_command_line_wins_over_the_configuration_file(tmp_path: Path) -> None:
+    config = tmp_path / "avcheck.conf"
+    config.write_text("spool /one\nwaitfile /one/wait\non infected=discard\n")
+    names = {option.name: option for option in OPTIONS}
+    words = [
+        Given(names["config"], os.fsencode(config)),
+        Given(names["spool"], b"/two"),
+    ]
+    settings = given.settle(given.with_configuration(words), ["spool"])
+    assert settings.spool == b"/two"
+    assert settings.waitfile == b"/one/wait"
+
+
+def test_a_service_runs_as_the_owner_of_its_spool(tmp_path: Path) -> None:
+    names = {option.name: option for option in OPTIONS}
+    service = given.Service("x", given.settle([Given(names["spool"], bytes(tmp_path))], []))
+    assert service.runs_as == (tmp_path.stat().st_uid, None)
+    nowhere = given.Service("x", given.settle([Given(names["spool"], b"/nowhere/at/all")], []))
+    assert nowhere.runs_as == (os.geteuid(), None)
+    with pytest.raises(click.UsageError, match="x: it is wrong"):
+        _ = given.Service("x", None, "it is wrong").sure
+
+
+def test_nobody_owns_what_is_not_there() -> None:
+    with pytest.raises(Trouble, match="No such file"), account.owner_of(b"/nowhere/at/all"):
+        pass
+
+
+def test_the_administrator_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    us = account.who()
+    monkeypatch.setenv("SUDO_USER", "anna\n")
+    assert account.who() == f"anna as {us}"
+    monkeypatch.setattr(os, "getuid", lambda: 4294967293)
+    assert account.who() == "anna as 4294967293"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_root_acts_as_the_owner_and_comes_back(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    before = os.getresuid(), os.getresgid(), os.getgroups()
+    with account.owner_of(bytes(tmp_path)):
+        assert os.getresuid() == (65534, 65534, 0)
+        assert os.getresgid()[:2] == (os.getgid(), os.getegid())
+        assert os.getgroups() == [os.getgid()] != before[2] or os.getgid() != 0
+    assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
+    with account.account(3999999999):  # no such account: its group has the same number
+        assert os.getegid() == 3999999999
+    assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
