@@ -11,12 +11,15 @@ export PYTHON
 TESTS =
 BENCH =
 
+# For make chaos: how many messages for each mail system.
+MESSAGES = 1000
+
 # The commands run here are those of .venv, whatever the caller had set up.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check lint test bench clean
+.PHONY: help demo check lint test chaos bench clean
 
 help: ## This list
 	@echo 'avcheck: asks an antivirus daemon about a mail message, then hands it on, over, or back'
@@ -53,6 +56,10 @@ else
 	@.venv/bin/python -m coverage combine --quiet
 	.venv/bin/python -m coverage report
 endif
+
+chaos: ## 1000 messages through each mail system while everything around it fails (minutes)
+	@.ci/venv test
+	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/chaos
 
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test

@@ -4,6 +4,9 @@
     clamd     a private ClamAV daemon with two bundled signatures
     sink      an SMTP server that keeps what it is given
     postfix   a private Postfix instance
+    cicap     a private c-icap with its antivirus service
+    rspamd    a private rspamd, for its clients of scanners
+    tls       TLS in front of a daemon, and certificates for it
 
 Everything listens on the loopback address or in a private directory and is
 stopped by its process id.  Standard library only: a plain interpreter can

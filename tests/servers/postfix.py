@@ -43,6 +43,7 @@ error     unix  -       -       n       -       -       error
 retry     unix  -       -       n       -       -       error
 discard   unix  -       -       n       -       -       discard
 anvil     unix  -       -       n       -       1       anvil
+tlsmgr    unix  -       -       n       1000?   1       tlsmgr
 postlog   unix-dgram n  -       n       -       1       postlogd
 """
 
@@ -85,8 +86,9 @@ class Postfix:
     """A Postfix of one's own below `directory`, which other accounts must be able to enter.
 
     Mail leaves it for `relayhost` ("127.0.0.1:2525").  `main` and `master` are
-    lines put after the instance's own main.cf and master.cf; `files` are further
-    files of the configuration directory `config`.  After `start()` it takes
+    lines put after the instance's own main.cf, where they replace those of the same
+    name, and master.cf; `files` are further files of the configuration directory
+    `config`.  After `start()` it takes
     mail by SMTP on 127.0.0.1:`port`.  It needs root.
     """
 
@@ -106,7 +108,7 @@ class Postfix:
         names = {"directory": self.directory, "relayhost": f"[{host}]:{port}", "port": self.port}
         self._files = {
             **(files or {}),
-            "main.cf": MAIN.format_map(names) + main,
+            "main.cf": _without(MAIN.format_map(names), main) + main,
             "master.cf": MASTER.format_map(names) + master,
         }
 
@@ -233,3 +235,34 @@ class Postfix:
             if time.monotonic() > end:
                 raise TimeoutError(f"{what}: not in {PATIENCE} s; the log:\n{self.log[-4000:]}")
             time.sleep(0.05)  # Postfix tells nobody but its log
+
+
+def _without(lines: str, others: str) -> str:
+    """The lines of a main.cf but those whose parameters the others set: Postfix warns of both."""
+    given = {line.split("=")[0].strip() for line in others.splitlines() if "=" in line}
+    return "".join(
+        line for line in lines.splitlines(True) if line.split("=")[0].strip() not in given
+    )
+
+
+def commands_for_all(where: Path) -> Path:
+    """A directory with Postfix's commands, for `command_directory`; everybody can submit by them.
+
+    Debian's postdrop is set-group-ID and takes a configuration of one's own from root only.
+    This one is not, and so the instance's maildrop has to be open to those who submit:
+    open_maildrop().
+    """
+    where.mkdir()
+    where.chmod(0o755)
+    for command in Path(packages.find("postdrop")).parent.glob("post*"):
+        (where / command.name).symlink_to(command)
+    (where / "postdrop").unlink()
+    shutil.copyfile(packages.find("postdrop"), where / "postdrop")
+    (where / "postdrop").chmod(0o755)
+    return where
+
+
+def open_maildrop(instance: Postfix) -> None:
+    """Let everybody submit by the commands of commands_for_all()."""
+    (instance.directory / "queue" / "maildrop").chmod(0o1777)
+    (instance.directory / "queue" / "public").chmod(0o755)

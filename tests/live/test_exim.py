@@ -1,0 +1,256 @@
+"""Real mail through a real Exim, with the lines of docs/exim.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from avcheck.admin import setup
+from tests.live.letters import EICAR, letter, with_attachment
+from tests.live.recipe import MailSystem, blocks
+from tests.live.through import Through, replaced
+from tests.servers.clamd import free_port
+from tests.servers.exim import Exim
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "exim.md"
+PARTS = ("main", "acl", "router", "transport")
+
+
+@pytest.fixture(scope="module")
+def program(open_directory: Path) -> Path:
+    return Exim.unpack(open_directory / "exim-package")
+
+
+@contextmanager
+def started(
+    mail_system: MailSystem,
+    program: Path,
+    name: str,
+    *changes: tuple[str, str],
+    main: str = "",
+    behind: int = 0,
+) -> Iterator[Through]:
+    """An Exim with the documented lines, and `main`; changes replace words of the transport."""
+    front, behind = free_port(), behind or free_port()
+    names = {
+        **mail_system.names,
+        "0.0.0.0.25": f"127.0.0.1.{front}",
+        setup.PORT: str(behind),
+    }
+    parts = setup.configuration("exim", names)
+    parts["main"] += main
+    parts["transport"] = replaced(parts["transport"], *changes)
+    with Exim(
+        mail_system.directory / name,
+        program,
+        relayhost=mail_system.sink.address,
+        port=front,
+        parts={part: parts[part] for part in PARTS},
+    ) as server:
+        yield Through(mail_system, server, server)
+
+
+@pytest.fixture(scope="module")
+def exim(mail_system: MailSystem, program: Path) -> Iterator[Through]:
+    """An Exim with exactly the documented lines."""
+    with started(mail_system, program, "exim") as through:
+        yield through
+
+
+def unchanged(message: bytes, data: bytes) -> None:
+    """Nothing but Received lines was put before the message, and nothing else was done to it."""
+    assert data.endswith(message)
+    before = data[: -len(message)].decode()
+    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
+
+
+def arrives(
+    exim: Through,
+    message: bytes,
+    sender: str = "anna@example.com",
+    recipients: tuple[str, ...] = ("bert@example.net",),
+) -> None:
+    """A message is sent through and arrives, once and unchanged, envelope included."""
+    exim.submit(message, sender, recipients)
+    exim.run()
+    received = exim.delivered(message)
+    for each in received:
+        unchanged(message, each.data)
+        assert each.sender.decode() == sender
+    reached = sorted(to.decode() for each in received for to in each.recipients)
+    assert reached == sorted(recipients)
+
+
+def test_a_clean_text_arrives_unchanged(exim: Through) -> None:
+    arrives(exim, letter(".\n..\nFrom me\n>From x\n blank \n\n\n.\n"))
+
+
+def test_eight_bit_text_arrives_unchanged(exim: Through) -> None:
+    body = "Grüße, 日本語\n".encode() + "Gr\u00fc\u00dfe\n".encode("latin-1")
+    arrives(exim, letter(body, "MIME-Version: 1.0", "Content-Transfer-Encoding: 8bit"))
+
+
+def test_a_header_that_lacks_things_arrives_unchanged(exim: Through) -> None:
+    message = letter().replace(b"From: Anna <anna@example.com>", b"From: anna")
+    arrives(exim, re.sub(rb"(Date|Message-ID): .*\r\n", b"", message))
+
+
+def test_a_bounce_keeps_its_null_sender(exim: Through) -> None:
+    arrives(exim, letter(), sender="")
+
+
+def test_odd_addresses_arrive_unchanged(exim: Through) -> None:
+    odd = ('"a b"@example.net', '"x$(id)`id`"@example.net', '"a,b"@example.net', "-x@example.net")
+    arrives(exim, letter(), sender='"two words"@example.com', recipients=odd)
+
+
+def test_sixty_recipients_share_two_runs(exim: Through) -> None:
+    message = letter()
+    recipients = tuple(f"bert{number}@example.net" for number in range(60))
+    arrives(exim, message, recipients=recipients)
+    assert len(exim.delivered(message)) == 2
+
+
+def test_an_attachment_of_10_megabytes_arrives_unchanged(exim: Through) -> None:
+    arrives(exim, with_attachment(os.urandom(10_000_000)))
+
+
+def test_a_virus_goes_to_the_quarantine(exim: Through) -> None:
+    message = with_attachment(EICAR, "eicar.com")
+    queue_id = exim.submit(message, "", ("bert@example.net", "carl@example.net"))
+    exim.run()
+    [entry] = exim.shared.quarantined(message)
+    assert queue_id in (entry / "about.json").read_text()
+    assert exim.delivered(message) == []
+    assert exim.waiting(message) == []
+    assert re.search(rf"{queue_id}.* transport output: infected: Eicar", exim.front.log)
+
+
+def test_mail_waits_for_clamd(exim: Through) -> None:
+    message, infected = letter(), with_attachment(EICAR)
+    exim.shared.clamd.stop()
+    try:
+        ids = [exim.submit(each) for each in (message, infected)]
+        exim.run()
+        for queue_id, each in zip(ids, (message, infected), strict=True):
+            assert len(exim.waiting(each)) == 1
+            output = rf"{queue_id}.* transport output: 4\.4\.1 .*{exim.shared.clamd.socket}"
+            assert re.search(output, exim.front.log)
+            assert re.search(rf"{queue_id} == .*returned 75", exim.front.log)
+    finally:
+        exim.shared.clamd.start()
+    exim.run()
+    assert len(exim.delivered(message)) == 1
+    assert len(exim.shared.quarantined(infected)) == 1
+
+
+def test_mail_waits_while_there_is_a_waitfile(exim: Through) -> None:
+    message = letter()
+    exim.shared.shell("hold")
+    try:
+        exim.submit(message)
+        exim.run()
+        assert len(exim.waiting(message)) == 1
+    finally:
+        exim.shared.waitfile.unlink()
+    exim.run()
+    assert len(exim.delivered(message)) == 1
+
+
+def test_the_router_does_not_vouch_for_addresses(exim: Through) -> None:
+    front = exim.front
+    assert isinstance(front, Exim)
+    assert "router = avcheck, transport = avcheck" in front.command("-bt", "bert@example.net")
+    assert "avcheck" not in front.command("-bv", "bert@example.net")
+
+
+WRONG = {
+    "a wrong option": ("--deadline", "--nonsense --deadline"),
+    "a missing program": ("/avcheck-guard.sh", "/missing"),
+    "status 1": ("/avcheck-guard.sh", "/false"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_mail_waits_whatever_goes_wrong(mail_system: MailSystem, program: Path, wrong: str) -> None:
+    command = Path(mail_system.names["/opt/avcheck"], "bin", "false")
+    if not command.exists():
+        command.symlink_to("/bin/false")
+    message = letter()
+    name = f"exim with {wrong}".replace(" ", "-")
+    with started(mail_system, program, name, WRONG[wrong]) as mended_later:
+        mended_later.submit(message)
+        mended_later.run()
+        assert len(mended_later.waiting(message)) == 1
+        mended_later.account_for()
+        assert "rozen" not in mended_later.front.log
+
+
+def test_a_command_that_takes_too_long_is_tried_again(
+    mail_system: MailSystem, program: Path
+) -> None:
+    message = letter()
+    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    try:
+        with started(mail_system, program, "exim-slow", ("600s", "1s")) as slow:
+            slow.submit(message)
+            slow.run()
+            assert len(slow.waiting(message)) == 1
+            slow.account_for()
+    finally:
+        os.kill(mail_system.clamd.pid, signal.SIGCONT)
+
+
+def test_a_signal_freezes(mail_system: MailSystem, program: Path) -> None:
+    killer = mail_system.directory / "killed"
+    killer.write_text("#!/bin/sh\nkill -9 $$\n")
+    killer.chmod(0o755)
+    guard = mail_system.names["/opt/avcheck"] + "/bin/avcheck-guard.sh"
+    message = letter()
+    with started(mail_system, program, "exim-killed", (guard, str(killer))) as killed:
+        killed.submit(message)
+        killed.run()
+        assert "Frozen" in killed.front.log
+        killed.account_for()
+
+
+def test_a_rejected_virus_bounces_with_avchecks_words(
+    mail_system: MailSystem, program: Path
+) -> None:
+    virus, waits = with_attachment(EICAR), letter()
+    changes = (
+        ("--deadline", "--on infected=reject --deadline"),
+        ("  temp_errors = *\n", blocks(DOCUMENT)["reject"]),
+        ("  log_output\n", ""),
+    )
+    main = blocks(DOCUMENT)["reject-main"]
+    with started(mail_system, program, "exim-reject", *changes, main=main) as rejecting:
+        rejecting.front.submit("anna@example.com", ["bert@example.net"], virus)
+        rejecting.run()
+        rejecting.run()  # the bounce is scanned as well
+        [bounce] = rejecting.bounces(virus)
+        assert bounce.recipients == [b"anna@example.com"]
+        assert b"5.7.1" in bounce.data
+        assert b"Eicar" in bounce.data
+        mail_system.waitfile.touch()
+        try:
+            rejecting.submit(waits)
+            rejecting.run()
+            assert len(rejecting.waiting(waits)) == 1
+        finally:
+            mail_system.waitfile.unlink()
+        rejecting.run()
+        assert len(rejecting.delivered(waits)) == 1
+    mail_system.sink.messages.remove(bounce)
+
+
+def test_every_accepted_message_is_accounted_for(exim: Through) -> None:
+    """Must stay the last test of this module that uses `exim`."""
+    exim.account_for()
+    assert exim.front.queue() == []

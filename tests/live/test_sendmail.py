@@ -1,0 +1,252 @@
+"""Real mail through two real sendmails, with the lines of docs/sendmail.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from avcheck.admin import setup
+from tests.live.letters import EICAR, letter, with_attachment
+from tests.live.recipe import MailSystem
+from tests.live.through import Through, replaced
+from tests.servers.clamd import free_port
+from tests.servers.sendmail import Program, Sendmail
+
+
+@pytest.fixture(scope="module")
+def program(open_directory: Path) -> Program:
+    return Program.unpack(open_directory / "sendmail-package")
+
+
+@contextmanager
+def started(
+    mail_system: MailSystem, program: Program, name: str, *changes: tuple[str, str], behind: int = 0
+) -> Iterator[Through]:
+    """Two sendmails with the documented lines; each change replaces words of the first."""
+    directory = mail_system.directory / name
+    front, behind = free_port(), behind or free_port()
+    names = {
+        **mail_system.names,
+        setup.PORT: str(behind),
+        "Family=inet, Port=25'": f"Family=inet, Addr=127.0.0.1, Port={front}'",
+        "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
+        "/run/sendmail/avcheck.pid": f"{directory}/front/pid",
+    }
+    parts = setup.configuration("sendmail", names)
+    directory.mkdir()
+    directory.chmod(0o755)
+    with (
+        Sendmail.delivering(
+            directory / "behind",
+            program,
+            relayhost=mail_system.sink.address,
+            port=behind,
+            options=parts["sendmail.mc"],
+        ) as second,
+        Sendmail(
+            directory / "front", program, port=front, mc=replaced(parts["avcheck.mc"], *changes)
+        ) as first,
+    ):
+        yield Through(mail_system, first, second)
+
+
+@pytest.fixture(scope="module")
+def sendmail(mail_system: MailSystem, program: Program) -> Iterator[Through]:
+    """The two with exactly the documented lines."""
+    with started(mail_system, program, "sendmail") as through:
+        yield through
+
+
+def unchanged(message: bytes, data: bytes) -> None:
+    """Nothing but Received lines was put before the message, and nothing else was done to it."""
+    assert data.endswith(message), (message, data)
+    before = data[: -len(message)].decode()
+    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
+
+
+def arrives(
+    sendmail: Through,
+    message: bytes,
+    sender: str = "anna@example.com",
+    recipients: tuple[str, ...] = ("bert@example.net",),
+) -> None:
+    """A message is sent through and arrives, once and unchanged, envelope included."""
+    sendmail.submit(message, sender, recipients)
+    sendmail.run()
+    received = sendmail.delivered(message)
+    for each in received:
+        unchanged(message, each.data)
+        assert each.sender.decode() == sender
+    reached = sorted(to.decode() for each in received for to in each.recipients)
+    assert reached == sorted(recipients)
+
+
+def test_a_clean_text_arrives_unchanged(sendmail: Through) -> None:
+    arrives(sendmail, letter(".\n..\nFrom me\n>From x\n blank \n\n\n.\n"))
+
+
+def test_eight_bit_text_arrives_unchanged(sendmail: Through) -> None:
+    body = "Grüße, 日本語\n".encode() + "Gr\u00fc\u00dfe\n".encode("latin-1")
+    arrives(sendmail, letter(body, "MIME-Version: 1.0", "Content-Transfer-Encoding: 8bit"))
+
+
+def test_a_header_that_lacks_things_arrives_unchanged(sendmail: Through) -> None:
+    arrives(sendmail, re.sub(rb"(Date|Message-ID): .*\r\n", b"", letter()))
+
+
+def test_a_bounce_keeps_its_null_sender(sendmail: Through) -> None:
+    arrives(sendmail, letter(), sender="")
+
+
+def test_odd_addresses_arrive_unchanged(sendmail: Through) -> None:
+    odd = ('"a b"@example.net', '"x$(id)`id`"@example.net', "A.B@Example.NET", "-x@example.net")
+    arrives(sendmail, letter(), sender='"two words"@example.com', recipients=odd)
+
+
+def test_each_of_ten_recipients_gets_the_message_once(sendmail: Through) -> None:
+    arrives(sendmail, letter(), recipients=tuple(f"bert{n}@example.net" for n in range(10)))
+
+
+def test_with_m_fifty_recipients_share_one_run(mail_system: MailSystem, program: Program) -> None:
+    message = letter()
+    recipients = tuple(f"bert{number}@example.net" for number in range(50))
+    with started(mail_system, program, "sendmail-m", ("F=nuh8", "F=nuh8m")) as shared:
+        arrives(shared, message, recipients=recipients)
+        infected = with_attachment(EICAR)
+        shared.submit(infected, recipients=recipients)
+        shared.run()
+        assert len(mail_system.quarantined(infected)) == 1
+        shared.account_for()
+
+
+def test_an_attachment_of_10_megabytes_arrives_unchanged(sendmail: Through) -> None:
+    arrives(sendmail, with_attachment(os.urandom(10_000_000)))
+
+
+def test_a_virus_goes_to_the_quarantine(sendmail: Through) -> None:
+    message = with_attachment(EICAR, "eicar.com")
+    queue_id = sendmail.submit(message, "", ("bert@example.net",))
+    sendmail.run()
+    [entry] = sendmail.shared.quarantined(message)
+    assert queue_id in (entry / "about.json").read_text()
+    assert sendmail.delivered(message) == []
+    assert sendmail.waiting(message) == []
+
+
+def test_mail_waits_for_clamd(sendmail: Through) -> None:
+    message, infected = letter(), with_attachment(EICAR)
+    sendmail.shared.clamd.stop()
+    try:
+        for each in (message, infected):
+            sendmail.submit(each)
+        sendmail.run()
+        for each in (message, infected):
+            [entry] = sendmail.waiting(each)
+            assert b"EX_TEMPFAIL" in entry.header
+    finally:
+        sendmail.shared.clamd.start()
+    sendmail.run()
+    assert len(sendmail.delivered(message)) == 1
+    assert len(sendmail.shared.quarantined(infected)) == 1
+
+
+def test_mail_waits_while_there_is_a_waitfile(sendmail: Through) -> None:
+    message = letter()
+    sendmail.shared.shell("hold")
+    try:
+        sendmail.submit(message)
+        sendmail.run()
+        assert len(sendmail.waiting(message)) == 1
+    finally:
+        sendmail.shared.waitfile.unlink()
+    sendmail.run()
+    assert len(sendmail.delivered(message)) == 1
+
+
+def test_it_is_seen_as_the_page_says(sendmail: Through) -> None:
+    assert isinstance(sendmail.front, Sendmail)
+    said = sendmail.front.command("-bv", "root")
+    assert "mailer avcheck, host scan" in said
+
+
+WRONG = {
+    "a wrong option": ("--deadline", "--nonsense --deadline"),
+    "a broken Python": ("/bin/avcheck-guard.sh", "/broken/bin/avcheck-guard.sh"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_mail_waits_whatever_goes_wrong(
+    mail_system: MailSystem, program: Program, wrong: str
+) -> None:
+    opt = Path(mail_system.names["/opt/avcheck"])
+    broken = opt / "broken" / "bin"
+    broken.mkdir(parents=True, exist_ok=True)
+    (broken / "avcheck-guard.sh").write_bytes((opt / "bin" / "avcheck-guard.sh").read_bytes())
+    (broken / "avcheck-guard.sh").chmod(0o755)
+    message = letter()
+    name = f"sendmail with {wrong}".replace(" ", "-")
+    with started(mail_system, program, name, WRONG[wrong]) as mended_later:
+        mended_later.submit(message)
+        mended_later.run()
+        assert len(mended_later.waiting(message)) == 1
+        mended_later.account_for()
+
+
+def test_a_scanner_that_hangs_is_asked_again_later(
+    mail_system: MailSystem, program: Program
+) -> None:
+    message = letter()
+    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    try:
+        with started(
+            mail_system, program, "sendmail-slow", ("--deadline 450", "--deadline 2")
+        ) as slow:
+            slow.submit(message)
+            slow.run()
+            assert len(slow.waiting(message)) == 1
+            slow.account_for()
+    finally:
+        os.kill(mail_system.clamd.pid, signal.SIGCONT)
+
+
+def test_a_rejected_virus_bounces_with_avchecks_words(
+    mail_system: MailSystem, program: Program
+) -> None:
+    virus = with_attachment(EICAR)
+    change = ("--refused bounce", "--refused bounce --on infected=reject")
+    with started(mail_system, program, "sendmail-reject", change) as rejecting:
+        rejecting.front.submit("anna@example.com", ["bert@example.net"], virus)
+        rejecting.run()
+        rejecting.run()  # the bounce is scanned as well
+        [bounce] = rejecting.bounces(virus)
+        assert bounce.recipients == [b"anna@example.com"]
+        assert b"5.7.1" in bounce.data
+        assert b"Eicar" in bounce.data
+        assert rejecting.front.queue() == []
+    mail_system.sink.messages.remove(bounce)
+
+
+def test_smrsh_refuses_a_program_that_it_does_not_know(program: Program) -> None:
+    # With 69, at which sendmail bounces: the page says to link the program first.
+    done = subprocess.run(
+        [program.smrsh, "-c", "avcheck-guard.sh -n -f x@example.com -- y@example.net"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert b"not available for sendmail programs" in done.stdout + done.stderr
+
+
+def test_every_accepted_message_is_accounted_for(sendmail: Through) -> None:
+    """Must stay the last test of this module that uses `sendmail`."""
+    sendmail.account_for()
+    assert sendmail.front.queue() == []

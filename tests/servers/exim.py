@@ -1,0 +1,173 @@
+"""A private Exim: unpacked, with its own configuration, spool, log and ports."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from . import packages, unpacked
+from .queue import PATIENCE, Waiting, listens, submit
+
+ACCOUNT = "Debian-exim"
+
+# Everything but avcheck's parts.  Mail is only queued by the daemon, which gives up root
+# when it has its ports; only root can run queues with a configuration of one's own.
+CONFIGURATION = """\
+primary_hostname = mail.example.org
+exim_path = {program}
+spool_directory = {directory}/spool
+log_file_path = {directory}/log/%slog
+pid_file_path = {directory}/pid
+queue_only
+keep_environment =
+tls_advertise_hosts =
+smtp_accept_max = 0
+smtp_accept_queue_per_connection = 0
+{main}
+begin acl
+acl_check_rcpt:
+  accept
+{acl}
+begin routers
+{router}
+onward:
+  driver = manualroute
+  route_list = * {host}::{port}
+  self = send
+  transport = onward
+begin transports
+{transport}
+onward:
+  driver = smtp
+  connection_max_messages = 1
+  hosts_try_chunking =
+  max_rcpt = 0
+begin retry
+* * F,4d,1m
+"""
+
+
+class Exim:
+    """An Exim of one's own below `directory`, which other accounts must be able to enter.
+
+    `parts` are lines for the main section ("main") and for those of ACLs, routers and
+    transports ("acl", "router", "transport"); the front door's port is `port`.  Mail
+    leaves for `relayhost` ("127.0.0.1:2525").  Nothing is delivered but by
+    run_queue().  It needs root.
+    """
+
+    def __init__(
+        self, directory: Path, program: Path, *, relayhost: str, port: int, parts: dict[str, str]
+    ) -> None:
+        self.directory = directory.absolute()
+        self.port = port
+        self.configuration = self.directory / "exim.conf"
+        self._program = program
+        host, _, onward = relayhost.rpartition(":")
+        self._text = CONFIGURATION.format(
+            directory=self.directory, program=program, host=host, port=onward, **parts
+        )
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def unpack(directory: Path) -> Path:
+        """The program of Debian's package, unpacked below the directory."""
+        packages.need_root("Exim is started by root only")
+        unpacked.account(ACCOUNT)
+        program = unpacked.unpack(directory, "exim4-daemon-light") / "usr" / "sbin" / "exim4"
+        program.chmod(0o755)  # nobody is to become root by a copy in a test's directory
+        return program
+
+    def start(self) -> None:
+        """Start the daemon; raises RuntimeError with its words if it does not listen."""
+        for name in ("", "spool", "log"):
+            directory = self.directory / name
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o755)
+            if name:
+                shutil.chown(directory, ACCOUNT, ACCOUNT)
+        self.configuration.write_text(self._text)
+        self.configuration.chmod(0o644)
+        self._daemon = subprocess.Popen(
+            [*self._words(), "-bdf"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + PATIENCE
+        while not listens(self.port):
+            if self._daemon.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"Exim does not listen:\n{self.log}")
+            time.sleep(0.02)  # it tells nobody when it is ready
+
+    def stop(self) -> None:
+        """Stop the daemon and wait for it."""
+        if self._daemon is not None:
+            self._daemon.terminate()
+            self._daemon.wait()
+            self._daemon = None
+
+    def __enter__(self) -> Exim:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def command(self, *words: str) -> str:
+        """Run Exim with these words; raises RuntimeError unless it exits 0."""
+        done = subprocess.run(
+            [*self._words(), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        said = done.stdout.decode(errors="replace")
+        if done.returncode != 0:
+            raise RuntimeError(f"exim {' '.join(words)}: status {done.returncode}\n{said}")
+        return said
+
+    def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> str:
+        """Send a message (with CRLF) to the front door; the name that it got."""
+        said = submit(self.port, sender, recipients, message)
+        found = re.search(r"id=(\S+)", said)
+        if found is None:
+            raise RuntimeError(f"no id in {said!r}")
+        return found[1]
+
+    def run_queue(self) -> None:
+        """Try every message once, whenever its next try is due, and wait for the end of it.
+
+        A frozen one stays frozen.
+        """
+        self.command("-qf")
+
+    def queue(self) -> list[Waiting]:
+        """The messages in the queue, with their headers."""
+        found = []
+        for file in sorted((self.directory / "spool" / "input").rglob("*-H")):
+            try:
+                found.append(Waiting(file.name.removesuffix("-H"), file.read_bytes()))
+            except FileNotFoundError:
+                continue  # delivered just now
+        return found
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        files = sorted((self.directory / "log").glob("*log"))
+        return "".join(file.read_text(errors="replace") for file in files)
+
+    def _words(self) -> list[str]:
+        return [str(self._program), "-C", str(self.configuration)]

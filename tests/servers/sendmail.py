@@ -1,0 +1,221 @@
+"""Private sendmails: unpacked, each with its own configuration, queue, log and port."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from . import packages, unpacked
+from .queue import PATIENCE, Waiting, listens, submit
+
+CF = "/usr/share/sendmail/cf/"
+
+# Before the first line of a .mc file: files that would be in /etc/mail are ours, too.
+SETTINGS = "define(`MAIL_SETTINGS_DIR', `{directory}/mail/')dnl\n"
+
+# After the MAILER lines of the one that delivers: all mail goes to a next hop, and no
+# header line is added (the flags D, F, M and x would).
+# The long lines are sendmail's own: ruleset, tab, result.
+ONWARD = """\
+MAILER_DEFINITIONS
+Monward, P=[IPC], F=muXa8, E=\\r\\n, L=0, T=DNS/RFC822/SMTP, A=TCP $h {port}
+LOCAL_RULE_0
+R$* < @ $* > $*\t\t$#onward $@ [{host}] $: $1 < @ $2 > $3
+R$+\t\t\t$#onward $@ [{host}] $: $1
+"""
+
+# For every sendmail here: its own files, and nothing that needs the DNS.
+PRIVATE = """\
+define(`confDOMAIN_NAME', `mail.example.org')dnl
+define(`confTRUSTED_USER', `root')dnl
+define(`STATUS_FILE', `')dnl
+define(`confHOST_STATUS_DIRECTORY')dnl
+FEATURE(`accept_unresolvable_domains')dnl
+"""
+
+DELIVERING = """\
+define(`_USE_ETC_MAIL_')dnl
+include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
+OSTYPE(`debian')dnl
+DOMAIN(`debian-mta')dnl
+define(`QUEUE_DIR', `{directory}/queue')dnl
+define(`confPID_FILE', `{directory}/pid')dnl
+define(`confCONTROL_SOCKET_NAME', `')dnl
+define(`ALIAS_FILE', `')dnl
+FEATURE(`nocanonify')dnl
+{options}\
+MAILER(`local')dnl
+MAILER(`smtp')dnl
+"""
+
+# A host without a dot in its name, unknown to /etc/hosts, costs every start of
+# sendmail a minute of sleep.  It gets a better name, which only it can see.
+NAMED = ["unshare", "--uts", "sh", "-c", 'hostname mail.example.org; exec "$@"', "sh"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """An unpacked sendmail, and the m4 files that its configurations are made from."""
+
+    sendmail: Path
+    smrsh: Path
+    cf: Path
+
+    @staticmethod
+    def unpack(directory: Path) -> Program:
+        """Debian's package, unpacked below the directory."""
+        packages.need_root("sendmail is started by root only")
+        packages.need("m4", commands=["m4"])
+        place = unpacked.unpack(directory, "sendmail-bin", "sendmail-cf")
+        programs = place / "usr" / "libexec" / "sendmail"
+        (programs / "sendmail").chmod(0o755)
+        cf = place / CF.strip("/")
+        for file in cf.rglob("*.m4"):
+            text = file.read_text(errors="surrogateescape")
+            file.write_text(text.replace(CF, f"{cf}/"), errors="surrogateescape")
+        return Program(programs / "sendmail", programs / "smrsh", cf)
+
+
+class Sendmail:
+    """A sendmail of one's own below `directory`, made from an .mc file; it listens on `port`.
+
+    The .mc file names `directory`/queue as its queue.  Nothing is delivered but by
+    run_queue().  It needs root.
+    """
+
+    def __init__(self, directory: Path, program: Program, *, port: int, mc: str) -> None:
+        self.directory = directory.absolute()
+        self.port = port
+        self._program = program
+        mc = re.sub(r"^(?=OSTYPE)", SETTINGS.format(directory=self.directory), mc, flags=re.M)
+        mc = re.sub(r"^(?=DAEMON_OPTIONS)", PRIVATE, mc, count=1, flags=re.M)
+        self._mc = mc.replace(CF, f"{program.cf}/")
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def delivering(
+        directory: Path, program: Program, *, relayhost: str, port: int, options: str
+    ) -> Sendmail:
+        """The sendmail behind the front door: `options` are its DAEMON_OPTIONS, for this port."""
+        host, _, onward = relayhost.rpartition(":")
+        mc = DELIVERING.format(directory=directory.absolute(), options=options)
+        mc += ONWARD.format(host=host, port=onward)
+        return Sendmail(directory, program, port=port, mc=mc)
+
+    def start(self) -> None:
+        """Start the daemon; raises RuntimeError with its words if it does not listen."""
+        for name, mode in (("", 0o755), ("mail", 0o755), ("queue", 0o700)):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+            (self.directory / name).chmod(mode)
+        for name in ("local-host-names", "trusted-users", "relay-domains"):
+            (self.directory / "mail" / name).touch()
+        mc, cf = self.directory / "sendmail.mc", self.directory / "sendmail.cf"
+        mc.write_text(self._mc)
+        made = subprocess.run(["m4", str(mc)], stdout=subprocess.PIPE, check=True)
+        cf.write_bytes(made.stdout)
+        with open(self.directory / "errors", "ab") as errors:
+            self._daemon = subprocess.Popen(
+                [*self._words(), "-bD", "-O", "DeliveryMode=queueonly"],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+            )
+        end = time.monotonic() + PATIENCE
+        while not listens(self.port):
+            if self._daemon.poll() is not None or time.monotonic() > end:
+                said = (self.directory / "errors").read_text(errors="replace")
+                raise RuntimeError(f"sendmail does not listen:\n{said}")
+            time.sleep(0.02)  # it tells nobody when it is ready
+
+    def stop(self) -> None:
+        """Stop the daemon and wait for it."""
+        if self._daemon is not None:
+            self._daemon.terminate()
+            self._daemon.wait()
+            self._daemon = None
+
+    def __enter__(self) -> Sendmail:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def command(self, *words: str) -> str:
+        """Run sendmail with these words; what it said.  Raises RuntimeError unless it exits 0."""
+        done = subprocess.run(
+            [*self._words(), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        said = done.stdout.decode(errors="replace")
+        if done.returncode != 0:
+            raise RuntimeError(f"sendmail {' '.join(words)}: status {done.returncode}\n{said}")
+        return said
+
+    def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> str:
+        """Send a message (with CRLF) to the port; the queue id that it got."""
+        said = submit(self.port, sender, recipients, message)
+        found = re.search(r"2\.0\.0 (\w+) Message accepted", said)
+        if found is None:
+            raise RuntimeError(f"no queue id in {said!r}")
+        return found[1]
+
+    def run_queue(self) -> None:
+        """Try every message once, and wait for the end of it."""
+        # Its status is that of some message; and a command that it no longer waits
+        # for may keep its output open.
+        with open(self.directory / "log", "ab") as log:
+            subprocess.run(
+                [*self._words(), "-qf", "-v"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
+            )
+
+    def queue(self) -> list[Waiting]:
+        """The messages in the queue, with their headers and the reasons of the last try."""
+        found = []
+        for file in sorted((self.directory / "queue").glob("qf*")):
+            try:
+                found.append(Waiting(file.name.removeprefix("qf"), file.read_bytes()))
+            except FileNotFoundError:
+                continue  # delivered just now
+        return found
+
+    @property
+    def log(self) -> str:
+        """What queue runs have said so far (its own log goes to the system's)."""
+        try:
+            return (self.directory / "log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _words(self) -> list[str]:
+        cf = self.directory / "sendmail.cf"
+        named = NAMED if "." not in os.uname().nodename and can_be_named() else []
+        return [*named, str(self._program.sendmail), "-C", str(cf)]
+
+
+def can_be_named() -> bool:
+    """Whether this process may have a host name of its own."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    tried = subprocess.run([unshare, "--uts", "true"], capture_output=True, check=False)
+    return tried.returncode == 0
