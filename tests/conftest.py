@@ -1,0 +1,99 @@
+"""What the tests share: the installed command, and sites to run it at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.live.installed import interpreter
+from tests.mta import Site
+
+# The same examples every time, and no clock: a slow machine fails no test.
+hypothesis.settings.register_profile("avcheck", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("avcheck")
+
+# nobody, on every Linux.
+NOBODY = 65534
+
+
+@pytest.fixture(scope="session")
+def command() -> Path:
+    """The installed command: the one beside this interpreter."""
+    path = Path(sys.executable).with_name("avcheck")
+    assert path.exists(), f"{path}: install avcheck into this environment first"
+    return path
+
+
+# Coverage measures one in so many cases of a test, the first one among them: with all of
+# them the tests take five times as long, and show nothing more.
+ONE_IN = 8
+
+_cases: Counter[str] = Counter()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment in which coverage measures what is run, if it is on and this case's turn."""
+    name = request.node.originalname
+    _cases[name] += 1
+    if _cases[name] % ONE_IN != 1:
+        return {}
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+
+
+@pytest.fixture
+def site(command: Path, measured: dict[str, str], tmp_path: Path) -> Iterator[Site]:
+    """A site with a clamd that finds nothing and a mail server that takes everything."""
+    with Site([command], tmp_path, measured=measured) as place:
+        place.clamd()
+        place.smtp()
+        yield place
+
+
+@pytest.fixture(scope="session")
+def public(command: Path) -> Iterator[Path]:
+    """A copy of the command and the package that every account can run, and a directory to do it.
+
+    pytest's own directories, and maybe the one with this source, are closed to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="avcheck-test-", dir="/var/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        shutil.copytree(
+            Path(sysconfig.get_path("purelib")) / "avcheck",
+            directory / "avcheck",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        shutil.copy(command, directory / "command")
+        for path in [directory, *directory.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield directory
+
+
+@pytest.fixture
+def unprivileged(public: Path) -> Iterator[Site]:
+    """A site where avcheck is run by an account that permissions stop: not by root."""
+    root = os.geteuid() == 0
+    # Nothing of coverage: its files belong to root.
+    environment = {"PYTHONPATH": str(public), "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory(prefix="site-", dir=public) as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        with Site(
+            [interpreter(), public / "command"],
+            directory,
+            user=NOBODY if root else None,
+            environment=environment,
+        ) as place:
+            place.clamd()
+            place.smtp()
+            yield place

@@ -1,0 +1,130 @@
+"""Handing on by a sendmail program: status 0 is the only success."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import STOP
+from tests.mta import MAIL, RECIPIENT, SENDER, Ended, Site
+
+
+def test_the_program_gets_the_message_and_nothing_of_the_caller(site: Site) -> None:
+    sendmail = site.sendmail('umask >"$notes/umask"; readlink /proc/$$/cwd >"$notes/cwd"')
+    addresses = ["-v@example.net", "two words@example.net", "*", "$(id)", "caf\udce9@x"]
+    ended = site.deliver(sender="", recipients=addresses)
+    assert ended.status == 0
+    assert sendmail.argv[1:] == [b"-f", b"", b"--", *map(os.fsencode, addresses)]
+    assert sendmail.stdin == MAIL
+    assert sendmail.environment == {b"PATH": b"/bin:/usr/bin"}
+    assert sendmail.note("umask") == b"0077\n"
+    assert site.left == []
+
+
+SPELLINGS = {
+    "one argument": ["-S", "@ -G -i"],
+    "one for each word": ["-S", "@", "-S", "-G", "-S", "-i"],
+    "both": ["-S", "@", "-S", "-G -i"],
+    "long, with blanks": ["--sendmail=  @ ", "--sendmail", " -G\t-i "],
+}
+
+
+@pytest.mark.parametrize("client", [[], ["-c"]], ids=["scan", "-c"])
+@pytest.mark.parametrize("words", SPELLINGS.values(), ids=SPELLINGS)
+def test_spellings_of_the_program(site: Site, words: list[str], client: list[str]) -> None:
+    sendmail = site.sendmail()
+    site.hop = [word.replace("@", str(sendmail.path)) for word in words]
+    assert site.deliver(*client).status == 0
+    assert sendmail.argv[1:] == [b"-G", b"-i", b"-f", SENDER, b"--", RECIPIENT]
+    assert sendmail.stdin == MAIL
+
+
+def test_its_words_are_reported_and_made_harmless(site: Site) -> None:
+    sendmail = site.sendmail("printf 'queued\\n5.7.1 \\033[31mred \\377'; echo too >&2")
+    name = os.fsencode(sendmail.path)
+    ended = site.deliver()
+    assert ended.status == 0
+    assert ended.output.startswith(b"clean: clamd ")
+    assert ended.output.endswith(b"; %b queued 5.7.1 ?[31mred ?too\n" % name)
+
+
+@pytest.mark.parametrize("status", [1, 2, 64, 69, 75, 77, 99, 126, 127, 255])
+def test_any_other_status_defers(site: Site, status: int) -> None:
+    sendmail = site.sendmail(f"echo '5.7.1 no such user'; exit {status}")
+    ended = site.deliver()
+    site.assert_kept(
+        ended, "4.3.0 avcheck: ", str(sendmail.path), f"status {status}", "5.7.1 no such user"
+    )
+    site.assert_kept(site.deliver("-c"), f"status {status}")
+
+
+def test_a_program_that_is_killed_may_have_taken_it(site: Site) -> None:
+    site.sendmail("kill -KILL $$")
+    site.assert_kept(site.deliver(), "possible duplicate", "killed by signal 9")
+
+
+def test_a_program_that_hangs_is_killed_with_all_it_started(site: Site) -> None:
+    sendmail = site.sendmail(f'(exec /bin/cat "$notes/release") & {STOP}')
+    running = site.start(site.words("--deadline", "0.5")).feed()
+    sendmail.arrived()
+    site.assert_kept(running.end(), "possible duplicate", "did not end in time and was killed")
+    sendmail.ended()
+
+
+def test_a_program_that_reads_nothing_has_decided_all_the_same(site: Site) -> None:
+    program = site.directory / "deaf"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    site.hop = ("-S", str(program))
+    assert site.deliver(message=b"x" * 1_000_000).status == 0
+
+
+def test_a_program_that_writes_megabytes_is_read_and_cut(site: Site) -> None:
+    sendmail = site.sendmail("head -c 5000000 /dev/zero | tr '\\0' x; exit 0")
+    ended = site.deliver()
+    assert ended.status == 0
+    assert len(ended.output) < 1000
+    assert sendmail.stdin == MAIL
+
+
+def test_what_it_leaves_in_the_background_is_not_waited_for(site: Site) -> None:
+    sendmail = site.sendmail(f"({STOP}) & exit 0")
+    ended = site.start(site.words()).end(MAIL)
+    assert ended.status == 0
+    sendmail.arrived()
+    sendmail.release()
+    sendmail.ended()
+
+
+@pytest.mark.parametrize("kind", ["missing", "not executable", "a directory", "no program"])
+def test_a_program_that_cannot_be_run(site: Site, tmp_path: Path, kind: str) -> None:
+    program = tmp_path / "none"
+    if kind == "a directory":
+        program.mkdir()
+    elif kind != "missing":
+        program.write_bytes(b"\x7fELF")
+        program.chmod(0o755 if kind == "no program" else 0o644)
+    site.hop = ("-S", str(program))
+    for option in ("-n", "-c"):
+        site.assert_kept(site.deliver(*([option] if option == "-c" else [])), str(program))
+    assert site.deliver("-n").status == 0  # it is not needed then
+
+
+def test_with_a_header_the_rest_is_unchanged(site: Site) -> None:
+    sendmail = site.sendmail()
+    message = random.Random(1).randbytes(2_000_000)
+    assert site.deliver("-h", "here", message=message).status == 0
+    header, _, rest = sendmail.stdin.partition(b"\n")
+    assert header.startswith(b"X-AV-Checked: ")
+    assert rest == message
+    assert site.left == []
+
+
+def test_a_status_of_good_mail_is_ours_not_the_programs(site: Site) -> None:
+    site.sendmail("exit 0")
+    assert site.deliver("-g", "7") == Ended(7, b"")
+    site.sendmail("exit 7")
+    assert site.deliver("-g", "7").status == 75

@@ -1,0 +1,271 @@
+"""Another program is run: with exactly what it is to have, until it ends or is late."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from avcheck import child
+from avcheck.child import OUTPUT_MAX, Ended
+from avcheck.exits import CONFIG, SYSTEM, Defer
+from tests.wire import PATIENCE, given, open_files
+
+ENV = {b"PATH": b"/bin:/usr/bin"}
+
+
+def run(
+    *argv: bytes, stdin: bytes = b"", seconds: float = PATIENCE, directory: int | None = None
+) -> Ended:
+    with given(stdin) as fd:
+        return child.run(argv, fd, ENV, monotonic() + seconds, directory)
+
+
+def shell(
+    script: str, *words: bytes, seconds: float = PATIENCE, directory: int | None = None
+) -> Ended:
+    argv = (b"/bin/sh", b"-c", script.encode(), b"sh", *words)
+    return run(*argv, seconds=seconds, directory=directory)
+
+
+class Fifo:
+    """Tells when all who have it open for writing are gone; a shell does that by exec 9>FIFO."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = os.fsencode(directory / "fifo")
+        os.mkfifo(self.path)
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait(self) -> None:
+        """Wait until something can be read, or the last writer is gone."""
+        if not select.select([self.fd], [], [], PATIENCE)[0]:
+            raise TimeoutError("somebody has it open and says nothing")
+
+    def close(self) -> bytes:
+        """What has come when the last writer is gone."""
+        said = b""
+        while True:
+            try:
+                piece = os.read(self.fd, 4096)
+            except BlockingIOError:
+                self.wait()
+                continue
+            if not piece:
+                os.close(self.fd)
+                return said
+            said += piece
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    before = open_files()
+    yield
+    assert open_files() <= before
+
+
+# What it gets.
+
+
+def test_its_words_are_passed_as_they_are() -> None:
+    words = [b"", b"-n", b"a b", b"$HOME;*'\"", b"\xff\xfe", b"a\nb"]
+    ended = shell('for word; do printf "<%s>" "$word"; done', *words)
+    assert ended.output == b"".join(b"<" + word + b">" for word in words)
+
+
+def test_its_environment_is_what_it_was_given() -> None:
+    ended = run(b"/usr/bin/env")
+    assert ended.output == b"PATH=/bin:/usr/bin\n"
+
+
+def test_every_program_gets_a_path_and_the_postfix_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MAIL_CONFIG", raising=False)
+    assert child.environment() == ENV
+    monkeypatch.setenv("MAIL_CONFIG", "/etc/postfix-\udcff")
+    assert child.environment() == {**ENV, b"MAIL_CONFIG": b"/etc/postfix-\xff"}
+
+
+def test_its_standard_input_is_the_descriptor() -> None:
+    assert run(b"/bin/cat", stdin=b"a\0b\r\n").output == b"a\0b\r\n"
+
+
+def test_nothing_else_of_ours_is_open_in_it(tmp_path: Path) -> None:
+    with open(tmp_path / "secret", "wb") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        descriptors = run(b"/bin/ls", b"/proc/self/fd").output.split()
+    assert descriptors == [b"0", b"1", b"2", b"3"]  # 3 is what ls itself opens
+
+
+def test_it_starts_in_the_directory_with_a_private_umask(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    before = os.umask(0o022)
+    try:
+        ended = shell("pwd -P; umask; : >made", directory=directory)
+    finally:
+        os.umask(before)
+        os.close(directory)
+    assert ended.output == os.fsencode(tmp_path.resolve()) + b"\n0077\n"
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_leads_a_session_of_its_own() -> None:
+    fields = run(b"/bin/cat", b"/proc/self/stat").output.split()
+    pid, group, session = fields[0], fields[4], fields[5]
+    assert pid == group == session
+
+
+def test_no_signal_is_ignored_or_blocked_in_it() -> None:
+    """Python ignores SIGPIPE and SIGXFSZ, and exec keeps that."""
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+    status = run(b"/bin/cat", b"/proc/self/status").output
+    masks = dict(line.split(b":\t") for line in status.splitlines() if line.startswith(b"Sig"))
+    for mask in (b"SigIgn", b"SigBlk", b"SigCgt"):
+        assert int(masks[mask], 16) == 0, mask
+
+
+# How it ends.
+
+
+@pytest.mark.parametrize("status", [0, 1, 64, 75, 255])
+def test_its_status_is_told(status: int) -> None:
+    ended = shell(f"exit {status}")
+    assert (ended.status, ended.signal, ended.late) == (status, 0, False)
+    assert str(ended) == f"exited with status {status}"
+
+
+def test_a_signal_that_killed_it_is_told() -> None:
+    ended = shell("kill -TERM $$")
+    assert (ended.status, ended.signal, ended.late) == (-1, signal.SIGTERM, False)
+    assert str(ended) == "was killed by signal 15"
+
+
+def test_both_outputs_are_taken_and_told_in_one_line() -> None:
+    ended = shell("echo 5.7.1 no; echo also >&2; exit 77")
+    assert ended.output == b"5.7.1 no\nalso\n"
+    assert str(ended) == "exited with status 77: 5.7.1 no also"
+
+
+def test_of_much_output_the_beginning_is_kept() -> None:
+    ended = shell("echo begin; head -c 300000 /dev/zero | tr '\\0' x; exit 3")
+    assert ended.status == 3
+    assert len(ended.output) == OUTPUT_MAX
+    assert ended.output.startswith(b"begin\nxxx")
+
+
+def test_what_it_says_last_is_heard() -> None:
+    for _ in range(50):
+        assert run(b"/bin/echo", b"last words").output == b"last words\n"
+
+
+def test_it_may_close_its_output_and_go_on() -> None:
+    ended = shell("echo words; exec >&- 2>&-; exit 5")
+    assert (ended.status, ended.output) == (5, b"words\n")
+
+
+def test_what_it_leaves_in_the_background_is_not_waited_for() -> None:
+    ended = shell("sleep 1000 & echo $!")
+    assert ended.status == 0
+    os.kill(int(ended.output), signal.SIGKILL)
+
+
+def test_what_writes_on_in_the_background_is_not_listened_to() -> None:
+    # yes(1) ends by SIGPIPE when nobody listens any more.
+    assert shell("yes & exit 0").status == 0
+
+
+def test_no_deadline_is_no_limit() -> None:
+    assert shell("exit 0", seconds=float("inf")).status == 0
+
+
+def test_who_is_late_is_killed_with_all_that_he_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = Fifo(tmp_path)
+    script = 'exec 9>"$1"; sleep 1000 & echo begun; sleep 1000'
+    # The time is up when the first words have been heard.
+    moments = iter([0.0])
+    monkeypatch.setattr(child, "monotonic", lambda: next(moments, 1e9))
+    with given(b"") as stdin:
+        argv = (b"/bin/sh", b"-c", script.encode(), b"sh", fifo.path)
+        ended = child.run(argv, stdin, ENV, PATIENCE)
+    assert (ended.late, ended.signal) == (True, signal.SIGKILL)
+    assert str(ended) == "did not end in time and was killed: begun"
+    assert fifo.close() == b""
+
+
+def test_who_is_late_before_he_begins_is_killed() -> None:
+    ended = shell("sleep 1000", seconds=-1.0)
+    assert ended.late
+
+
+def test_an_exception_of_ours_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal's, for instance: what we started does not go on alone."""
+
+    fifo = Fifo(tmp_path)
+
+    def interrupted() -> None:
+        fifo.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child, "poll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        shell('exec 9>"$1"; echo begun >&9; sleep 1000', fifo.path)
+    assert fifo.close() == b"begun\n"
+
+
+# What cannot be run.
+
+
+def make(path: Path, mode: int, text: str = "") -> bytes:
+    path.write_text(text)
+    path.chmod(mode)
+    return os.fsencode(path)
+
+
+def test_a_program_that_cannot_be_run_says_why(tmp_path: Path) -> None:
+    for program, reason in [
+        (os.fsencode(tmp_path / "missing"), "No such file or directory"),
+        (make(tmp_path / "plain", 0o644), "Permission denied"),
+        (os.fsencode(tmp_path), "Permission denied"),
+        (make(tmp_path / "empty", 0o755), "Exec format error"),
+        (make(tmp_path / "script", 0o755, "#!/nonesuch\n"), "No such file or directory"),
+        (make(tmp_path / "file", 0o755) + b"/x", "Not a directory"),
+    ]:
+        with pytest.raises(Defer) as why:
+            run(program, b"x")
+        assert why.value.text.startswith(f"cannot run {os.fsdecode(program)}: {reason}")
+        assert why.value.code == CONFIG
+
+
+def test_words_that_are_too_many_say_so() -> None:
+    with pytest.raises(Defer, match="cannot run /bin/true: Argument list too long"):
+        run(b"/bin/true", b"x" * 200_000)
+
+
+@pytest.mark.parametrize("function", ["pipe", "fork"])
+def test_a_system_that_has_no_more_processes_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    def refuse() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    made: list[tuple[int, int]] = []
+    real = os.pipe
+
+    def pipe() -> tuple[int, int]:
+        made.append(real())
+        return made[-1]
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    monkeypatch.setattr(os, function, refuse)
+    with pytest.raises(Defer, match="/bin/true: Resource temporarily unavailable") as why:
+        run(b"/bin/true")
+    assert why.value.code == SYSTEM
+    for fd in sum(made, ()):
+        os.close(fd)
