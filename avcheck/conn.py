@@ -26,10 +26,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
 else:
     # The C half of the module: all that is used here, without the 5 ms that
     # socket takes to import selectors and to name its constants.
-    try:
-        import _socket as socket
-    except ImportError:
-        import socket
+    import _socket as socket
 
 # Seconds for an address to take the connection, apart from the time to wait for
 # the answer.  Exim gives 5, amavisd-new 10.

@@ -24,10 +24,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.settings import Settings
     from avcheck.verdict import Finding
 else:
-    try:
-        import _socket as socket  # see conn
-    except ImportError:
-        import socket
+    import _socket as socket  # see conn
 
 _OUT = 1
 _ERR = 2

@@ -18,10 +18,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
 else:
     # The C half of the module: signal itself imports enum only to give its
     # constants names, which costs a third of the bare interpreter's start.
-    try:
-        import _signal as signal
-    except ImportError:
-        import signal
+    import _signal as signal
 
 # Seconds that the alarm comes after the deadline: who has a clock of its own says
 # better what it was waiting for.

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from avcheck import __version__, config, options
-from avcheck.exits import OK, TEMPFAIL, USAGE, Usage
+from avcheck.exits import CONFIG, OK, TEMPFAIL, USAGE, Usage
 from avcheck.settings import Settings
 
 PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
@@ -98,6 +98,9 @@ def show(what: str) -> int:
     The status is OK only if standard input is a terminal or a device such as /dev/null:
     with --help in master.cf by mistake, OK would be the end of every message.
     """
+    status = OK if stat.S_ISCHR(os.fstat(0).st_mode) else TEMPFAIL
+    if status != OK:  # for Postfix, and first
+        click.echo(f"{CONFIG} avcheck: --{what} is for a person; here is a message", err=True)
     if what == "complete":
         from click.shell_completion import shell_complete
 
@@ -109,4 +112,4 @@ def show(what: str) -> int:
         with click.Context(command(), info_name="avcheck") as context:
             click.echo(command().get_help(context))
     sys.stdout.flush()
-    return OK if stat.S_ISCHR(os.fstat(0).st_mode) else TEMPFAIL
+    return status

@@ -644,9 +644,8 @@ def test_what_clamconf_says() -> None:
 
 def test_clamconf_is_asked_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "clamconf"
-    program.write_text(
-        "#!/bin/sh\nprintf 'Config file: clamd.conf\\nMaxFiles = \"7\"\\nMaxScanTime disabled\\n'\nexit 1\n"
-    )
+    said = 'Config file: clamd.conf\\nMaxFiles = "7"\\nMaxScanTime disabled\\n'
+    program.write_text(f"#!/bin/sh\nprintf '{said}'\nexit 1\n")
     program.chmod(0o755)
     (tmp_path / "clamd.conf").write_text("MaxThreads 3\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -396,7 +396,7 @@ CODES = {
     b"550 4.1.8 a temporary one": b"5.1.8",
     b"550 2.1.5 yes": b"5.5.0",
     b"550 5.7.1": b"5.7.1",
-    b"599 5.999.999 no": b"5.999.999",
+    b"559 5.999.999 no": b"5.999.999",
 }
 
 
@@ -529,18 +529,15 @@ def test_the_default_is_the_service_smtp_of_this_host(site: Site) -> None:
         assert where.encode() in ended.output, ended
 
 
-@pytest.mark.parametrize("name", ["::1", "ip6-localhost"])
-def test_a_server_by_ipv6(site: Site, name: str) -> None:
+def test_a_server_by_ipv6(site: Site) -> None:
     listener = socket.socket(socket.AF_INET6)
     try:
         listener.bind(("::1", 0))
-        socket.getaddrinfo(name, None, socket.AF_INET6)
     except OSError as why:
         listener.close()
-        pytest.skip(f"this host has no {name}: {why}")
+        pytest.skip(f"this host has no IPv6: {why}")
     with Door(listener, site.smtp()):
-        host = f"[{name}]" if ":" in name else name
-        where = f"{host}:{listener.getsockname()[1]}"
+        where = f"[::1]:{listener.getsockname()[1]}"
         site.hop = ("-S", where)
         ended = site.deliver()
         assert ended.status == 0, ended

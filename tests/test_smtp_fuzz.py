@@ -96,7 +96,7 @@ class Letter:
         self.size = size
         self.eight_bit = eight_bit
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self, header: bytes) -> Iterator[bytes]:
         return self._pieces
 
 

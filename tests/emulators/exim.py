@@ -56,6 +56,7 @@ class Exim:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            timeout=60,
         )
         found = FOUND.search(done.stdout)
         if found:

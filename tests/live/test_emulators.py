@@ -24,7 +24,6 @@ from tests.emulators.exim import Exim
 from tests.emulators.fprotd import Fprotd
 from tests.emulators.fpscand import Fpscand
 from tests.emulators.fsavd import Fsavd
-from tests.emulators.mksd import Mksd
 from tests.emulators.savapi import Savapi
 from tests.emulators.savdid import Savdid
 from tests.emulators.sophie import Sophie
@@ -53,7 +52,7 @@ class Peer:
 
     In the words for Exim and amavisd-new {path} is the socket, {host} and {port} the
     address.  clean names the kinds that the other client takes for clean, all of which
-    avcheck does not.
+    avcheck does not, and never those for which it waits two minutes in vain.
     """
 
     make: Callable[[Path | None], Emulator]
@@ -62,7 +61,10 @@ class Peer:
     amavis: str = ""
     tcp: bool = False
     clean: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
+
+LOCKED = "Archive is password protected"
 
 EXIM = {
     "avast": Peer(Avast, "avast:{}", exim="avast:{path}"),
@@ -80,22 +82,29 @@ EXIM = {
         tcp=True,
         clean=("suspicious", "encrypted", "limits", "error"),
     ),
+    # One that does not greet: Exim does not expect it, is a line late from then on, and lets
+    # every other virus pass if the answer comes at once (4.96, observed with this emulator).
     "fsecure": Peer(
-        Fsavd, "fsecure:{}", exim="fsecure:{path}", clean=("suspicious", "encrypted", "limits")
-    ),
-    "fsecure silent": Peer(
         lambda path: Fsavd(path, greets=False),
         "fsecure:{}",
         exim="fsecure:{path}",
         clean=("suspicious", "encrypted", "limits"),
+        never=("error",),
     ),
     "sophie": Peer(Sophie, "sophie:{}", exim="sophie:{path}"),
     "sophie nul": Peer(lambda path: Sophie(path, b"\0"), "sophie:{}", exim="sophie:{path}"),
     "sophie silent": Peer(lambda path: Sophie(path, b""), "sophie:{}", exim="sophie:{path}"),
     "sock": Peer(
-        Mksd,
-        "sock:{}?send=MSQ{{path}}%0A&clean=OK&infected=VIR%20.*&name=VIR%20(%5CS%2B)",
-        exim=r"sock:{path}:MSQ%s\n:^VIR:^VIR (\S+)",
+        Sophie,
+        "sock:{}?clean=0&infected=1:.*&name=1:(.*)",
+        exim=r"<; sock;{path}; ;^1;^1.(\S+)",
+        clean=("encrypted", "limits", "error"),
+    ),
+    "sock tcp": Peer(
+        lambda path: Sophie(path, b"\0"),
+        "sock:{}?clean=0&infected=1:.*&name=1:(.*)&end=nul",
+        exim=r"<; sock;{host} {port}; ;^1;^1.(\S+)",
+        tcp=True,
         clean=("encrypted", "limits", "error"),
     ),
 }
@@ -168,17 +177,21 @@ def agree(kind: str, mine: Answer, other: Answer, peer: Peer) -> None:
         assert (mine.verdict, other.verdict) == ("clean", "clean"), (mine, other)
     elif mine.verdict in ("infected", "suspicious"):
         assert other.verdict == "infected", (mine, other)
-        # Exim names the first thing that avast says, be it a virus or not.
-        named = other.names[0] in mine.names or other.names == ("Archive is password protected",)
-        assert named, (mine, other)
+        # Exim names the first thing that avast says, be it a virus or not; amavisd-new
+        # leaves the words before the name of a suspicion.
+        said = other.names[0]
+        assert said.removeprefix("possibly infected with ") in (*mine.names, LOCKED), (mine, other)
     else:
         # Exim calls malware what avast could not look into, with its reason as the name.
         assert mine.verdict in ("encrypted", "unscannable", "failed"), mine
         assert other.verdict == "failed" or other.names[0] not in ("EICAR-Test", "Type_X"), other
 
 
-@pytest.mark.parametrize("kind", MESSAGES)
-@pytest.mark.parametrize("name", EXIM)
+def cases(peers: dict[str, Peer]) -> list[tuple[str, str]]:
+    return [(name, kind) for name in peers for kind in MESSAGES if kind not in peers[name].never]
+
+
+@pytest.mark.parametrize(("name", "kind"), cases(EXIM))
 def test_exim_and_avcheck_agree(
     name: str, kind: str, exim: Exim, ours: Avcheck, socket: Path
 ) -> None:
@@ -204,8 +217,7 @@ def test_exim_and_avcheck_agree_that_drweb_finds_nothing(
     assert (mine.verdict, other.verdict) == ("clean", "clean"), (mine, other)
 
 
-@pytest.mark.parametrize("kind", MESSAGES)
-@pytest.mark.parametrize("name", AMAVIS)
+@pytest.mark.parametrize(("name", "kind"), cases(AMAVIS))
 def test_amavis_and_avcheck_agree(
     name: str, kind: str, amavis: Amavis, ours: Avcheck, socket: Path
 ) -> None:
@@ -219,8 +231,9 @@ def test_amavis_and_avcheck_agree(
 
 LETTERS = {
     "clean": letter(),
-    "virus": with_attachment(EICAR, "eicar.com"),
-    "not a virus": with_attachment(EICAR[::-1], "racie.com"),
+    "virus": letter(EICAR),
+    "attached virus": with_attachment(EICAR, "eicar.com"),
+    "attachment": with_attachment(EICAR[::-1], "racie.com"),
 }
 
 
@@ -230,13 +243,16 @@ def test_exim_amavis_and_avcheck_agree_on_the_real_clamd(
     kind: str, where: str, clamd: Clamd, exim: Exim, amavis: Amavis, ours: Avcheck
 ) -> None:
     message = LETTERS[kind].replace(b"\r\n", b"\n")
-    expected = ("infected", (server.EICAR,)) if kind == "virus" else ("clean", ())
+    expected = ("infected", (server.EICAR,)) if "virus" in kind else ("clean", ())
     address = str(clamd.socket) if where == "unix" else f"127.0.0.1:{clamd.port}"
     answers = [
         ours.ask(f"clamd:{address}", message),
-        exim.ask(f"clamd:{address.replace(':', ' ')}", message),
         amavis.ask("ClamAV-clamd-stream", address, message),
         amavis.ask("ClamAV-clamd", address, message),
     ]
+    # exim -bmalware puts headers of its own and an empty line before the message, so
+    # that no attachment of it is decoded.
+    if kind != "attached virus":
+        answers.append(exim.ask(f"clamd:{address.replace(':', ' ')}", message))
     for answer in answers:
         assert (answer.verdict, answer.names) == expected, answer
