@@ -104,7 +104,8 @@ def line_of(record: Record, what: str, status: int) -> str:
     settings = record.settings
     queue_id = "NOQUEUE"
     if settings is not None:
-        queue_id = printable(settings.queue_id) or queue_id
+        given = printable(settings.queue_id).replace(" ", "?").replace(":", "?")
+        queue_id = given or queue_id
         words.append(f"from={_bracketed(settings.sender)}")
         words.append(f"to={_bracketed(settings.recipients[0])}")
         if len(settings.recipients) > 1:
