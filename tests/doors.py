@@ -79,7 +79,11 @@ class Door:
         with contextlib.suppress(OSError):  # shut
             while True:
                 client, _ = self._listener.accept()
-                with client, socket.create_connection(self._server) as server:
+                with (
+                    contextlib.suppress(ConnectionError),  # a client may go at any time
+                    client,
+                    socket.create_connection(self._server) as server,
+                ):
                     pass_on(client, server)
 
     def __enter__(self) -> Door:

@@ -359,11 +359,20 @@ class _Lines:
 
 
 # For the ending of a Program: stop here until release().  Descriptor 9 is what ended()
-# waits for: it is closed when the program, and what it left running, is gone.
-STOP = """
-exec 9>"$notes/reached"
+# waits for: it is closed when the program, and what it left running, is gone.  Nobody
+# can get stuck with descriptor 8 after close().
+OPEN = 'exec 8<"$notes/release" 9>"$notes/reached"'
+STOP = f"""
+{OPEN}
 echo >&9
-read line <"$notes/release"
+read line <&8
+"""
+
+# The same with a child that does not end, either.
+STOP_WITH_CHILD = f"""
+{OPEN}
+/bin/cat <&8 &
+{STOP}
 """
 
 

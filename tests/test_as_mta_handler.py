@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import STOP, Program
+from tests.fakes import STOP, STOP_WITH_CHILD, Program
 from tests.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site
 
 FOUND = b"Eicar-Test-Signature FOUND"
@@ -161,7 +161,7 @@ def test_killed(infected: Site) -> None:
 
 
 def test_hanging_until_the_deadline_it_is_killed_with_all_it_started(infected: Site) -> None:
-    handler = infected.handler(f'(exec /bin/cat "$notes/release") & {STOP}')
+    handler = infected.handler(STOP_WITH_CHILD)
     running = infected.start(infected.words("--deadline", "0.5")).feed()
     handler.arrived()
     infected.assert_kept(running.end(), "did not end in time and was killed")

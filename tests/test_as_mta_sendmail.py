@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import STOP
+from tests.fakes import STOP, STOP_WITH_CHILD
 from tests.mta import MAIL, RECIPIENT, SENDER, Ended, Site
 
 
@@ -67,7 +67,7 @@ def test_a_program_that_is_killed_may_have_taken_it(site: Site) -> None:
 
 
 def test_a_program_that_hangs_is_killed_with_all_it_started(site: Site) -> None:
-    sendmail = site.sendmail(f'(exec /bin/cat "$notes/release") & {STOP}')
+    sendmail = site.sendmail(STOP_WITH_CHILD)
     running = site.start(site.words("--deadline", "0.5")).feed()
     sendmail.arrived()
     site.assert_kept(running.end(), "possible duplicate", "did not end in time and was killed")

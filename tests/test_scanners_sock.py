@@ -62,7 +62,7 @@ def test_a_set_up_that_cannot_work_is_not_tried(
     parameters: dict[str, bytes], tmp_path: Path
 ) -> None:
     with spooled(tmp_path, named=True) as message, Wire(b"OK\n", stays=True) as wire:
-        with pytest.raises(Defer, match="sock: ") as raised:
+        with pytest.raises(Defer) as raised:
             sock.scan(wire.conn, message, Target(None, PATH, parameters=parameters))
         assert raised.value.code == CONFIG
         assert wire.heard() == b""

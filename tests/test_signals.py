@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes import HANG_UP, STOP
+from tests.fakes import HANG_UP, STOP, STOP_WITH_CHILD
 from tests.mta import MAIL, TEMPFAIL, Running, Site, is_connecting, until
 
 FOUND = b"Eicar-Test-Signature FOUND"
@@ -205,7 +205,7 @@ def test_while_the_handler_runs_a_signal_stops_it_too(
     site: Site, trap: str, number: signal.Signals
 ) -> None:
     site.clamd(says=FOUND)
-    handler = site.handler(f'{trap}\n(exec /bin/cat "$notes/release") & {STOP}')
+    handler = site.handler(f"{trap}{STOP_WITH_CHILD}")
     running = site.start(site.words()).feed()
     handler.arrived()
     assert len(site.left) == 1

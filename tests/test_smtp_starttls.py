@@ -36,6 +36,8 @@ class Secured:
 
     @property
     def verbs(self) -> list[bytes]:
+        """What they were told in one conversation, to its end."""
+        self.smtp.arrived("QUIT")
         return [line.split()[0] for line in (*self.front.commands, *self.smtp.commands)]
 
 
@@ -112,6 +114,7 @@ def test_where_it_is_not_offered_may_goes_on_and_require_waits(site: Site) -> No
     smtp = site.smtp()
     ended = site.deliver("--tls", "require", "--refused", "bounce")
     site.assert_kept(ended, "4.3.5", "STARTTLS", "--tls require")
+    smtp.arrived("QUIT")
     assert [line.split()[0] for line in smtp.commands] == [b"EHLO", b"QUIT"]
     assert site.deliver("--tls", "may").status == 0
 

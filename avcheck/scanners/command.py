@@ -231,7 +231,7 @@ def run(message: Message, target: Target, deadline: float) -> Finding:
     path = message.directory.join(message.name).replace(b"/./", b"/")
     words = parameters.get("args", b"").split()
     if not any(b"{path}" in word for word in words):
-        raise Defer("command: args has no {path}", CONFIG)
+        raise Defer("args has no {path}", CONFIG)
     argv = [program, *(word.replace(b"{path}", path) for word in words)]
     stdin = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -250,14 +250,14 @@ def chosen(where: bytes, parameters: Mapping[str, bytes]) -> tuple[bytes, dict[s
     merged = {**known, **parameters}
     if "clean" not in merged:
         names = printable(b", ".join(PROGRAMS))
-        raise Defer(f"command: the parameter clean is required (but for {names})", CONFIG)
+        raise Defer(f"the parameter clean is required (but for {names})", CONFIG)
     if where.startswith(b"/"):
         return where, merged
     for place in places:
         if os.access(place, os.X_OK):
             return place, merged
     looked = f" (looked at {printable(b', '.join(places))})" if places else ""
-    raise Defer(f"command: {printable(word)}: not found{looked}; write its path", CONFIG)
+    raise Defer(f"{printable(word)}: not found{looked}; write its path", CONFIG)
 
 
 def parse(status: int, output: bytes, parameters: Mapping[str, bytes]) -> Finding:
@@ -293,7 +293,7 @@ def _compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
             try:
                 patterns[name] = re.compile(parameters[name], re.MULTILINE)
             except re.error as why:
-                raise Defer(f"command: {name}: {why}", CONFIG) from why
+                raise Defer(f"{name}: {why}", CONFIG) from why
     return patterns
 
 
@@ -303,7 +303,7 @@ def _numbers(kind: str, words: bytes) -> set[int]:
     for word in words.replace(b",", b" ").split():
         first, dash, last = word.partition(b"-")
         if not first.isdigit() or (dash and not last.isdigit()):
-            raise Defer(f"command: {kind}: {printable(word)} is no exit status", CONFIG)
+            raise Defer(f"{kind}: {printable(word)} is no exit status", CONFIG)
         numbers.update(range(int(first), int(last or first) + 1))
     return numbers
 

@@ -73,10 +73,10 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     patterns = compiled(parameters)
     end = parameters.get("end", b"lf")
     if end not in ENDS:
-        raise Defer("sock: end is one of lf, nul, eof", CONFIG)
+        raise Defer("end is one of lf, nul, eof", CONFIG)
     template = parameters.get("send", b"{path}\n")
     if b"{path}" not in template:
-        raise Defer("sock: send has no {path}", CONFIG)
+        raise Defer("send has no {path}", CONFIG)
     if greeting := patterns.get("greeting"):
         _skip(conn, ENDS[end], greeting)
     conn.send(template.replace(b"{path}", message.path))
@@ -93,14 +93,14 @@ def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     import re
 
     if "clean" not in parameters:
-        raise Defer("sock: the parameter clean is required: the line that means it", CONFIG)
+        raise Defer("the parameter clean is required: the line that means it", CONFIG)
     patterns = {}
     for name in (*PATTERNS, MORE, "greeting", "name"):
         if name in parameters:
             try:
                 patterns[name] = re.compile(parameters[name], re.DOTALL)
             except re.error as why:
-                raise Defer(f"sock: {name}: {why}", CONFIG) from why
+                raise Defer(f"{name}: {why}", CONFIG) from why
     return patterns
 
 

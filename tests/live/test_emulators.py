@@ -122,6 +122,7 @@ AMAVIS = {
     "drweb path": Peer(Drwebd, "drweb+path:{}", amavis="DrWebD", tcp=True),
     "drweb uncounted": Peer(lambda path: Drwebd(path, counted=False), "drweb:{}", amavis="DrWebD"),
     "sophie": Peer(Sophie, "sophie:{}", amavis="Sophie"),
+    "trophie": Peer(Sophie, "trophie:{}", amavis="Sophie"),
     "fpscand": Peer(
         Fpscand, "fpscand:{}", amavis="F-PROT fpscand", tcp=True, clean=("encrypted", "limits")
     ),

@@ -1,0 +1,228 @@
+"""What avcheck is told to do, and among whom.
+
+A scene is used again for each run: begin() takes away what the one before has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.fakes import PATIENCE, FakeClamd, FakeSmtp, Program, Question, Server
+from tests.mta import MAIL, Site, until
+
+FOUND = b"Eicar-Test-Signature FOUND"
+
+# Seconds: where the fault has left nobody who would say anything, a run waits so long.
+SHORT = ("-t", "1", "--deadline", "2")
+
+ON_THE_WIRE = b"".join(line + b"\r\n" for line in MAIL.splitlines())
+
+
+class Clamd(FakeClamd):
+    """clamd, which knows the virus of --canary when it sees it."""
+
+    def _question(self, client: socket.socket) -> tuple[Question, bytes]:
+        question, name = super()._question(client)
+        if b"known-answer test" in question.content and b"multipart" in question.content:
+            return question, name + b": Eicar-Test-Signature FOUND\0"
+        return question, name + b": " + self._says + b"\0"
+
+
+def settle(server: Server) -> None:
+    """Return when the server has read everything that was sent by those who have hung up."""
+    unix = server.where.startswith("/")
+    with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as last:
+        host, _, port = server.where.partition(":")
+        last.settimeout(PATIENCE)
+        last.connect(server.where if unix else (host, int(port)))
+        last.shutdown(socket.SHUT_WR)
+        # Clients are taken in their order, so the others have been taken now.
+        while last.recv(4096):
+            pass
+    for thread in server._threads[1:]:
+        thread.join(PATIENCE)
+    del server._threads[1:]
+
+
+class Scene:
+    """A site with the words of the command line, and what has become of the message there."""
+
+    def __init__(self, name: str, command: Path, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        directory.mkdir()
+        self.site = Site([command], directory)
+        self.scanner: Clamd | None = None
+        self.smtp: FakeSmtp | None = None
+        self.program: Program | None = None
+        self.handler: Program | None = None
+        self.quarantine = directory / "quarantine"
+        self.named = False  # a file with a name is in the spool at times
+        self.words: Sequence[str | bytes] = ()
+
+    def clamd(self, tcp: bool = False, says: bytes = b"OK") -> str:
+        """A scanner; returns its WHERE."""
+        path = None if tcp else self.directory / "clamd"
+        self.scanner = self.site.scanner = Clamd(path, says=says, reply=b"@")
+        return self.scanner.where
+
+    def mail_server(self) -> None:
+        self.smtp = FakeSmtp()
+        self.site.hop = ("-S", self.smtp.where)
+
+    def begin(self) -> None:
+        """As if nothing had ever happened here."""
+        if self.scanner:
+            self.scanner.questions.clear()
+        if self.smtp:
+            self.smtp.messages.clear()
+        for program in (self.program, self.handler):
+            if program:
+                for name in ("calls", "argv", "stdin", "message"):
+                    (program._notes / name).unlink(missing_ok=True)
+        shutil.rmtree(self.quarantine, ignore_errors=True)
+        for file in self.site.spool.iterdir():
+            file.unlink()
+        for file in self.directory.glob("metrics*"):
+            file.unlink()
+
+    def settle(self) -> None:
+        """Return when nobody does anything any more."""
+        if self.program or self.handler:
+            until(lambda: not self._running())
+        for server in (self.scanner, self.smtp):
+            if server:
+                settle(server)
+
+    def _running(self) -> bool:
+        """Whether a program of this scene is running, or a child that is to become it."""
+        mark = os.fsencode(self.directory) + b"/"
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if mark in Path(f"/proc/{entry.name}/cmdline").read_bytes():
+                        return True
+        return False
+
+    @property
+    def copies(self) -> list[bytes]:
+        """Every copy of the message that somebody has taken, as MAIL if it is whole."""
+        found = []
+        if self.smtp:
+            found += [
+                MAIL if letter.data == ON_THE_WIRE else letter.data for letter in self.smtp.messages
+            ]
+        if self.program:
+            found += [self.program.stdin for _ in range(self.program.calls)]
+        if self.handler:
+            found += [self.handler.note("message") for _ in range(self.handler.calls)]
+        if self.quarantine.is_dir():
+            for entry in self.quarantine.iterdir():
+                if entry.name != ".new":
+                    about = entry / "about.json"
+                    found.append(
+                        (entry / "message").read_bytes() if about.exists() else b"no sidecar"
+                    )
+        return found
+
+    @property
+    def proved(self) -> bool:
+        """Whether a scanner has seen the whole message; if it was to."""
+        if not self.scanner:
+            return True
+        return any(question.content.endswith(MAIL) for question in self.scanner.questions)
+
+    @property
+    def left(self) -> list[str]:
+        """What is in the spool, without the state that stays there, and unfinished entries."""
+        state = ("slot.", "canary.", "attempts.")
+        found = [name for name in self.site.left if not name.startswith(state)]
+        new = self.quarantine / ".new"
+        return found + ([f".new/{name}" for name in os.listdir(new)] if new.is_dir() else [])
+
+    def close(self) -> None:
+        self.site.close()
+        for each in (self.scanner, self.smtp):
+            if each:
+                each.stop()
+        for program in (self.program, self.handler):
+            if program:
+                program.close()
+
+
+def _clean(scene: Scene, *options: str, tcp: bool = False, way: str = "descriptor") -> None:
+    scene.mail_server()
+    where = scene.clamd(tcp)
+    scene.named = way == "path"
+    scene.words = scene.site.words(*SHORT, *options, scanners=[f"clamd+{way}:{where}"])
+
+
+def _stream(scene: Scene) -> None:
+    _clean(scene, tcp=True, way="stream")
+
+
+def _path(scene: Scene) -> None:
+    _clean(scene, way="path")
+
+
+def _sendmail(scene: Scene) -> None:
+    scene.clamd()
+    scene.program = Program(scene.directory / "sendmail")
+    scene.site.hop = ("-S", str(scene.program.path))
+    scene.words = scene.site.words(*SHORT)
+
+
+def _handler(scene: Scene) -> None:
+    scene.clamd(says=FOUND)
+    scene.mail_server()
+    ending = 'cat "$1" >"$notes/message" && rm "$1"'
+    scene.handler = Program(scene.directory / "handler", ending)
+    scene.named = True
+    scene.site.infected = str(scene.handler.path)
+    scene.words = scene.site.words(*SHORT)
+
+
+def _quarantine(scene: Scene) -> None:
+    scene.clamd(says=FOUND)
+    scene.mail_server()
+    scene.words = scene.site.words(*SHORT, "--on", f"infected=quarantine:{scene.quarantine}")
+
+
+def _client(scene: Scene) -> None:
+    scene.mail_server()
+    command, hop = scene.site.command, scene.site.hop
+    scene.words = [*command, "-c", *hop, "-f", "anna@example.com", "--", "bert@example.net"]
+
+
+def _everything(scene: Scene) -> None:
+    metrics = str(scene.directory / "metrics.prom")
+    state = ("--slots", "2", "--canary", "60", "--attempts", "3", "--queue-id", "4abc")
+    _clean(scene, *state, "--metrics", metrics)
+
+
+SCENES: dict[str, Callable[[Scene], None]] = {
+    "clean by descriptor, SMTP": _clean,
+    "clean by stream, SMTP": _stream,
+    "clean by path, SMTP": _path,
+    "clean by descriptor, sendmail": _sendmail,
+    "infected, handler": _handler,
+    "infected, quarantine": _quarantine,
+    "-c, SMTP": _client,
+    "slots, canary, attempts, metrics": _everything,
+}
+
+
+@contextlib.contextmanager
+def scene(name: str, command: Path, directory: Path) -> Iterator[Scene]:
+    """The scene of that name, set up in a new directory."""
+    place = Scene(name, command, directory)
+    try:
+        SCENES[name](place)
+        yield place
+    finally:
+        place.close()
