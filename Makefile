@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check lint test chaos bench clean
+.PHONY: help demo check lint test chaos faults bench clean
 
 help: ## This list
 	@echo 'avcheck: asks an antivirus daemon about a mail message, then hands it on, over, or back'
@@ -60,6 +60,11 @@ endif
 chaos: ## 1000 messages through each mail system while everything around it fails (minutes)
 	@.ci/venv test
 	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/chaos
+
+faults: ## Fail every system call of a run once, or send it a signal (minutes; docs/faults.md)
+	@.ci/venv test
+	@.ci/packages strace
+	@.venv/bin/python -m tests.faults
 
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test

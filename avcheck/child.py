@@ -13,7 +13,7 @@ from select import POLLIN, poll
 from time import monotonic
 
 from avcheck import stop
-from avcheck.exits import CONFIG, Defer, because
+from avcheck.exits import CONFIG, Defer, Stopped, because
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
@@ -67,8 +67,11 @@ def run(
     env: Mapping[bytes, bytes],
     deadline: float,
     directory: int | None = None,
+    commits: bool = False,
 ) -> Ended:
     """Run the program until it ends or until the deadline (time.monotonic seconds).
+
+    commits tells that with status 0 it has taken the message over: signals are ignored then.
 
     It starts in the directory (a descriptor) with umask 077 and nothing open but 0, 1
     and 2.  How it ended is for the caller to judge; Defer is raised when it cannot be
@@ -84,27 +87,41 @@ def run(
         raise because(program, why) from why
     if not pid:
         _become(argv, stdin, env, directory, child_out, child_failed)
-    alive = True
     try:
-        os.close(child_out)
-        os.close(child_failed)
+        stop.close(child_out)
+        stop.close(child_failed)
         if number := os.read(failed, 4):
             os.waitpid(pid, 0)
-            alive = False
+            pid = 0
             reason = os.strerror(int.from_bytes(number, "big"))
             raise Defer(f"cannot run {program}: {reason}; may this user execute it?", CONFIG)
         output, late = _until_end(pid, out, deadline)
         if late:
             stop.kill_group(pid)
-        _, wait = os.waitpid(pid, 0)
-        alive = False
+        # A signal between its status 0 and our knowing of it would be a second delivery.
+        with stop.signals_blocked():
+            _, wait = os.waitpid(pid, 0)
+            pid = 0
+            if commits and wait == 0:
+                stop.commit()
         return Ended(wait, output, late)
+    except Stopped:
+        if not pid or not commits:
+            raise
+        stop.kill_group(pid)
+        _, wait = os.waitpid(pid, 0)
+        pid = 0
+        if wait != 0:
+            raise
+        # It had ended before the signal came, and has taken the message.
+        stop.commit()
+        return Ended(wait, b"", False)
     finally:
-        if alive:  # by any exception, a signal's too: what we started does not go on alone
+        if pid:  # by any exception: what we started does not go on alone
             stop.kill_group(pid)
             os.waitpid(pid, 0)
-        os.close(out)
-        os.close(failed)
+        stop.close(out)
+        stop.close(failed)
 
 
 def _become(
@@ -159,4 +176,4 @@ def _until_end(pid: int, out: int, deadline: float) -> tuple[bytes, bool]:
             if process in ready:
                 return bytes(output), False
     finally:
-        os.close(process)
+        stop.close(process)

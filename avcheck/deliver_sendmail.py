@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from avcheck import child, stop
 from avcheck.exits import Defer
 from avcheck.printable import printable
@@ -30,7 +28,7 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     try:
         ended = child.run(argv, stdin, child.environment(), deadline)
     finally:
-        os.close(stdin)
+        stop.close(stdin)
     name = printable(settings.program[0])
     if ended.late or ended.signal:
         raise Defer(f"possible duplicate: {name} {ended}")

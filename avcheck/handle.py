@@ -73,14 +73,12 @@ def run(
     }
     stop.unless_called()
     try:
-        ended = child.run(argv, stdin, env, deadline, message.directory.fd)
+        ended = child.run(argv, stdin, env, deadline, message.directory.fd, commits=True)
         if ended.status == OK:
-            # It has taken the message over: no signal may have the MTA try again.
-            stop.commit()
             spool.release(name)
     finally:
         spool.sweep()
-        os.close(stdin)
+        stop.close(stdin)
     words = f"handler {printable(program)} {ended}"
     if ended.status == OK:
         return f"{printable(program)} {printable(ended.output)}".rstrip()

@@ -143,7 +143,7 @@ def log(line: str, priority: int) -> None:
         daemon.connect(LOG)
         daemon.send(f"<{priority}>{stamp} avcheck[{os.getpid()}]: {line}".encode()[:2000])
     finally:
-        daemon.close()
+        daemon.close()  # what it raises is nobody's business: see _whatever_happens
 
 
 def count(record: Record) -> None:

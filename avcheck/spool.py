@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from errno import EINVAL, EISDIR, ELOOP, EOPNOTSUPP
 
+from avcheck import stop
 from avcheck.exits import CONFIG, Defer, because
 from avcheck.printable import printable
 
@@ -60,12 +61,12 @@ class Directory:
         status = os.fstat(self.fd)
         place = f"{what} {printable(name)}"
         if status.st_uid not in (os.geteuid(), 0):
-            os.close(self.fd)
+            stop.close(self.fd)
             raise Defer(f"{place}: owned by somebody else; chown it to {os.geteuid()}", CONFIG)
         # Where we own it, the group is the scanner's and has no business writing there.
         unsafe = others | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
         if status.st_mode & unsafe:
-            os.close(self.fd)
+            stop.close(self.fd)
             remedy = "g-w,o-w" if others == _OTHERS_WRITE else "g-w,o="
             raise Defer(f"{place}: open to others; chmod {remedy}", CONFIG)
 
@@ -76,7 +77,7 @@ class Directory:
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
         sweep()
-        os.close(self.fd)
+        stop.close(self.fd)
 
     def create(self, name: bytes, mode: int) -> int:
         """A new file that only this call can have made, for reading and writing."""
@@ -205,7 +206,7 @@ class Message:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
-        os.close(self.fd)
+        stop.close(self.fd)
 
     @property
     def wire_size(self) -> int:
@@ -264,7 +265,7 @@ class Message:
 
     def done_with(self, descriptor: int) -> None:
         """Close what reopen() gave; whom it was sent to has his own."""
-        os.close(descriptor)
+        stop.close(descriptor)
 
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from."""

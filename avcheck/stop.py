@@ -97,6 +97,18 @@ class signals_blocked:  # noqa: N801 - used as a word in a with statement
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
+def close(fd: int) -> None:
+    """Close the descriptor, and never mind if that fails.
+
+    For what is only read, or belongs to somebody else already: after the message has been
+    handed on, an error here would be a second delivery.
+    """
+    try:
+        os.close(fd)
+    except OSError:
+        return
+
+
 def commit() -> None:
     """Ignore signals from now on: the message may be queued on the other side.
 

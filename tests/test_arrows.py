@@ -29,7 +29,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "config": (set(), set()),
     "hold": (set(), {"waitfile"}),
     "waitfile": (set(), set()),
-    "spool": (set(), set()),
+    "spool": ({"stop"}, set()),
     "ask": ({"conn", "policy", "scanners", "settings", "stop"}, {"attempts", "slots", "canary"}),
     "attempts": (set(), set()),
     "slots": (set(), set()),

@@ -43,6 +43,7 @@ class Handler:
         env: Mapping[bytes, bytes],
         deadline: float,
         directory: int | None = None,
+        commits: bool = False,
     ) -> Ended:
         self.argv, self.env = list(argv), dict(env)
         self.stdin = os.readlink(f"/proc/self/fd/{stdin}")
@@ -50,6 +51,8 @@ class Handler:
         with open(argv[1], "rb") as file:
             self.content = file.read()
         self.does(argv[1])
+        if commits and self.ended.status == 0:
+            stop.commit()
         return self.ended
 
 

@@ -134,6 +134,7 @@ def test_a_program_that_is_late_is_killed(ask: Ask, tmp_path: Path) -> None:
         ({"clean": "0", "args": "x"}, "args has no"),
         ({"clean": "zero", "args": "{path}"}, "no exit status"),
         ({"clean": "0", "infected": "1-", "args": "{path}"}, "no exit status"),
+        ({"clean": "0", "infected": "1-99999999999", "args": "{path}"}, "no exit status"),
         ({"clean": "0", "name": "(", "args": "{path}"}, "name: "),
     ],
 )
@@ -163,7 +164,9 @@ def test_the_first_place_where_it_is_counts(
 
 
 SWEEP_ENCRYPTED = b"""\
-SWEEP virus detection utility
+SAVScan virus detection utility
+Version 4.69.0 [Linux/Intel], engine version 3.21.0
+Virus data version 4.81, September 2012
 Password protected file /spool/avcheck.1f/foo.zip/foo.txt
 1 file swept in 1 second.
 1 error was encountered.
@@ -185,6 +188,7 @@ PROGRAMS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("savscan", 2, b"Could not check /s/m/a.zip (corrupt)", UNSCANNABLE, ()),
     ("savscan", 2, b"", UNSCANNABLE, ()),
     ("savscan", 2, b"Error initialising detection engine [0xa0040200]", None, ()),
+    ("savscan", 2, b"The virus data file is missing", None, ()),
     ("savscan", 3, b">>> Virus 'EICAR-AV-Test' found in file /s/m\n"
      b">>> Virus fragment 'W32/X' found in file /s/m/a\n", INFECTED, ("EICAR-AV-Test", "W32/X")),
     ("savscan", 36, b"", None, ()),
@@ -281,6 +285,16 @@ def test_clean_is_status_0_of_every_program(status: int, output: bytes, program:
     finding = finding_or_none(command.parse, status, output, command.PROGRAMS[program][1])
     if finding and finding.verdict is CLEAN:
         assert status == 0
+
+
+def test_a_group_that_matched_nothing_is_no_name() -> None:
+    parameters = {"infected": b"1", "name": b"a(b)?"}
+    assert command.parse(1, b"a ab", parameters).names == ("b",)
+
+
+def test_lists_may_have_commas() -> None:
+    (target,) = settings(b"-s", b"command:savscan?infected=3,4&clean=0").scanners[-1].targets
+    assert target.parameters["infected"] == b"3,4"
 
 
 def test_where_is_a_word_or_a_path_and_its_parameters_are_decoded() -> None:

@@ -72,7 +72,7 @@ def test_a_name_is_its_first_group_or_all_of_it() -> None:
     patterns = sock.compiled({"clean": b"OK", "infected": b".*", "name": rb"\w+/\w+"})
     assert sock.parse([b"found A/b and C/d"], patterns, False).names == ("A/b", "C/d")
     patterns = sock.compiled({"clean": b"OK", "infected": b".*", "name": rb"(x)?\w+"})
-    assert sock.parse([b"found"], patterns, False).names == ("",)
+    assert sock.parse([b"found"], patterns, False).names == ()
 
 
 def test_a_pattern_cannot_match_a_part_of_a_line() -> None:

@@ -24,8 +24,9 @@ late, are the scanner's trouble; so the statuses are to be those of the scanner,
 those of a script around it that has failed.
 
 Sources: the manuals of Dr.Web ("Console Scanner Return Codes"), F-Secure ("fsav exit
-codes") and Sophos; protocols of F-PROT; amavisd-new's list for the others.  ClamAV's two
-were at hand when this was written, the rest were not.
+codes") and Sophos; protocols of F-PROT; amavisd-new's list for the others.  In no document
+at hand, but remembered: avscanner's 16 and 24, what kavscanner's 10 and 15 are, esets_cli's
+10 and 50, the options of odscan.  ClamAV's two were tried, the rest could not be.
 
 Decided: what those lists call clean though something was left out (kavscanner's 10 and 15,
 savscan's and avscanner's 2, Dr.Web's 32, which is something suspicious in an archive) is
@@ -110,7 +111,9 @@ PROGRAMS: dict[bytes, tuple[tuple[bytes, ...], dict[str, bytes]]] = {
             "unscannable": b"2",
             "name": rb">>> Virus (?:fragment )?'([^']+)' found",
             "protected": rb"(?i)password protected|encrypted",
-            "broken": rb"(?i)error initiali[sz]|engine|virus data|licen[cs]e",
+            # The banner, too, speaks of the engine and of virus data.
+            "broken": rb"(?i)error initiali[sz]|licen[cs]e .*expired"
+            rb"|(?:engine|virus data) .*(?:fail|corrupt|missing|not found|invalid)",
         },
     ),
     b"avscanner": (
@@ -187,7 +190,8 @@ PROGRAMS: dict[bytes, tuple[tuple[bytes, ...], dict[str, bytes]]] = {
             "unscannable": b"9",
             "name": rb"(?:infection|Infected|Suspected|Riskware): (.+?)(?: \[.*\])?$",
             "protected": rb"(?i)password|encrypted",
-            "broken": rb"(?i)permission|could not open|no such file|too long|memory|fsavd",
+            "broken": rb"(?i)permission|could not open|no such file|too long|memory"
+            rb"|connection to fsavd",
         },
     ),
     b"uvscan": (
@@ -302,9 +306,10 @@ def _numbers(kind: str, words: bytes) -> set[int]:
     numbers: set[int] = set()
     for word in words.replace(b",", b" ").split():
         first, dash, last = word.partition(b"-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        limits = (first, last) if dash else (first,)
+        if not all(each.isdigit() and len(each) <= 3 for each in limits):
             raise Defer(f"{kind}: {printable(word)} is no exit status", CONFIG)
-        numbers.update(range(int(first), int(last or first) + 1))
+        numbers.update(range(int(first), int(limits[-1]) + 1))
     return numbers
 
 
@@ -312,4 +317,5 @@ def _names(output: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> tuple[by
     name = patterns.get("name")
     if not name:
         return ()
-    return tuple(each[1] if name.groups else each[0] for each in name.finditer(output))
+    found = (each[1] if name.groups else each[0] for each in name.finditer(output))
+    return tuple(each for each in found if each)

@@ -146,7 +146,8 @@ def _names(line: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> list[bytes
     name = patterns.get("name")
     if not name:
         return []
-    return [(each[1] or b"") if name.groups else each[0] for each in name.finditer(line) if each[0]]
+    found = (each[1] if name.groups else each[0] for each in name.finditer(line))
+    return [each for each in found if each]
 
 
 def _skip(conn: Conn, end: bytes, greeting: re.Pattern[bytes]) -> None:

@@ -117,10 +117,10 @@ class Scene:
             found += [
                 MAIL if letter.data == ON_THE_WIRE else letter.data for letter in self.smtp.messages
             ]
-        if self.program:
-            found += [self.program.stdin for _ in range(self.program.calls)]
-        if self.handler:
-            found += [self.handler.note("message") for _ in range(self.handler.calls)]
+        for program in (self.program, self.handler):
+            if program:  # one that is killed before that has taken nothing
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(program.note("message"))
         if self.quarantine.is_dir():
             for entry in self.quarantine.iterdir():
                 if entry.name != ".new":
@@ -172,7 +172,8 @@ def _path(scene: Scene) -> None:
 
 def _sendmail(scene: Scene) -> None:
     scene.clamd()
-    scene.program = Program(scene.directory / "sendmail")
+    ending = 'mv "$notes/stdin" "$notes/message"'
+    scene.program = Program(scene.directory / "sendmail", ending)
     scene.site.hop = ("-S", str(scene.program.path))
     scene.words = scene.site.words(*SHORT)
 
@@ -180,7 +181,7 @@ def _sendmail(scene: Scene) -> None:
 def _handler(scene: Scene) -> None:
     scene.clamd(says=FOUND)
     scene.mail_server()
-    ending = 'cat "$1" >"$notes/message" && rm "$1"'
+    ending = 'cat "$1" >"$notes/part" && rm "$1" && mv "$notes/part" "$notes/message"'
     scene.handler = Program(scene.directory / "handler", ending)
     scene.named = True
     scene.site.infected = str(scene.handler.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ def run(scene: Scene, fault: Fault) -> tuple[Ended, bool]:
     log = scene.directory / "struck.log"
     strace = ["strace", "-qq", "-o", str(log), "-e", f"trace={fault.call.name}", "-e", fault.rule]
     log.unlink(missing_ok=True)
-    running = scene.site.start([*strace, *scene.words]).feed()
+    running = scene.site.start([*strace, *scene.words])
+    with contextlib.suppress(BrokenPipeError):  # it was killed before it had read it
+        running.feed()
     if fault.what == "STOP":
         _go_on(running.process.pid, log)
     ended = running.end()

@@ -6,6 +6,7 @@ The marked code blocks of that page are used as they stand; only the names in
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -43,6 +44,9 @@ class Accepted:
     recipients: list[str]
 
 
+NUMBERS = itertools.count()
+
+
 class MailSystem:
     """Accounts, spool, clamd and next hop, and Postfix instances that use them.
 
@@ -52,9 +56,10 @@ class MailSystem:
     def __init__(self, directory: Path, opt: Path) -> None:
         self.directory = directory
         self.blocks = blocks(DOCUMENT)
-        # Several test runs on one machine must not share accounts.
-        self.client = f"avc{os.getpid()}"
-        self.group = f"avg{os.getpid()}"
+        # Several test runs on one machine must not share accounts, nor must two in one run.
+        number = f"{os.getpid()}x{next(NUMBERS)}"
+        self.client = f"avc{number}"
+        self.group = f"avg{number}"
         self.spool = directory / "spool"
         self.quarantine = self.spool / "quarantine"
         self.waitfile = self.spool / "wait"
