@@ -147,10 +147,10 @@ def release(name: bytes) -> None:
 
 def sweep() -> None:
     """Remove what create made; never raises, so it can be the last thing done."""
-    for name in list(_named):
+    for name in [*_named, *_named]:  # twice: what failed once may have been interrupted
         try:
             remove(name)
-        except OSError:
+        except (KeyError, OSError):
             continue
 
 
