@@ -17,7 +17,17 @@ from benchmarks.table import Table
 from tests.servers.packages import MissingError, NotRootError
 
 # In the order they are run and shown; each is a module with measure(stage, quick).
-PARTS = ("process", "memory", "through", "smtp", "several", "state", "syscalls", "startup")
+PARTS = (
+    "process",
+    "memory",
+    "large",
+    "through",
+    "smtp",
+    "several",
+    "state",
+    "syscalls",
+    "startup",
+)
 
 COMMAND = "python -m benchmarks"
 

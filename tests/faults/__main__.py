@@ -23,8 +23,10 @@ Each system call that avcheck makes fails once, with every error that is plausib
 once each gets SIGKILL, SIGTERM, and SIGSTOP followed by SIGCONT: strace(1) does that to one
 call of one run, and the next run has the next one. Servers are played. The calls before avcheck's
 own first line are the interpreter's and not in the count; of those that load a module one fault in
-eight is tried, and every error in reading avcheck's own. What a program that avcheck starts does
-is not traced either. An error comes in place of the call, which is not carried out then.
+eight is tried, and every error in reading avcheck's own. With -c
+the conversation with the server does not fail; the other scenes have the same one. What a program
+that avcheck starts does is not traced either. An error comes in place of the
+call, which is not carried out then.
 
 After each run it is checked that the MTA understands the status and the words as meant (0; or 75
 and a 4.x.x; never a 5); that the message, unchanged, was handed on, stored or taken by the handler

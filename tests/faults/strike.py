@@ -47,7 +47,7 @@ def run(scene: Scene, fault: Fault) -> tuple[Ended, bool]:
     scene.site._running.clear()
     scene.settle()
     text = log.read_text(errors="replace")
-    return ended, "(INJECTED)" in text or f"--- SIG{fault.what} " in text
+    return ended, ended.status < 0 or "(INJECTED)" in text or f"--- SIG{fault.what} " in text
 
 
 def line(scene: Scene, fault: Fault) -> str:
