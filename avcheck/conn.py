@@ -312,10 +312,10 @@ class Conn:
         self.sock.settimeout(0)
         try:
             self.seen += self.sock.recv(_RECEIVE)
-        except BlockingIOError:
-            return False
-        except OSError as why:
+        except ConnectionError as why:
             self.gone = why
+        except OSError:  # nothing is there, or nothing can be read now
+            return False
         return True
 
     def pending(self, seconds: float = 0.0) -> bool:
