@@ -8,6 +8,8 @@ from avcheck.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Sequence
+
     from avcheck.settings import Settings
     from avcheck.spool import Incoming, Message
 
@@ -34,4 +36,16 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
         raise Defer(f"possible duplicate: {name} {ended}")
     if ended.status:
         raise Defer(f"{name} {ended}")
-    return f"{name} {printable(ended.output)}".rstrip()
+    return f"{name} {printable(ended.output)}{advice(settings.program)}".rstrip()
+
+
+def advice(program: Sequence[bytes]) -> str:
+    """What is missing among the words of a sendmail program, if anything."""
+    options = b"".join(word for word in program[1:] if word.startswith(b"-"))
+    if not program[0].endswith(b"/sendmail"):
+        return ""
+    if b"i" not in options:
+        return " (warning: without -i in -S a line with a single dot ends a message)"
+    if b"G" not in options:
+        return " (warning: without -G in -S Postfix completes the header)"
+    return ""

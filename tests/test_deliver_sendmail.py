@@ -122,3 +122,19 @@ def test_standard_input_is_passed_on_by_c(monkeypatch: pytest.MonkeyPatch) -> No
         how = settings(b"-S", b"/s")
         deliver_sendmail.send(spool.Incoming(stdin), b"", how, monotonic() + 10)
     assert program.stdin == b"as it comes\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (b"/usr/sbin/sendmail -G -i", ""),
+        (b"/usr/sbin/sendmail -Gi", ""),
+        (b"/usr/sbin/sendmail -G", "-i"),
+        (b"/usr/sbin/sendmail", "-i"),
+        (b"/usr/sbin/sendmail -oi", "-G"),
+        (b"/usr/local/bin/hand-on", ""),
+    ],
+)
+def test_what_a_sendmail_program_should_be_told_is_said(words: bytes, missing: str) -> None:
+    said = deliver_sendmail.advice(words.split())
+    assert ("warning: without " + missing in said) if missing else said == ""
