@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import sysconfig
 import tempfile
@@ -20,6 +21,9 @@ from tests.mta import Site
 # The same examples every time, and no clock: a slow machine fails no test.
 hypothesis.settings.register_profile("avcheck", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("avcheck")
+
+# nohup(1), or whatever runs the tests, may have it ignored; what they start would, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # nobody, on every Linux.
 NOBODY = 65534

@@ -132,7 +132,7 @@ def test_the_page_has_every_variable_of_the_handler(
 ) -> None:
     found: set[str] = set()
 
-    def run(argv: object, stdin: int, env: dict[bytes, bytes], *more: object) -> Ended:
+    def run(argv: object, stdin: int, env: dict[bytes, bytes], *_: object, **__: object) -> Ended:
         found.update(name.decode() for name in env)
         return Ended(0, b"", late=False)
 

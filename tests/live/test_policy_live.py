@@ -231,7 +231,7 @@ def test_a_message_that_kills_clamd_each_time_is_put_aside(
     desk: Desk, open_directory: Path
 ) -> None:
     """The daemon is killed in the middle of the scan, twice; another message is not to blame."""
-    clamd = Clamd(open_directory / "killed")
+    clamd = Clamd(open_directory / "killed-clamd")
     scanner = f"clamd:{clamd.socket}"
     poison, innocent = letter("poison"), letter("innocent")
     words = desk.words(scanner, "--attempts", "2", "--queue-id", "4POISON")

@@ -32,6 +32,8 @@ class Through:
         self.front = front
         self.behind = behind
         self._accepted: list[Accepted] = []
+        # The next hop is shared with tests that want a bounce, and have had theirs.
+        self._before = len(self.shared.sink.messages)
 
     def submit(
         self,
@@ -94,7 +96,8 @@ class Through:
                 waits,
             )
             assert stored in (0, 1, len(message.recipients)), (message, stored)
-        assert not [each for each in self.shared.sink.messages if BOUNCE.search(each.data)]
+        ours = self.shared.sink.messages[self._before :]
+        assert not [each for each in ours if BOUNCE.search(each.data)]
         assert self.shared.left_behind() == []
 
 
