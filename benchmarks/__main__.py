@@ -57,8 +57,8 @@ The whole page is the output of
     {command}
 
 (`make bench BENCH='...'` takes the same options, in a fresh checkout, too).  It takes Debian's
-packages clamav-daemon, clamdscan, postfix, clamsmtp, amavisd-new and strace, root for the part
-with Postfix, and listens on loopback only.
+packages clamav-daemon, clamdscan, postfix, clamsmtp, amavisd-new, strace and swaks, root for the
+parts with Postfix, and listens on loopback only.
 """
 
 
