@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import select
 import socket
 import ssl
 import threading
@@ -110,10 +111,14 @@ class TlsProxy:
             return
         daemon = self._connect()
         self._open += [client, daemon]
-        self._run(self._listen, client, daemon)
-        self._pass_on(daemon, client)
-        # The daemon has said all.  TLS says so, too: who reads to the end has to know it.
-        with contextlib.suppress(OSError, ValueError):  # the client has hung up
+        # In one thread: two must not use one TLS connection at a time (OpenSSL aborts).
+        with contextlib.suppress(OSError, ValueError):  # one of them has hung up
+            while _pass_on(client, daemon):
+                pass
+        with contextlib.suppress(OSError, ValueError):
+            while piece := daemon.recv(PIECE):  # said before it hung up on what we had to say
+                client.sendall(piece)
+            # The daemon has said all.  TLS says so, too: who reads to the end has to know it.
             client.unwrap()
         client.close()
         daemon.close()
@@ -125,13 +130,20 @@ class TlsProxy:
             return daemon
         return socket.create_connection(self._daemon)
 
-    def _listen(self, client: socket.socket, daemon: socket.socket) -> None:
-        """Pass on what the client says; when it hangs up, so does the daemon's client."""
-        self._pass_on(client, daemon)
-        with contextlib.suppress(OSError):
-            daemon.shutdown(socket.SHUT_RDWR)
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):  # one of them has hung up
-            while piece := source.recv(PIECE):
-                target.sendall(piece)
+def _pass_on(client: ssl.SSLSocket, daemon: socket.socket) -> bool:
+    """Wait until one of them says something, and tell the other; False when one hangs up."""
+    heard: list[socket.socket] = [client]
+    if not client.pending():  # OpenSSL has read it already, and select cannot know
+        heard, _, _ = select.select([client, daemon], [], [])
+    if client in heard:
+        piece = client.recv(PIECE)
+        if not piece:
+            daemon.shutdown(socket.SHUT_RDWR)
+            return False
+        daemon.sendall(piece)
+    if daemon in heard:
+        piece = daemon.recv(PIECE)
+        client.sendall(piece)
+        return bool(piece)
+    return True
