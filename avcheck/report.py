@@ -29,6 +29,11 @@ else:
 _OUT = 1
 _ERR = 2
 
+# Seconds that a full pipe or a stopped terminal is waited for, and how much fits into a pipe
+# that has any room at all (pipe(7)).
+READER_MAX = 1.0
+PIPE_ROOM = 4096
+
 # Where syslog daemons listen, and LOG_MAIL with LOG_INFO, LOG_NOTICE and LOG_WARNING.
 LOG = "/dev/log"
 _INFO = 22
@@ -85,7 +90,8 @@ def left(record: Record, why: Leave) -> int:
 
 def _end(record: Record, what: str, status: int, priority: int) -> None:
     for line in record.steps:
-        _write(_ERR, line)
+        if not _write(_ERR, line):
+            break
     # The message's fate is decided; what happens to its records changes nothing.
     _whatever_happens(lambda: log(line_of(record, what, status), priority))
     _whatever_happens(lambda: count(record))
@@ -156,8 +162,21 @@ def count(record: Record) -> None:
     metrics.add(record.settings.metrics, verdict, record.action or DEFER, record.findings)
 
 
-def _write(fd: int, line: bytes) -> None:
+def _write(fd: int, line: bytes) -> bool:
+    """Write the line; False if it was not taken, and the status alone has to do."""
     try:
-        os.write(fd, line)
-    except OSError:
-        return  # full or closed: the status alone has to do
+        if os.get_blocking(fd) and not _has_room(fd):
+            return False
+        os.write(fd, line[:PIPE_ROOM])
+    except OSError:  # full or closed
+        return False
+    return True
+
+
+def _has_room(fd: int) -> bool:
+    """Whether a write will not wait for somebody who does not read."""
+    import select
+
+    waiting = select.poll()
+    waiting.register(fd, select.POLLOUT)
+    return bool(waiting.poll(READER_MAX * 1000))

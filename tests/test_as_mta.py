@@ -376,22 +376,32 @@ def test_closed_descriptors_make_no_failure_a_success(site: Site, closed: str) -
     assert site.delivered == []
 
 
-OUTPUTS = ["read at the end", "closed", "full device", "full pipe", "pipe without reader"]
+OUTPUTS = [
+    *("read at the end", "closed", "full device", "full pipe", "full pipe that blocks"),
+    "pipe without reader",
+]
 
 
 @pytest.fixture
 def output(request: pytest.FixtureRequest) -> Iterator[dict[str, int]]:
     """A descriptor for each of OUTPUTS but the first two."""
-    full, nobody = os.pipe(), os.pipe()
+    full, blocking, nobody = os.pipe(), os.pipe(), os.pipe()
     os.close(nobody[0])
-    os.set_blocking(full[1], False)
-    for size in (65536, 1):
-        with pytest.raises(BlockingIOError):
-            while True:
-                os.write(full[1], b"x" * size)
+    for _, pipe in (full, blocking):
+        os.set_blocking(pipe, False)
+        for size in (65536, 1):
+            with pytest.raises(BlockingIOError):
+                while True:
+                    os.write(pipe, b"x" * size)
+    os.set_blocking(blocking[1], True)
     device = os.open("/dev/full", os.O_WRONLY)
-    yield {"full device": device, "full pipe": full[1], "pipe without reader": nobody[1]}
-    for fd in (device, *full, nobody[1]):
+    yield {
+        "full device": device,
+        "full pipe": full[1],
+        "full pipe that blocks": blocking[1],
+        "pipe without reader": nobody[1],
+    }
+    for fd in (device, *full, *blocking, nobody[1]):
         os.close(fd)
 
 

@@ -83,6 +83,24 @@ def test_output_that_nobody_takes_changes_no_status(monkeypatch: pytest.MonkeyPa
     assert report.left(Record(), Defer("x")) == TEMPFAIL
 
 
+def test_a_full_pipe_that_nobody_reads_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    monkeypatch.setattr(report, "_OUT", writing)
+    monkeypatch.setattr(report, "READER_MAX", 0.01)
+    assert report.done(Record(), "clean", OK) == OK
+    assert os.read(reading, 4096) == b"x" * 4096  # so that there is room for one line
+    assert report.done(Record(), "clean " + "y" * 9000, OK) == OK
+    os.close(reading)
+    os.close(writing)
+
+
 # The steps.
 
 
