@@ -157,23 +157,12 @@ def sweep() -> None:
 class Message:
     """The message in the spool directory.
 
-    size is its bytes as received, starting at offset start of the file; eight_bit
-    tells whether any of them is above 0x7f; path is the file's name as the scanner
-    sees it, empty when it has none.
+    size is its bytes as received, starting at offset start of the file; crlf tells
+    whether its lines end so; path is the file's name as the scanner sees it, empty
+    when it has none.
     """
 
-    __slots__ = (
-        "crlf",
-        "directory",
-        "eight_bit",
-        "ended",
-        "fd",
-        "lines",
-        "name",
-        "path",
-        "size",
-        "start",
-    )
+    __slots__ = ("_form", "crlf", "directory", "fd", "name", "path", "size", "start")
 
     def __init__(self, directory: Directory, sender: bytes, named: bool) -> None:
         self.directory = directory
@@ -195,10 +184,8 @@ class Message:
         write(self.fd, ours)
         self.start = len(ours)
         self.size = 0
-        self.lines = 0
-        self.ended = True
-        self.eight_bit = False
         self.crlf = False
+        self._form: tuple[int, bool] | None = None
 
     def __enter__(self) -> Message:
         return self
@@ -211,15 +198,30 @@ class Message:
     @property
     def wire_size(self) -> int:
         """Bytes in SMTP (RFC 1870 3): every line ends in CRLF, and dots are not doubled."""
-        return self.size + (0 if self.crlf else self.lines) + (0 if self.ended else 2)
+        return self._looked_at()[0]
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether any byte is above 0x7f."""
+        return self._looked_at()[1]
+
+    def _looked_at(self) -> tuple[int, bool]:
+        """wire_size and eight_bit: only SMTP asks, and only for a message that is handed on."""
+        if self._form is None:
+            size, eight_bit, last = self.size, False, b"\n"
+            for piece in self.pieces():
+                if not self.crlf:
+                    size += piece.count(b"\n")
+                eight_bit = eight_bit or not piece.isascii()
+                last = piece[-1:]
+            self._form = (size if last == b"\n" else size + 2, eight_bit)
+        return self._form
 
     def add(self, piece: bytes) -> None:
         """Append to the message."""
         write(self.fd, piece)
         self.size += len(piece)
-        self.lines += piece.count(b"\n")
-        self.ended = piece.endswith(b"\n")
-        self.eight_bit = self.eight_bit or not piece.isascii()
+        self._form = None
 
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""

@@ -217,7 +217,7 @@ def test_while_the_handler_runs_a_signal_stops_it_too(
 def test_after_the_handler_has_taken_it_a_signal_changes_nothing(site: Site) -> None:
     """With 75 the handler would get it once more.  It is stopped where it reports: nobody reads."""
     site.clamd(says=FOUND)
-    site.handler()
+    handler = site.handler(STOP)
     output, theirs = os.pipe()
     os.set_blocking(theirs, False)
     with pytest.raises(BlockingIOError):
@@ -225,12 +225,15 @@ def test_after_the_handler_has_taken_it_a_signal_changes_nothing(site: Site) -> 
             os.write(theirs, b"x")
     os.set_blocking(theirs, True)
     running = site.start(site.words(), stdout=theirs).feed()
-    os.close(theirs)
-    until(lambda: running.is_in("pipe_write"))
+    handler.arrived()
+    handler.release()
+    handler.ended()
+    until(lambda: running.process.poll() is not None or running.is_in("poll_schedule"))
     running.signal(signal.SIGTERM)
-    with os.fdopen(output, "rb") as pipe:
-        assert pipe.read().lstrip(b"x").startswith(b"infected: ")
     assert running.end().status == 0
+    assert handler.calls == 1
+    os.close(output)
+    os.close(theirs)
 
 
 # The clock is a signal as well.
