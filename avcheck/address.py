@@ -28,7 +28,9 @@ class Address:
         """The words that parse() reads as this address."""
         if self.path:
             return b"unix:" + self.path
-        host = b"[%b]" % self.host if b":" in self.host else self.host
+        # A host may have any name.
+        bare = b":" not in self.host and self.host != b"unix"
+        host = self.host if bare else b"[%b]" % self.host
         return host + b":" + self.port
 
     def __eq__(self, other: object) -> bool:
@@ -53,9 +55,10 @@ def parse(where: bytes, port: bytes) -> Address:
         return Address(path=path)
     if where.startswith(b"["):
         host, closed, rest = where[1:].partition(b"]")
-        if not closed or not host or (rest and not rest.startswith(b":")):
+        colon, given = rest[:1], rest[1:]
+        odd = b"/" in where or b"[" in host or b":" in given
+        if not closed or not host or colon not in (b"", b":") or odd:
             raise Usage(f"{printable(where)}: an IPv6 address is written [::1]:3310")
-        given = rest[1:]
         return Address(host=host, port=given or _usual(port, where))
     host, _, given = where.partition(b":")
     if b":" in given:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from avcheck import address, policy, scanners
-from avcheck.exits import Usage
+from avcheck.exits import Defer, Usage
 from avcheck.printable import printable
 from avcheck.scanners import DESCRIPTOR, PATH, SCANNERS
-from avcheck.settings import Target
+from avcheck.settings import Scanner, Target
 from avcheck.verdict import VERDICTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from collections.abc import Callable
+    from typing import Any
 
     from avcheck.scanners import Row
     from avcheck.verdict import Verdict
@@ -67,9 +68,13 @@ def target(name: str, row: Row, words: tuple[str, ...], where: bytes, chrooted: 
     if row.program:
         return Target(None, row.ways[0], False, where, parameters)
     path = row.path
-    if row.path and not where.startswith((b"/", b"unix:")):
-        where, slash, rest = where.partition(b"/")
-        path = slash + rest or row.path
+    if row.path:
+        unix = b"unix:" if where.startswith(b"unix:") else b""
+        # After the path of a socket it begins with a colon, as in nginx's unix:/path:/uri.
+        start = b":/" if unix or where.startswith(b"/") else b"/"
+        where, slash, rest = where.removeprefix(unix).partition(start)
+        where = unix + where
+        path = slash[-1:] + rest or row.path
     there = address.parse(where, row.port)
     ways = [
         way
@@ -79,9 +84,27 @@ def target(name: str, row: Row, words: tuple[str, ...], where: bytes, chrooted: 
     ways = [word for word in words if word in ways] or (
         [] if any(word != TLS for word in words) else ways
     )
-    if not ways or (TLS in words and there.path):
-        raise Usage(f"{name}+{'+'.join(words)}: not at {there}")
-    return Target(there, ways[0], TLS in words, path, parameters)
+    tls = TLS in words or row.tls
+    if not ways or (tls and there.path):
+        raise Usage(f"{'+'.join((name, *words))}: not at {there}")
+    return Target(there, ways[0], tls, path, parameters)
+
+
+def check(scanner: Scanner) -> None:
+    """Raise Usage where the module of the scanner cannot use its parameters.
+
+    It is imported for that, so this is for a scanner that will be asked.
+    """
+    if not scanner.row.checked:
+        return
+    try:
+        module: Any = scanners.load(scanner.row)
+        for place in scanner.targets:
+            module.check(place)
+    except Defer as why:
+        raise Usage(f"{scanner.type}: {why.text}") from None
+    except ImportError:  # who asks it will say so
+        return
 
 
 def _in(key: bytes, names: tuple[str, ...]) -> bool:

@@ -228,7 +228,7 @@ def configured(data: bytes, file: str) -> list[Given]:
     """The options of a configuration file; raises Usage, with file and line."""
     given = []
     for number, line in enumerate(data.split(b"\n"), 1):
-        name, _, argument = line.strip().replace(b"\t", b" ", 1).partition(b" ")
+        name, argument = (*line.split(None, 1), b"", b"")[:2]
         if not name or name.startswith(b"#"):
             continue
         origin = f"{file}, line {number}"
@@ -337,9 +337,13 @@ def _scanners(
         wheres = [where] if row.program else where.split(b",")
         try:
             places = [arguments.target(name, row, words, one, chrooted) for one in wheres]
+            scanner = Scanner(name, row, tuple(places))
+            # A backup may never be asked, and then its module is never needed.
+            if attribute == "scanners":
+                arguments.check(scanner)
         except Usage as why:
             raise origin.wrong(why.text) from None
-        found.append(Scanner(name, row, tuple(places)))
+        found.append(scanner)
     return tuple(found)
 
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.scanners import PATH, command
+from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.settings import Target
 from avcheck.verdict import (
     CLEAN,
@@ -118,6 +120,15 @@ def test_every_other_end_is_trouble(ask: Ask, end: str) -> None:
         ask(f"echo OK; {end}", args="{path}", clean="0", infected="1")
 
 
+def test_output_that_is_lost_may_have_been_a_name(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = child.Ended(0, b"", late=False, lost="Input/output error")
+    monkeypatch.setattr(child, "run", lambda *_, **__: ended)
+    with pytest.raises(Defer, match="its output could not be read: Input/output error"):
+        ask("exit 0", clean="0", args="{path}")
+
+
 def test_a_program_that_is_late_is_killed(ask: Ask, tmp_path: Path) -> None:
     with pytest.raises(Defer, match="in time") as raised:
         ask(f"echo $$ >{tmp_path}/pid; exec sleep 60", seconds=0.3, args="{path}", clean="0")
@@ -144,11 +155,20 @@ def test_a_set_up_that_cannot_work(ask: Ask, parameters: dict[str, str], what: s
     assert raised.value.code == CONFIG
 
 
-@pytest.mark.parametrize("where", [b"nosuchscanner", b"", b"uvscan"])
-def test_a_program_that_is_not_there(where: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(command.PROGRAMS, b"uvscan", ((b"/nonexistent/uvscan",), {"clean": b"0"}))
-    with pytest.raises(Defer) as raised:
-        command.chosen(where, {})
+@pytest.mark.parametrize(
+    ("where", "parameters"),
+    [(b"nosuchscanner", {"clean": b"0", "args": b"{path}"}), (b"", {}), (b"x/uvscan", {})],
+)
+def test_a_word_that_is_no_program(where: bytes, parameters: dict[str, bytes]) -> None:
+    with pytest.raises(Defer, match="neither the path of a program nor one of clamscan,") as raised:
+        command.check(Target(None, PATH, False, where, parameters))
+    assert raised.value.code == CONFIG
+
+
+def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROGRAMS, b"uvscan", ((b"/nonexistent/uvscan",), {"clean": b"0"}))
+    with pytest.raises(Defer, match="looked at /nonexistent/uvscan") as raised:
+        command.program_at(b"uvscan")
     assert raised.value.code == CONFIG
 
 
@@ -159,8 +179,15 @@ def test_the_first_place_where_it_is_counts(
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
     places = (b"/nonexistent/uvscan", bytes(program), b"/bin/true")
-    monkeypatch.setitem(command.PROGRAMS, b"uvscan", (places, {"clean": b"0"}))
-    assert command.chosen(b"uvscan", {"clean": b"1"}) == (bytes(program), {"clean": b"1"})
+    monkeypatch.setitem(PROGRAMS, b"uvscan", (places, {"clean": b"0"}))
+    assert command.program_at(b"uvscan") == bytes(program)
+
+
+def test_what_is_given_wins_over_what_is_known() -> None:
+    target = Target(None, PATH, False, b"/opt/uvscan", {"clean": b"7"})
+    parameters = command.known(target)
+    assert parameters["clean"] == b"7"
+    assert parameters["args"] == PROGRAMS[b"uvscan"][1]["args"]
 
 
 SWEEP_ENCRYPTED = b"""\
@@ -172,8 +199,18 @@ Password protected file /spool/avcheck.1f/foo.zip/foo.txt
 1 error was encountered.
 """
 
+BDSCAN = b"""\
+BitDefender Antivirus Scanner for Unices v7.90123 Linux-amd64
+%b
+Results:
+Files            :1
+Infected files   :%d
+Suspect files    :0
+I/O errors       :%d
+"""
+
 # What each program says and how it ends, from its manual and from amavisd-new's list.
-PROGRAMS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
+ENDS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("clamscan", 0, b"", CLEAN, ()),
     ("clamscan", 1, b"/s/m: Eicar-Test FOUND\n/s/m!(1): Win.X-1 FOUND\n", INFECTED,
      ("Eicar-Test", "Win.X-1")),
@@ -181,6 +218,14 @@ PROGRAMS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("clamdscan", 0, b"", CLEAN, ()),
     ("clamdscan", 1, b"/s/m: Eicar-Test FOUND\n", INFECTED, ("Eicar-Test",)),
     ("clamdscan", 2, b"ERROR: Could not connect to clamd", None, ()),
+    ("clamscan", 1, b"/s/m: Heuristics.Limits.Exceeded.MaxFileSize FOUND\n", UNSCANNABLE,
+     ("Heuristics.Limits.Exceeded.MaxFileSize",)),
+    ("clamscan", 1, b"/s/m: Heuristics.Encrypted.Zip FOUND\n", ENCRYPTED,
+     ("Heuristics.Encrypted.Zip",)),
+    ("clamdscan", 1, b"/s/m: Heuristics.Encrypted.Zip FOUND\n/s/m: Eicar-Test FOUND\n",
+     INFECTED, ("Heuristics.Encrypted.Zip", "Eicar-Test")),
+    ("clamdscan", 1, b"/s/m: PUA.Win.Packer FOUND\n", POLICY, ("PUA.Win.Packer",)),
+    ("clamdscan", 1, b"what?\n", INFECTED, ()),
     ("savscan", 0, b"", CLEAN, ()),
     ("savscan", 1, b"interrupted", None, ()),
     ("savscan", 2, SWEEP_ENCRYPTED, ENCRYPTED, ()),
@@ -201,6 +246,12 @@ PROGRAMS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("esets_cli", 3, b'object="m", name="m", virus="Eicar test file", action=""', INFECTED,
      ("Eicar test file",)),
     ("esets_cli", 100, b"", None, ()),
+    ("ecls", 0, b"", CLEAN, ()),
+    ("ecls", 50, b'name="m", threat="Eicar", action="", info=""', INFECTED, ("Eicar",)),
+    ("ecls", 1, b"", INFECTED, ()),
+    ("ecls", 10, b'name="a.zip", threat="", info="archive is password-protected"', ENCRYPTED, ()),
+    ("ecls", 10, b"", UNSCANNABLE, ()),
+    ("ecls", 100, b"", None, ()),
     ("odscan", 0, b"", CLEAN, ()),
     ("odscan", 50, b'name="m", threat="Eicar", action=""', INFECTED, ("Eicar",)),
     ("odscan", 10, b'name="a.zip", result="password-protected"', ENCRYPTED, ()),
@@ -220,6 +271,20 @@ PROGRAMS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("kavscanner", 10, b"/s/m/a.zip PROTECTED", ENCRYPTED, ()),
     ("kavscanner", 15, b"/s/m/a.zip CORRUPTED", UNSCANNABLE, ()),
     ("kavscanner", 30, b"", None, ()),
+    ("aveclient", 0, b"/s/m OK", CLEAN, ()),
+    ("aveclient", 4, b"/s/m INFECTED EICAR-Test-File", INFECTED, ("EICAR-Test-File",)),
+    ("aveclient", 0, b"/s/m INFECTED EICAR-Test-File", INFECTED, ("EICAR-Test-File",)),
+    ("aveclient", 3, b"/s/m SUSPICION Type_Trojan", SUSPICIOUS, ("Type_Trojan",)),
+    ("aveclient", 8, b"/s/m/a.zip PROTECTED", ENCRYPTED, ()),
+    ("aveclient", 6, b"/s/m/a.zip CORRUPTED", UNSCANNABLE, ()),
+    ("aveclient", 7, b"", None, ()),
+    ("bdscan", 0, BDSCAN % (b"", 0, 0), CLEAN, ()),
+    ("bdscan", 1, BDSCAN % (b"/s/m infected: EICAR-Test-File\n", 1, 0), INFECTED,
+     ("EICAR-Test-File",)),
+    ("bdscan", 0, BDSCAN % (b"/s/m infected: A\033[0m\n", 10, 0), INFECTED, ("A",)),
+    ("bdscan", 0, BDSCAN % (b"", 0, 1), None, ()),
+    ("bdscan", 1, BDSCAN % (b"", 0, 0), None, ()),
+    ("bdscan", 0, b"", None, ()),
     ("fsav", 0, b"", CLEAN, ()),
     ("fsav", 3, b"/s/m: Infected: EICAR_Test_File [FSE]", INFECTED, ("EICAR_Test_File",)),
     ("fsav", 4, b"/s/m: Riskware: Adware.X [AVP]", POLICY, ("Adware.X",)),
@@ -246,30 +311,31 @@ PROGRAMS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("fpscan", 80, b"", None, ()),
     ("avastcmd", 0, b"", CLEAN, ()),
     ("avastcmd", 1, b"/s/m\t[infected by: EICAR Test-NOT virus!!!]", INFECTED, ("EICAR",)),
+    ("avastcmd", 1, b"/s/m\t[infected by: EICAR]", INFECTED, ("EICAR",)),
     ("avastcmd", 2, b"", None, ()),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("program", "status", "output", "verdict", "names"), PROGRAMS)
+@pytest.mark.parametrize(("program", "status", "output", "verdict", "names"), ENDS)
 def test_a_program_that_is_known(
     program: str, status: int, output: bytes, verdict: Verdict | None, names: tuple[str, ...]
 ) -> None:
-    _, parameters = command.PROGRAMS[program.encode()]
+    _, parameters = PROGRAMS[program.encode()]
     finding = finding_or_none(command.parse, status, output, parameters)
     assert (finding.verdict if finding else None) is verdict
     assert (finding.names if finding else ()) == names
 
 
 def test_every_program_that_is_known_is_tested_clean_infected_and_in_trouble() -> None:
-    for program in command.PROGRAMS:
-        if program != b"sweep":  # the same as savscan
-            seen = {verdict for name, _, _, verdict, _ in PROGRAMS if name.encode() == program}
+    for program in PROGRAMS:
+        if program not in (b"sweep", b"kav4fs-kavscanner"):  # savscan and kavscanner
+            seen = {verdict for name, _, _, verdict, _ in ENDS if name.encode() == program}
             assert {CLEAN, INFECTED, None} <= seen, program
 
 
-@pytest.mark.parametrize("program", command.PROGRAMS)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_no_status_is_in_two_lists(program: bytes) -> None:
-    _, parameters = command.PROGRAMS[program]
+    _, parameters = PROGRAMS[program]
     for status in range(256):
         kinds = [
             kind
@@ -280,11 +346,60 @@ def test_no_status_is_in_two_lists(program: bytes) -> None:
     assert b"{path}" in parameters["args"]
 
 
-@given(st.integers(-1, 300), st.binary(max_size=60), st.sampled_from(sorted(command.PROGRAMS)))
+@given(st.integers(-1, 300), st.binary(max_size=60), st.sampled_from(sorted(PROGRAMS)))
 def test_clean_is_status_0_of_every_program(status: int, output: bytes, program: bytes) -> None:
-    finding = finding_or_none(command.parse, status, output, command.PROGRAMS[program][1])
+    finding = finding_or_none(command.parse, status, output, PROGRAMS[program][1])
     if finding and finding.verdict is CLEAN:
         assert status == 0
+
+
+# Words that decide.
+
+
+def test_words_that_mean_infected_do_so_with_any_status() -> None:
+    for status in (0, 5, 9):
+        finding = command.parse(
+            status, b"x\nbad: Eicar\n", {"clean": b"0", "unscannable": b"5", "found": b"^bad"}
+        )
+        assert finding.verdict is INFECTED, status
+
+
+def test_without_the_words_that_prove_it_nothing_is_clean() -> None:
+    parameters = {"clean": b"0", "passed": b"^no virus$"}
+    assert command.parse(0, b"x\nno virus\n", parameters).verdict is CLEAN
+    for said in (b"", b"no virus?", b"x no virus"):
+        with pytest.raises(Defer, match="did not say that it found nothing"):
+            command.parse(0, said, parameters)
+
+
+def test_a_killed_program_has_found_nothing() -> None:
+    with pytest.raises(Defer):
+        command.parse(-1, b"bad: Eicar", {"clean": b"0", "found": b"^bad"})
+
+
+# A listing of other files that is longer than the limit for other programs' output.
+LISTING = "i=0; while [ $i -lt 1000 ]; do echo /spool/m/archive.zip/file.$i OK; i=$((i+1)); done"
+
+
+def test_a_name_is_found_at_the_end_of_a_long_listing(ask: Ask) -> None:
+    script = f"{LISTING}; echo virus=Eicar; exit 1"
+    finding = ask(script, args="{path}", clean="0", infected="1", name="virus=(.*)")
+    assert (finding.verdict, finding.names) == (INFECTED, ("Eicar",))
+
+
+def test_words_that_decide_are_found_at_the_end_of_a_long_listing(ask: Ask) -> None:
+    finding = ask(f"{LISTING}; echo passed", args="{path}", clean="0", passed="^passed$")
+    assert finding.verdict is CLEAN
+
+
+@pytest.mark.parametrize("more", [f"{LISTING}; {LISTING}", "printf %05000d 0"])
+def test_nothing_is_clean_by_words_that_cannot_all_be_looked_at(ask: Ask, more: str) -> None:
+    with pytest.raises(Defer, match="said more than can be looked at"):
+        ask(f"echo passed; {more}", args="{path}", clean="0", passed="^passed$")
+
+
+def test_a_program_whose_status_decides_may_say_as_much_as_it_likes(ask: Ask) -> None:
+    assert ask(f"{LISTING}; {LISTING}", args="{path}", clean="0").verdict is CLEAN
 
 
 def test_a_group_that_matched_nothing_is_no_name() -> None:

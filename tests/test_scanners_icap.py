@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from avcheck import conn, scanners
 from avcheck.address import Address
-from avcheck.exits import CONFIG, REFUSED, Defer
-from avcheck.scanners import icap
-from avcheck.scanners.icap import NO_HEAD, Head, parse_head
+from avcheck.exits import CONFIG, REFUSED, Defer, Usage
+from avcheck.scanners import icap, icap_found, icap_head
+from avcheck.scanners.icap_head import NO_HEAD, Head, parse_head
 from avcheck.settings import Target
 from avcheck.verdict import (
     CLEAN,
@@ -28,7 +28,7 @@ from avcheck.verdict import (
     Verdict,
 )
 from tests.fakes import Server
-from tests.wire import MESSAGE, PATIENCE, spooled
+from tests.wire import MESSAGE, PATIENCE, settings, spooled
 
 ROW = scanners.SCANNERS["icap"]
 
@@ -112,7 +112,7 @@ def head(first: bytes, headers: bytes = b"") -> Head:
 
 
 def found(first: bytes, headers: bytes = b"", page: bytes = b"") -> Finding | None:
-    return icap.parse_found(head(first, headers), head(page) if page else NO_HEAD, b"RESPMOD")
+    return icap_found.parse_found(head(first, headers), head(page) if page else NO_HEAD, b"RESPMOD")
 
 
 @pytest.mark.parametrize("headers", NOTHING)
@@ -137,7 +137,7 @@ def test_they_may_be_in_the_head_of_the_page(
     headers: bytes, verdict: Verdict, names: tuple[str, ...]
 ) -> None:
     page = head(b"HTTP/1.1 200 OK", headers)
-    finding = icap.parse_found(head(b"ICAP/1.0 200 OK"), page, b"RESPMOD")
+    finding = icap_found.parse_found(head(b"ICAP/1.0 200 OK"), page, b"RESPMOD")
     assert finding
     assert finding.verdict is verdict
 
@@ -207,6 +207,21 @@ OFFER = b"Methods: RESPMOD\r\n"
         (OFFER + b"Preview: 1024\r\nTransfer-Complete: *", b"RESPMOD", -1, False, False),
         (OFFER + b"Preview: 1024\r\nTransfer-Complete: EML, a", b"RESPMOD", -1, False, False),
         (OFFER + b"Preview: 1024\r\nTransfer-Complete: exe", b"RESPMOD", 1024, False, False),
+        (
+            OFFER + b"Preview: 9\r\nTransfer-Complete: *\r\nTransfer-Preview: eml",
+            b"RESPMOD",
+            9,
+            False,
+            False,
+        ),
+        (
+            OFFER + b"Preview: 9\r\nTransfer-Ignore: *\r\nTransfer-Preview: eml",
+            b"RESPMOD",
+            9,
+            False,
+            False,
+        ),
+        (OFFER + b"Transfer-Ignore: gif, jpg", b"RESPMOD", -1, False, False),
         (OFFER + b"Connection: Close", b"RESPMOD", -1, False, True),
         (OFFER + b"Connection: keep-alive", b"RESPMOD", -1, False, False),
     ],
@@ -225,6 +240,8 @@ def test_what_the_service_says_of_itself(
         (b"ICAP/1.0 200 OK", b""),
         (b"ICAP/1.0 200 OK", b"Methods: OPTIONS"),
         (b"ICAP/1.0 200 OK", b"Methods: RESPMOD\r\nService: C-ICAP server - Echo demo service"),
+        (b"ICAP/1.0 200 OK", b"Methods: RESPMOD\r\nTransfer-Ignore: *"),
+        (b"ICAP/1.0 200 OK", b"Methods: RESPMOD\r\nTransfer-Ignore: gif, EML"),
         (b"ICAP/1.0 204 No Content", b"Methods: RESPMOD"),
         (b"HTTP/1.1 200 OK", b"Methods: RESPMOD"),
     ],
@@ -269,7 +286,7 @@ def test_no_words_break_the_parser_and_only_few_are_clean(
 ) -> None:
     try:
         reply = parse_head(words)
-        finding = icap.parse_found(reply, parse_head(page), method)
+        finding = icap_found.parse_found(reply, parse_head(page), method)
         finding = finding or icap.parse_passed(reply, whole, unchanged, b"/")
     except Defer:
         return
@@ -288,21 +305,21 @@ def test_no_words_break_what_is_read_besides(words: bytes) -> None:
             return
 
     read(lambda: icap.parse_options(parse_head(words)))
-    read(lambda: icap.parse_sections(parse_head(words)))
-    read(lambda: icap.parse_size(words))
+    read(lambda: icap_head.parse_sections(parse_head(words)))
+    read(lambda: icap_head.parse_size(words))
 
 
 @pytest.mark.parametrize(
     ("line", "size"), [(b"0", 0), (b"A", 10), (b"ff;x=y", 255), (b"0a ", 10), (b"00", 0)]
 )
 def test_the_size_of_a_chunk(line: bytes, size: int) -> None:
-    assert icap.parse_size(line) == size
+    assert icap_head.parse_size(line) == size
 
 
 @pytest.mark.parametrize("line", [b"", b"-1", b"+1", b" ", b"g", b"0x10", b"1" * 17, b";", b"1 2"])
 def test_what_is_no_size(line: bytes) -> None:
     with pytest.raises(Defer):
-        icap.parse_size(line)
+        icap_head.parse_size(line)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +334,7 @@ def test_what_is_no_size(line: bytes) -> None:
     ],
 )
 def test_what_is_encapsulated(value: bytes, size: int, body: bool) -> None:
-    sections = icap.parse_sections(head(b"ICAP/1.0 200 OK", b"Encapsulated: " + value))
+    sections = icap_head.parse_sections(head(b"ICAP/1.0 200 OK", b"Encapsulated: " + value))
     assert (sections.page_head, sections.body) == (size, body)
 
 
@@ -339,7 +356,8 @@ class Played(Server):
                 piece = client.recv(1 << 16)
                 if not piece:
                     break
-                heard += piece
+                # Only what awaited could begin with: the whole may be large.
+                heard = heard[-len(awaited) :] + piece
             heard = heard.partition(awaited)[2]
             self.heard.append(awaited)
             client.sendall(said)
@@ -351,6 +369,10 @@ OPTIONS = (
 ASKED = b"null-body=0\r\n\r\n"
 END = b"\r\n0\r\n\r\n"
 PASSED = b"ICAP/1.0 204 Unmodified\r\n\r\n"
+
+
+# More than sockets hold.
+LARGE = b"x" * 12_000_000
 
 
 def verdict(tmp_path: Path, server: Server, content: bytes = MESSAGE) -> Finding:
@@ -374,25 +396,76 @@ def test_an_answer_before_the_end_is_none_to_the_message(tmp_path: Path) -> None
     # come then, so that it has surely answered before all of it is sent.
     script = [(ASKED, OPTIONS % b""), (b"res-body=", PASSED), (END, b"")]
     with Played(script) as server:
-        finding = verdict(tmp_path, server, b"Subject: x\n\n" + b"x" * 30_000_000)
+        finding = verdict(tmp_path, server, b"Subject: x\n\n" + LARGE)
     assert finding.verdict is UNSCANNABLE
+
+
+@pytest.mark.parametrize("headers", [b"", b"Preview: 20\r\n"])
+def test_an_answer_without_the_last_byte_is_none_to_a_small_message_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, headers: bytes
+) -> None:
+    monkeypatch.setattr(icap, "GRACE", PATIENCE)
+    rest = [(b"Subject: a let", PASSED), (END, b"")]
+    if headers:
+        rest = [(END, b"ICAP/1.0 100 Continue\r\n\r\n" + PASSED), (END, b"")]
+    with Played([(ASKED, OPTIONS % headers), *rest]) as server:
+        assert verdict(tmp_path, server).verdict is UNSCANNABLE
+
+
+def test_who_has_the_last_byte_has_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who counts, and does not wait for the end of the chunks."""
+    monkeypatch.setattr(icap, "GRACE", 0.5)
+    assert MESSAGE.endswith(b"Bye.\n")
+    with Played([(ASKED, OPTIONS % b""), (b"Bye.\n", PASSED), (END, b"")]) as server:
+        assert verdict(tmp_path, server).verdict is CLEAN
 
 
 def test_what_is_found_before_the_end_is_found(tmp_path: Path) -> None:
     words = b"ICAP/1.0 200 OK\r\nX-Infection-Found: Type=0; Threat=A;\r\n\r\n"
     # It hangs up at once, and does not care for the rest.
     with Played([(ASKED, OPTIONS % b""), (b"res-body=", words)]) as server:
-        finding = verdict(tmp_path, server, b"Subject: x\n\n" + b"x" * 30_000_000)
+        finding = verdict(tmp_path, server, b"Subject: x\n\n" + LARGE)
     assert (finding.verdict, finding.names) == (INFECTED, ("A",))
 
 
 def test_who_hangs_up_early_has_not_said_that_it_may_pass(tmp_path: Path) -> None:
     with Played([(ASKED, OPTIONS % b""), (b"res-body=", PASSED)]) as server:
         try:
-            finding = verdict(tmp_path, server, b"Subject: x\n\n" + b"x" * 30_000_000)
+            finding = verdict(tmp_path, server, b"Subject: x\n\n" + LARGE)
         except Defer:  # his words were lost with the connection
             return
     assert finding.verdict is UNSCANNABLE
+
+
+@pytest.mark.parametrize(
+    ("where", "address", "path", "tls"),
+    [
+        (b"icap", b"127.0.0.1:1344", b"/avscan", False),
+        (b"icap:av.example", b"av.example:1344", b"/avscan", False),
+        (b"icap:av.example/", b"av.example:1344", b"/", False),
+        (b"icap:av.example:99/a/b?c=d:/e", b"av.example:99", b"/a/b?c=d:/e", False),
+        (b"icap:/run/i.sock", b"unix:/run/i.sock", b"/avscan", False),
+        (b"icap:unix:/run/i.sock", b"unix:/run/i.sock", b"/avscan", False),
+        (b"icap:/run/i.sock:/a?b=c", b"unix:/run/i.sock", b"/a?b=c", False),
+        (b"icap:unix:/run/i.sock:/a", b"unix:/run/i.sock", b"/a", False),
+        (b"icap:/run/i.sock:/", b"unix:/run/i.sock", b"/", False),
+        (b"icap+tls:av.example/x", b"av.example:1344", b"/x", True),
+        (b"icaps:av.example/x", b"av.example:11344", b"/x", True),
+        (b"icaps+tls:av.example:99", b"av.example:99", b"/avscan", True),
+    ],
+)
+def test_where(where: bytes, address: bytes, path: bytes, tls: bool) -> None:
+    (target,) = settings(b"-s", where).scanners[-1].targets
+    assert target.address
+    assert (target.address.spelled(), target.path, target.tls) == (address, path, tls)
+
+
+@pytest.mark.parametrize("where", [b"icaps", b"icaps:/run/i.sock", b"icap+tls:/run/i.sock:/a"])
+def test_no_place_for_tls(where: bytes) -> None:
+    with pytest.raises(Usage):
+        settings(b"-s", where)
 
 
 def test_the_row() -> None:

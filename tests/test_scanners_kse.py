@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avcheck.exits import CONFIG, Defer
-from avcheck.scanners import kse
+from avcheck.scanners import STREAM, kse
+from avcheck.settings import Target
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -173,5 +174,6 @@ def test_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [b"soon", b"-1", b"1.5", b"4294968"])
 def test_no_time(seconds: bytes) -> None:
+    target = Target(None, STREAM, False, b"", {"timeout": seconds})
     with pytest.raises(Defer, match="timeout="):
-        kse.request(b"h", b"", 1, FIRST, {"timeout": seconds})
+        kse.check(target)

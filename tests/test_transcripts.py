@@ -15,6 +15,7 @@ import pytest
 
 from avcheck import scanners, verdict
 from avcheck.exits import Defer
+from avcheck.scanners import icap
 from avcheck.settings import Target
 from avcheck.spool import Message
 from avcheck.verdict import CLEAN, FAILED, VERDICTS, Finding
@@ -53,9 +54,12 @@ class Dialogue:
         return self.id
 
     def target(self) -> Target:
-        """What -s TYPE+WAY:WHERE gives the module to know."""
+        """What TYPE+WAY:WHERE gives the module to know.
+
+        Of a --backup, whose parameters nobody looks at before it is asked.
+        """
         scanner = f"{self.scanner}+{self.way}:{self.where}".encode()
-        return settings(b"-s", scanner).scanners[-1].targets[0]
+        return settings(b"--backup", scanner).backups[-1].targets[0]
 
 
 def dialogues() -> Iterator[Dialogue]:
@@ -134,6 +138,12 @@ def asked(
         except Defer as why:
             finding = Finding(FAILED, (), why.text, why.code)
         return finding, wire.heard(), wire.files
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_watched_for_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of a transcript speaks when it is waited for, even if only to see its silence."""
+    monkeypatch.setattr(icap, "GRACE", 0.0)
 
 
 @pytest.fixture(params=DIALOGUES, ids=str)

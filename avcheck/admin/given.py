@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from avcheck import config, options, scanners, usage
+from avcheck import arguments, config, options, scanners, usage
 from avcheck.admin import postfix
 from avcheck.admin.output import Trouble
 from avcheck.exits import Leave
@@ -163,6 +163,7 @@ def of_pipe(pipe: postfix.Pipe) -> Service:
         known = with_configuration(options.split(words)[0])
         attributes = frozenset(each.option.attribute for each in known)
         settings = options.read(words, config.load)
+        check_backups(settings)
     except Leave as why:
         return Service(pipe.name, None, why.text, pipe.argv[0], pipe)
     return Service(pipe.name, settings, "", pipe.argv[0], pipe, attributes)
@@ -195,11 +196,18 @@ def settle(given: Sequence[Given], need: Sequence[str]) -> Settings:
         if attribute not in attributes:
             known.append(Given(by_attribute[attribute], value))
     settings = options.settle(known, [b"postmaster"], config.load)
+    check_backups(settings)
     if "scanners" not in attributes:
         settings.scanners = ()
     if "spool" not in attributes:
         settings.spool = b""
     return settings
+
+
+def check_backups(settings: Settings) -> None:
+    """Raise Usage for a backup that could not be asked: avcheck finds out when it has to."""
+    for scanner in settings.backups:
+        arguments.check(scanner)
 
 
 def _spelled(attribute: str) -> str:

@@ -6,8 +6,9 @@ A module has two members:
     parse(...) -> Finding                    pure; CLEAN only for the exact words that mean it
 
 and begins with a docstring that shows the dialogue.  (A scanner that is a program
-and not a daemon has run(message, target, deadline) in place of scan.)  A row is
-strings only; the module is imported when the row is used.
+and not a daemon has run(message, target, deadline) in place of scan.)  One whose parameters
+can be wrong has a third, check(target), which raises Defer then.  A row is strings only; the
+module is imported when the row is used.  X_Y is a part of the module X.
 
 Another's scanner is named by its module, as in -s mysite.scanner:/run/x.sock, and
 has the same members.
@@ -53,10 +54,22 @@ class Row:
     where is its usual place and port its usual TCP port (empty: it has none); ways are
     those it knows, the best first; parameters are the names that may follow a "?" in
     WHERE, and path is what follows host:port (empty: nothing may); program tells that
-    WHERE is the path of a program, or a word for one, and no address.
+    WHERE is the path of a program, or a word for one, and no address, checked that the
+    module has check, and tls that it is never asked without TLS.
     """
 
-    __slots__ = ("module", "parameters", "path", "port", "program", "sentence", "ways", "where")
+    __slots__ = (
+        "checked",
+        "module",
+        "parameters",
+        "path",
+        "port",
+        "program",
+        "sentence",
+        "tls",
+        "ways",
+        "where",
+    )
 
     def __init__(
         self,
@@ -68,6 +81,8 @@ class Row:
         parameters: tuple[str, ...] = (),
         path: bytes = b"",
         program: bool = False,
+        checked: bool = False,
+        tls: bool = False,
     ) -> None:
         self.module = module
         self.where = where
@@ -77,6 +92,8 @@ class Row:
         self.parameters = parameters
         self.path = path
         self.program = program
+        self.checked = checked
+        self.tls = tls
 
 
 SCANNERS = {
@@ -96,6 +113,15 @@ SCANNERS = {
         "Servers that speak ICAP: c-icap, and most commercial scanners.",
         path=b"/avscan",
     ),
+    "icaps": Row(
+        "icap",
+        b"",
+        b"11344",
+        (STREAM,),
+        "The same over TLS.",
+        path=b"/avscan",
+        tls=True,
+    ),
     "kse": Row(
         "kse",
         b"",
@@ -103,6 +129,7 @@ SCANNERS = {
         (STREAM, PATH),
         "Kaspersky Scan Engine in HTTP mode.",
         parameters=("timeout", "token-file", "token-header"),
+        checked=True,
     ),
     "sssp": Row(
         "sssp",
@@ -119,6 +146,7 @@ SCANNERS = {
         (STREAM, PATH),
         "drwebd, Dr.Web's daemon of versions 4 to 6.",
         parameters=("zero",),
+        checked=True,
     ),
     "avast": Row(
         "avast",
@@ -134,6 +162,7 @@ SCANNERS = {
         (PATH,),
         "Avira's SAVAPI.",
         parameters=("product", "set"),
+        checked=True,
     ),
     "avp": Row(
         "avp",
@@ -226,6 +255,7 @@ SCANNERS = {
             "more",
             "name",
         ),
+        checked=True,
     ),
     "command": Row(
         "command",
@@ -242,10 +272,14 @@ SCANNERS = {
             "encrypted",
             "unscannable",
             "name",
+            "found",
+            "passed",
             "protected",
             "broken",
+            "classes",
         ),
         program=True,
+        checked=True,
     ),
 }
 

@@ -6,34 +6,26 @@ r"""command, a scanner that is a program.
     -s command:clamscan
     -s 'command:/opt/av/scan?args=--mail%20{path}&clean=0&infected=1%202&name=virus=(.*)'
 
-WHERE is a word of PROGRAMS below, or the path of a program; one with a name of PROGRAMS
-has what is said there.  The parameters are percent-encoded, as in an address, and win:
+WHERE is a word of PROGRAMS (command_programs.py), or the path of a program; one with a name
+of PROGRAMS has what is said there.  The parameters are percent-encoded, as in an address, and win:
 
     args      the words after the program, separated by blanks, with {path} in one of them
     clean, infected, suspicious, policy, encrypted, unscannable
               exit statuses: numbers, and ranges like 8-15, separated by blanks
     name      what a name is in the output: a regular expression of Python, for bytes, in
               each line; its first group if it has one
+    found     the same, for words that mean infected with any status
+    passed    the same, for words without which a status of clean is the scanner's trouble
     protected the same, for words that make a status of unscannable one of encrypted
     broken    the same, for words that make it (the words of a scanner which is damaged, and
               has the same status for that) the scanner's trouble
+    classes   clamav: what is infected by its status is of the class that its names have
 
 No shell is between us and the program, and nothing of the message is on its command line
 but the path, which is ours.  A status that is in no list, a signal, and a program that is
 late, are the scanner's trouble; so the statuses are to be those of the scanner, and not
-those of a script around it that has failed.
-
-Sources: the manuals of Dr.Web ("Console Scanner Return Codes"), F-Secure ("fsav exit
-codes") and Sophos; protocols of F-PROT; amavisd-new's list for the others.  In no document
-at hand, but remembered: avscanner's 16 and 24, what kavscanner's 10 and 15 are, esets_cli's
-10 and 50, the options of odscan.  ClamAV's two were tried, the rest could not be.
-
-Decided: what those lists call clean though something was left out (kavscanner's 10 and 15,
-savscan's and avscanner's 2, Dr.Web's 32, which is something suspicious in an archive) is
-not clean here.
-Decided: Sophos' sweep (savscan) ends with 2 for an archive that it cannot open without a
-password.  That is no trouble of its own to be tried again for five days: it is ENCRYPTED
-where it says so, and else UNSCANNABLE, unless it says that its engine does not work.
+those of a script around it that has failed.  Of what it says the first 64 KiB are looked at,
+and 4 KiB of each line; where CLEAN depends on its words, it may not say more than that.
 """
 
 from __future__ import annotations
@@ -43,6 +35,7 @@ import os
 from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.printable import printable
+from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -60,6 +53,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
 
     from avcheck.settings import Target
     from avcheck.spool import Message
+    from avcheck.verdict import Verdict
 
 LISTS = {
     "infected": INFECTED,
@@ -69,199 +63,76 @@ LISTS = {
     "unscannable": UNSCANNABLE,
     "clean": CLEAN,
 }  # the worst first
-PATTERNS = ("name", "protected", "broken")
+PATTERNS = ("name", "found", "passed", "protected", "broken")
+
+# What is kept of the output: a line for each object in a message, and at the end the one
+# that was looked for.
+OUTPUT_MAX = 64 * 1024
+
+# What is looked at of a line: somebody else's file names are in it, and the time that a
+# pattern takes can grow with the square of its length.
+LINE_MAX = 4096
+
+CLAMAV = b"clamav"  # the only classes there are
 
 # What the names are written in, and where programs that programs start are found.
 ENVIRONMENT = {b"PATH": b"/usr/local/bin:/usr/bin:/bin", b"LC_ALL": b"C", b"TZ": b"UTC"}
 
 
-def _with(bits: int, without: int = 0) -> bytes:
-    """The statuses, sums of powers of two, that have any of the bits and none of the others."""
-    every = [status for status in range(256) if status & bits and not status & without]
-    return b" ".join(b"%d" % status for status in every)
-
-
-# Where programs are (the first that exists is run), and what their parameters are.
-PROGRAMS: dict[bytes, tuple[tuple[bytes, ...], dict[str, bytes]]] = {
-    b"clamscan": (
-        (b"/usr/bin/clamscan", b"/usr/local/bin/clamscan"),
-        {
-            "args": b"--no-summary --infected --stdout {path}",
-            "clean": b"0",
-            "infected": b"1",
-            "name": rb": (.+) FOUND$",
-        },
-    ),
-    b"clamdscan": (
-        (b"/usr/bin/clamdscan", b"/usr/local/bin/clamdscan"),
-        {
-            "args": b"--no-summary --infected --fdpass --stdout {path}",
-            "clean": b"0",
-            "infected": b"1",
-            "name": rb": (.+) FOUND$",
-        },
-    ),
-    b"savscan": (
-        (b"/opt/sophos-av/bin/savscan", b"/usr/local/bin/savscan", b"/usr/local/bin/sweep"),
-        {
-            "args": b"-nb -f -all -rec -ss -sc -archive -cab -loopback --no-follow-symlinks"
-            b" --no-reset-atime -mime -oe -tnef {path}",
-            "clean": b"0",
-            "infected": b"3",
-            "unscannable": b"2",
-            "name": rb">>> Virus (?:fragment )?'([^']+)' found",
-            "protected": rb"(?i)password protected|encrypted",
-            # The banner, too, speaks of the engine and of virus data.
-            "broken": rb"(?i)error initiali[sz]|licen[cs]e .*expired"
-            rb"|(?:engine|virus data) .*(?:fail|corrupt|missing|not found|invalid)",
-        },
-    ),
-    b"avscanner": (
-        (b"/opt/sophos-spl/plugins/av/bin/avscanner", b"/usr/local/bin/avscanner"),
-        {
-            "args": b"--scan-archives {path}",
-            "clean": b"0",
-            "infected": b"24",
-            "encrypted": b"16",
-            "unscannable": b"2",
-            "name": rb"Detected \"[^\"]*\" is infected with (\S+)",
-            "protected": rb"(?i)password|encrypted",
-            "broken": rb"(?i)failed to (?:connect|initiali[sz]e)|licen[cs]e",
-        },
-    ),
-    b"esets_cli": (
-        (b"/opt/eset/esets/bin/esets_cli", b"/usr/bin/esets_cli", b"/usr/sbin/esets_cli"),
-        {
-            "args": b"--subdir {path}",
-            "clean": b"0",
-            "infected": b"1-3 50",
-            "unscannable": b"10",
-            "name": rb'virus="([^"]+)"',
-            "protected": rb"(?i)password|encrypted",
-        },
-    ),
-    b"odscan": (
-        (b"/opt/eset/efs/bin/odscan", b"/opt/eset/eea/bin/odscan"),
-        {
-            "args": b"--scan --readonly {path}",
-            "clean": b"0",
-            "infected": b"1 50",
-            "unscannable": b"10",
-            "name": rb'(?:threat|virus)="([^"]+)"',
-            "protected": rb"(?i)password|encrypted",
-        },
-    ),
-    b"drweb": (
-        (b"/opt/drweb/drweb", b"/usr/local/drweb/drweb", b"/usr/bin/drweb"),
-        {
-            "args": b"-path={path} -al -go -ot -cn -upn -ok-",
-            "clean": b"0",
-            # Never 64 and 128, for something cured or removed: that is not asked for.
-            "infected": _with(1 | 2 | 8 | 16, 64 | 128),
-            "suspicious": _with(4 | 32, 1 | 2 | 8 | 16 | 64 | 128),
-            "name": rb"infected with (.+?)(?: \(.*\))?$",
-        },
-    ),
-    b"kavscanner": (
-        (
-            b"/opt/kaspersky/kav4fs/bin/kav4fs-kavscanner",
-            b"/opt/kav/5.5/kav4unix/bin/kavscanner",
-            b"/opt/kav/5.5/kav4mailservers/bin/kavscanner",
-        ),
-        {
-            "args": b"-i0 -xn -xp -mn -R -ePASBME {path}",
-            "clean": b"0",
-            "infected": b"5 25",
-            "suspicious": b"20 21",
-            "unscannable": b"10 15",
-            "name": rb"(?:INFECTED|SUSPICION|SUSPICIOUS|WARNING) (\S+)",
-            "protected": rb"(?i)password|protected|encrypted",
-        },
-    ),
-    b"fsav": (
-        (b"/usr/bin/fsav", b"/opt/f-secure/fsav/bin/fsav"),
-        {
-            "args": b"--virus-action1=report --archive=yes --auto=yes --dumb=yes --list=no"
-            b" --mime=yes {path}",
-            "clean": b"0",
-            "infected": b"3 6",
-            "suspicious": b"8",
-            "policy": b"4",
-            "unscannable": b"9",
-            "name": rb"(?:infection|Infected|Suspected|Riskware): (.+?)(?: \[.*\])?$",
-            "protected": rb"(?i)password|encrypted",
-            "broken": rb"(?i)permission|could not open|no such file|too long|memory"
-            rb"|connection to fsavd",
-        },
-    ),
-    b"uvscan": (
-        (b"/usr/local/uvscan/uvscan", b"/usr/local/bin/uvscan", b"/usr/bin/uvscan"),
-        {
-            "args": b"--secure -rv --mime --summary --noboot {path}",
-            "clean": b"0",
-            "infected": b"13 19",
-            "name": rb"Found(?:: | the | (?:virus|trojan) or variant )(.+?)"
-            rb"(?: NOT a virus\.?| (?:virus|trojan))?(?: !!!)?$",
-        },
-    ),
-    b"fpscan": (
-        (b"/usr/local/bin/fpscan", b"/opt/f-prot/fpscan", b"/usr/bin/fpscan"),
-        {
-            "args": b"--report --mount --adware --archive=5 {path}",
-            "clean": b"0",
-            "infected": _with(1 | 128),
-            "suspicious": _with(2, 1 | 128),
-            "unscannable": _with(8 | 64, 1 | 2 | 4 | 16 | 32 | 128),
-            "name": rb"\[Found [^\]]+\] <([^ \t(>]+)",
-            "protected": rb"(?i)encrypted|password",
-        },
-    ),
-    b"avastcmd": (
-        (b"/usr/bin/avastcmd", b"/usr/lib/avast4workstation/bin/avastcmd"),
-        {
-            "args": b"-a -i -n -t=A {path}",
-            "clean": b"0",
-            "infected": b"1",
-            "name": rb"infected by:[ \t]+(\S+)",
-        },
-    ),
-}
-PROGRAMS[b"sweep"] = PROGRAMS[b"savscan"]
-
-
 def run(message: Message, target: Target, deadline: float) -> Finding:
     """Run the program on the message, its first line (Return-Path) included."""
-    program, parameters = chosen(target.path, target.parameters)
+    parameters = known(target)
+    program = program_at(target.path)
     path = message.directory.join(message.name).replace(b"/./", b"/")
-    words = parameters.get("args", b"").split()
-    if not any(b"{path}" in word for word in words):
-        raise Defer("args has no {path}", CONFIG)
-    argv = [program, *(word.replace(b"{path}", path) for word in words)]
+    argv = [program, *(word.replace(b"{path}", path) for word in parameters["args"].split())]
     stdin = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        ended = child.run(argv, stdin, ENVIRONMENT, deadline, message.directory.fd)
+        ended = child.run(argv, stdin, ENVIRONMENT, deadline, message.directory.fd, keep=OUTPUT_MAX)
     finally:
         os.close(stdin)
     if ended.late:
         raise Defer(str(ended), EXPIRED)
+    if ended.lost:  # words that mean infected may be in what was not read
+        raise Defer(f"its output could not be read: {ended.lost}")
     return parse(ended.status, ended.output, parameters)
 
 
-def chosen(where: bytes, parameters: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
-    """The path of the program and its parameters; Defer where there is none to run."""
-    word = where.rpartition(b"/")[2]
-    places, known = PROGRAMS.get(word, ((), {}))
-    merged = {**known, **parameters}
-    if "clean" not in merged:
-        names = printable(b", ".join(PROGRAMS))
+def check(target: Target) -> None:
+    """Raise Defer where the program cannot be run, or its end not be understood, like this."""
+    known(target)
+
+
+def known(target: Target) -> dict[str, bytes]:
+    """All parameters, those of PROGRAMS included; Defer where they cannot be used."""
+    word = target.path.rpartition(b"/")[2]
+    _, usual = PROGRAMS.get(word, ((), {}))
+    parameters = {**usual, **target.parameters}
+    names = printable(b", ".join(PROGRAMS))
+    if not target.path.startswith(b"/") and target.path not in PROGRAMS:
+        where = printable(target.path)
+        raise Defer(f"{where}: neither the path of a program nor one of {names}", CONFIG)
+    if "clean" not in parameters:
         raise Defer(f"the parameter clean is required (but for {names})", CONFIG)
+    if not any(b"{path}" in each for each in parameters.get("args", b"").split()):
+        raise Defer("args has no {path}", CONFIG)
+    if parameters.get("classes", CLAMAV) != CLAMAV:
+        raise Defer(f"classes={printable(parameters['classes'])}: only clamav's are known", CONFIG)
+    for kind in LISTS:
+        _numbers(kind, parameters.get(kind, b""))
+    _compiled(parameters)
+    return parameters
+
+
+def program_at(where: bytes) -> bytes:
+    """The path of the program; Defer where none of its usual places has it."""
     if where.startswith(b"/"):
-        return where, merged
+        return where
+    places, _ = PROGRAMS[where]
     for place in places:
         if os.access(place, os.X_OK):
-            return place, merged
-    looked = f" (looked at {printable(b', '.join(places))})" if places else ""
-    raise Defer(f"{printable(word)}: not found{looked}; write its path", CONFIG)
+            return place
+    looked = printable(b", ".join(places))
+    raise Defer(f"{printable(where)}: not found (looked at {looked}); write its path", CONFIG)
 
 
 def parse(status: int, output: bytes, parameters: Mapping[str, bytes]) -> Finding:
@@ -271,32 +142,59 @@ def parse(status: int, output: bytes, parameters: Mapping[str, bytes]) -> Findin
     """
     patterns = _compiled(parameters)
     said = f"exit status {status}: {printable(output, 200)}" if output else f"exit status {status}"
+    lines = output.split(b"\n")
+    too_much = len(output) >= OUTPUT_MAX or any(len(line) > LINE_MAX for line in lines)
+    output = b"\n".join([line[:LINE_MAX] for line in lines])
+    if status >= 0 and _says("found", patterns, output):
+        return Finding(INFECTED, _names(output, patterns), said)
     listed = [
         verdict
         for kind, verdict in LISTS.items()
         if status in _numbers(kind, parameters.get(kind, b""))
     ]
-    if not listed or (listed[0] is UNSCANNABLE and _found("broken", patterns, output)):
+    if not listed or (listed[0] is UNSCANNABLE and _says("broken", patterns, output)):
         raise Defer(said)
-    if listed[0] is UNSCANNABLE and _found("protected", patterns, output):
+    if listed[0] is UNSCANNABLE and _says("protected", patterns, output):
         return Finding(ENCRYPTED, (), said)
-    names = _names(output, patterns) if listed[0] is not CLEAN else ()
-    return Finding(listed[0], names, said)
+    if listed[0] is CLEAN:
+        if "passed" in patterns and not _says("passed", patterns, output):
+            raise Defer(f"did not say that it found nothing; {said}")
+        if too_much and ("passed" in patterns or "found" in patterns):
+            raise Defer(f"said more than can be looked at; {said}")
+        return Finding(CLEAN, (), said)
+    names = _names(output, patterns)
+    verdict = listed[0]
+    if verdict is INFECTED and names and parameters.get("classes") == CLAMAV:
+        verdict = min(map(_of_clamav, names), key=lambda each: each.rank)
+    return Finding(verdict, names, said)
 
 
-def _found(name: str, patterns: Mapping[str, re.Pattern[bytes]], output: bytes) -> bool:
+def _of_clamav(name: bytes) -> Verdict:
+    from avcheck.scanners.clamd import CLASSES
+
+    for beginning, verdict in CLASSES:
+        if name.startswith(beginning):
+            return verdict
+    return INFECTED
+
+
+def _says(name: str, patterns: Mapping[str, re.Pattern[bytes]], output: bytes) -> bool:
     return name in patterns and bool(patterns[name].search(output))
 
 
 def _compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     import re
+    from warnings import catch_warnings, simplefilter
 
     patterns = {}
     for name in PATTERNS:
         if name in parameters:
             try:
-                patterns[name] = re.compile(parameters[name], re.MULTILINE)
-            except re.error as why:
+                # Its warnings would come before our own words on standard error.
+                with catch_warnings():
+                    simplefilter("ignore")
+                    patterns[name] = re.compile(parameters[name], re.MULTILINE)
+            except (re.error, OverflowError, RecursionError) as why:
                 raise Defer(f"{name}: {why}", CONFIG) from why
     return patterns
 

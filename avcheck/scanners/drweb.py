@@ -98,6 +98,7 @@ STRING_MAX = 8192
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask drwebd about the message, its first line (Return-Path) included."""
+    check(target)
     size = message.start + message.size
     if target.way == STREAM:
         if size > SIZE_MAX:
@@ -109,10 +110,16 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         conn.send(b"".join(map(_u32, (SCAN, FLAGS, len(path)))) + path + _u32(0))
     code = int.from_bytes(conn.exactly(4), "big")
     strings = _strings(conn)
-    finding = parse(code, strings, target.parameters.get("zero") == b"clean")
+    finding = parse(code, strings, "zero" in target.parameters)
     if finding.verdict is CLEAN and (conn.gone or conn.pending()):
         raise Defer("said more than one reply, or did not take the message", BROKEN)
     return finding
+
+
+def check(target: Target) -> None:
+    """Raise Defer for a word that zero does not know."""
+    if target.parameters.get("zero", b"clean") != b"clean":
+        raise Defer(f"zero={printable(target.parameters['zero'])}: only zero=clean", CONFIG)
 
 
 def parse(code: int, strings: Iterable[bytes], zero_is_clean: bool = False) -> Finding:

@@ -66,8 +66,10 @@ def parse(reply: bytes) -> Finding:
     verdict = CLASSES.get(code)
     if names or b"<detected" in body:
         verdict = INFECTED
-    whole = version.startswith(b"HTTP/1.") and status[:3] == b"200" and body.rstrip().endswith(END)
-    if verdict is CLEAN and (word != b"clean" or body.count(END) != 1):
+    served = version.startswith(b"HTTP/1.") and status.partition(b" ")[0] == b"200"
+    whole = served and body.rstrip().endswith(END)
+    alone = body.count(END) == body.count(b"<summary ") == 1
+    if verdict is CLEAN and not (word == b"clean" and alone):
         verdict = None
     if verdict is None or (verdict is not INFECTED and not whole):
         raise Defer(f"unexpected reply {printable(said or reply, 200)!r}", BROKEN)

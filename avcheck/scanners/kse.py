@@ -81,6 +81,7 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask the daemon about the message, its first line (Return-Path) included."""
+    check(target)
     path = message.path if target.way == PATH else b""
     size = message.start + message.size
     host = b"localhost" if conn.address.path else conn.address.spelled()
@@ -103,6 +104,16 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     return finding
 
 
+def check(target: Target) -> None:
+    """Raise Defer where the parameters cannot be sent."""
+    seconds = target.parameters.get("timeout", b"0")
+    if not seconds.isdigit() or int(seconds) > TIMEOUT_MAX:
+        raise Defer(f"timeout={printable(seconds)}: a whole number of seconds", CONFIG)
+    header = target.parameters.get("token-header", b"")
+    if not all(0x20 < byte < 0x7F and byte != ord(":") for byte in header):
+        raise Defer(f"token-header={printable(header)}: the name of a header", CONFIG)
+
+
 def request(
     host: bytes, path: bytes, size: int, first: bytes, parameters: Mapping[str, bytes]
 ) -> bytes:
@@ -119,8 +130,6 @@ def request(
         b"X-KAV-ProtocolVersion: 1",
     ]
     if seconds := parameters.get("timeout"):
-        if not seconds.isdigit() or int(seconds) > TIMEOUT_MAX:
-            raise Defer(f"timeout={printable(seconds)}: a whole number of seconds", CONFIG)
         lines.append(b"X-KAV-Timeout: %d000" % int(seconds))
     lines.append(b"X-KAV-ObjectURL: [from:%b]" % _sender(first))
     if file := parameters.get("token-file"):
@@ -149,15 +158,18 @@ def _token(file: bytes) -> bytes:
 
 def parse_length(status: bytes, headers: list[bytes]) -> int:
     """How long the body of the reply is; Defer if that is not said, or too long."""
+    lengths = set()
     for header in headers:
         name, _, value = header.partition(b":")
-        length = value.strip()
-        if name.strip().lower() == b"content-length" and length.isdigit():
-            if int(length[:10]) > REPLY_MAX:
-                raise Defer(f"a reply of more than {REPLY_MAX} bytes", BROKEN)
-            return int(length)
-    _refused(status)
-    raise Defer(f"unexpected reply {printable(status, 200)!r} without its length", BROKEN)
+        if name.strip().lower() == b"content-length":
+            lengths.add(value.strip())
+    length = lengths.pop() if len(lengths) == 1 else b""
+    if not length.isdigit():
+        _refused(status)
+        raise Defer(f"unexpected reply {printable(status, 200)!r} without its length", BROKEN)
+    if len(length) > 10 or int(length) > REPLY_MAX:
+        raise Defer(f"a reply of more than {REPLY_MAX} bytes", BROKEN)
+    return int(length)
 
 
 def _refused(status: bytes, body: bytes = b"") -> None:

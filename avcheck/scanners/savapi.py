@@ -82,9 +82,8 @@ ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask SAVAPI about the message, its first line (Return-Path) included."""
-    product = target.parameters.get("product", b"")
-    if not product.isdigit():
-        raise Defer("which product? write savapi:WHERE?product=NUMBER", CONFIG)
+    check(target)
+    product = target.parameters["product"]
     greeting = conn.line()
     if not greeting.startswith(b"100 SAVAPI:"):
         raise _unexpected(greeting)
@@ -99,6 +98,15 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     if finding.verdict is CLEAN and conn.pending():
         raise Defer("said more than one reply", BROKEN)
     return finding
+
+
+def check(target: Target) -> None:
+    """Raise Defer without the number of a product, or with a setting that is no line."""
+    if not target.parameters.get("product", b"").isdigit():
+        raise Defer("which product? write savapi:WHERE?product=NUMBER", CONFIG)
+    settings = target.parameters.get("set", b"")
+    if b"\n" in settings or b"\r" in settings:
+        raise Defer("set=NAME%20VALUE;...: a line end in it", CONFIG)
 
 
 def parse(lines: Iterable[bytes]) -> Finding:

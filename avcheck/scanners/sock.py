@@ -61,6 +61,10 @@ MORE = "more"
 
 ENDS = {b"lf": b"\n", b"nul": b"\0", b"eof": b"\n"}
 
+# What send and end are unless given.
+SEND = b"{path}\n"
+LF = b"lf"
+
 # Lines of a greeting, and of an answer: a line for each object in a message.
 GREETING_MAX = 100
 LINES_MAX = 10_000
@@ -69,14 +73,11 @@ REPLY_MAX = 1 << 20
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask the daemon about the message, its first line (Return-Path) included."""
+    check(target)
     parameters = target.parameters
     patterns = compiled(parameters)
-    end = parameters.get("end", b"lf")
-    if end not in ENDS:
-        raise Defer("end is one of lf, nul, eof", CONFIG)
-    template = parameters.get("send", b"{path}\n")
-    if b"{path}" not in template:
-        raise Defer("send has no {path}", CONFIG)
+    end = parameters.get("end", LF)
+    template = parameters.get("send", SEND)
     if greeting := patterns.get("greeting"):
         _skip(conn, ENDS[end], greeting)
     conn.send(template.replace(b"{path}", message.path))
@@ -88,9 +89,19 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     return finding
 
 
+def check(target: Target) -> None:
+    """Raise Defer where the daemon cannot be asked, or not be understood, like this."""
+    if target.parameters.get("end", LF) not in ENDS:
+        raise Defer("end is one of lf, nul, eof", CONFIG)
+    if b"{path}" not in target.parameters.get("send", SEND):
+        raise Defer("send has no {path}", CONFIG)
+    compiled(target.parameters)
+
+
 def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     """The patterns among the parameters; raises Defer where one cannot be used."""
     import re
+    from warnings import catch_warnings, simplefilter
 
     if "clean" not in parameters:
         raise Defer("the parameter clean is required: the line that means it", CONFIG)
@@ -98,8 +109,11 @@ def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     for name in (*PATTERNS, MORE, "greeting", "name"):
         if name in parameters:
             try:
-                patterns[name] = re.compile(parameters[name], re.DOTALL)
-            except re.error as why:
+                # Its warnings would come before our own words on standard error.
+                with catch_warnings():
+                    simplefilter("ignore")
+                    patterns[name] = re.compile(parameters[name], re.DOTALL)
+            except (re.error, OverflowError, RecursionError) as why:
                 raise Defer(f"{name}: {why}", CONFIG) from why
     return patterns
 

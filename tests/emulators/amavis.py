@@ -60,6 +60,35 @@ my ($status, $output, $names) = Amavis::AV::ask_daemon(
 print defined $status ? $status : '', "\n", map("$_\n", @$names);
 """
 
+# Words: the program's name, the path of one that plays it, the directory with parts/p001.
+# The entries are those of Debian's own configuration; sweep's is a comment there.
+PROGRAM_DRIVER = r"""
+use strict;
+use warnings;
+use Exporter;
+use Amavis::Boot;
+use Amavis::Conf qw(:platform :confvars :dynamic_confvars :sa :legacy_confvars);
+use Amavis::Util;
+use Amavis::IO::RW;
+use Amavis::AV;
+
+Amavis::Util::switch_to_my_time('test');
+%ENV = (PATH => '/usr/bin:/bin');
+my ($name, $program, $dir) = map(/\A(.*)\z/s, @ARGV);
+do '/etc/amavis/conf.d/15-av_scanners' or die "no scanners: $@ $!";
+my @sweep = ('Sophos', ['sweep', 'savscan'],
+  '-nb -f -all -rec -ss -sc -archive -cab -mime -oe -tnef --no-reset-atime {}',
+  [0,2], qr/Virus .*? found/m, qr/^>>> Virus(?: fragment)? '?(.*?)'? found/m);
+my ($entry) = grep {
+  grep { m{(?:\A|/)\Q$name\E\z} } (ref $_->[1] eq 'ARRAY' ? @{$_->[1]} : $_->[1])
+} (@Amavis::Conf::av_scanners, @Amavis::Conf::av_scanners_backup, \@sweep);
+die "no entry for $name" if !$entry;
+my ($label, undef, @rest) = @$entry;
+my ($status, $output, $names) =
+  Amavis::AV::run_av(['p001'], {}, $dir, $label, $program, @rest);
+print defined $status ? $status : '', "\n", map("$_\n", @$names);
+"""
+
 
 class Amavis:
     """The module, asking about messages in the directory."""
@@ -69,9 +98,18 @@ class Amavis:
         self.directory = directory
         self.driver = directory / "driver.pl"
         self.driver.write_text(DRIVER)
+        self.program_driver = directory / "program.pl"
+        self.program_driver.write_text(PROGRAM_DRIVER)
 
     def ask(self, entry: str, socket: Path | str, message: bytes) -> Answer:
         """What it makes of the message, by this entry and at this socket."""
+        return self._drive(self.driver, entry, str(socket), message)
+
+    def ask_program(self, program: Path, message: bytes) -> Answer:
+        """What it makes of the message by its entry for a program of this name."""
+        return self._drive(self.program_driver, program.name, str(program), message)
+
+    def _drive(self, driver: Path, entry: str, where: str, message: bytes) -> Answer:
         parts = self.directory / "amavis" / "parts"
         shutil.rmtree(parts.parent, ignore_errors=True)
         parts.mkdir(parents=True)
@@ -79,7 +117,7 @@ class Amavis:
         for path in (parts.parent, parts):
             path.chmod(0o755)
         done = subprocess.run(
-            ["/usr/bin/perl", "-T", str(self.driver), entry, str(socket), str(parts.parent)],
+            ["/usr/bin/perl", "-T", str(driver), entry, where, str(parts.parent)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
 
 from tests.fakes import Server
@@ -23,6 +24,7 @@ VIOLATIONS = "X-Violations-Found: 1\r\n\ta.com\r\n\tEICAR\r\n\t0\r\n\t2\r\n"
 class Product:
     """What a maker's server says: to OPTIONS, and in its head and that of the page, by kind."""
 
+    methods: str = "RESPMOD"
     options: str = "Allow: 204\r\n"
     heads: dict[str, str] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)
@@ -102,18 +104,47 @@ PRODUCTS = {
     ),
 }
 
+# Nobody's in particular: what RFC 3507 leaves to a server.
+CHOICES = {
+    "uploads only": Product(methods="REQMOD", heads=PRODUCTS["trend"].heads),
+    "uploads only, no 204": Product(
+        methods="REQMOD", options="", passes_204=False, heads=PRODUCTS["trend"].heads
+    ),
+    "uploads only, no header": Product(methods="REQMOD"),
+    "both": Product(methods="REQMOD, RESPMOD", heads=PRODUCTS["trend"].heads),
+    "preview 0": Product(options="Allow: 204\r\nPreview: 0\r\n", heads=PRODUCTS["trend"].heads),
+    "preview, no 204": Product(
+        options="Preview: 30\r\n", passes_204=False, heads=PRODUCTS["trend"].heads
+    ),
+    "no preview": Product(heads=PRODUCTS["trend"].heads),
+}
+
+# How much of a body it reads before it answers, if it does not wait for the rest.
+EARLY = 4096
+
 
 class Icap(Server):
     """An ICAP server that answers by a header "X-Play: KIND" in what it gets; none is clean.
 
-    With closes, it hangs up after each answer, and says so.
+    With closes, it hangs up after each answer, and says so; with early, it answers in the
+    middle of a body, and reads the rest for nothing.  asked are the lines that requests began
+    with.
     """
 
-    def __init__(self, product: str, *, closes: bool = False) -> None:
-        self.product = PRODUCTS[product]
+    def __init__(
+        self,
+        product: str,
+        *,
+        closes: bool = False,
+        early: bool = False,
+        path: Path | None = None,
+    ) -> None:
+        self.product = {**PRODUCTS, **CHOICES}[product]
+        self.asked: list[str] = []
         self.bodies: list[bytes] = []
         self._closes = closes
-        super().__init__()
+        self._early = early
+        super().__init__(path)
 
     def play(self, client: socket.socket) -> None:
         with client.makefile("rb") as words:
@@ -123,6 +154,7 @@ class Icap(Server):
 
     def _request(self, client: socket.socket, words: BinaryIO, first: str) -> bool:
         """Answer one; whether the connection stays."""
+        self.asked.append(first.strip())
         headers = {}
         while line := words.readline().decode().strip():
             name, _, value = line.partition(":")
@@ -130,16 +162,23 @@ class Icap(Server):
         connection = f"Connection: {'close' if self._closes else 'keep-alive'}\r\n"
         if first.startswith("OPTIONS "):
             client.sendall(
-                "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nService: played\r\n"
+                f"ICAP/1.0 200 OK\r\nMethods: {self.product.methods}\r\nService: played\r\n"
                 f'ISTag: "1"\r\n{connection}{self.product.options}'
                 "Encapsulated: null-body=0\r\n\r\n".encode()
             )
             return True
-        if not first.startswith("RESPMOD "):
+        if first.partition(" ")[0] not in self.product.methods.split(", "):
             client.sendall(b"ICAP/1.0 405 Method not allowed\r\nConnection: close\r\n\r\n")
             return False
         size = int(headers["encapsulated"].rpartition("=")[2])
         page = words.read(size)
+        if self._early:
+            length = int(words.readline(), 16)
+            body = words.read(EARLY)
+            client.sendall(self._answer(headers, connection, page, body))
+            words.read(length - EARLY + 2)
+            chunks(words)
+            return True
         body, whole = chunks(words)
         if "preview" in headers and not whole:
             client.sendall(b"ICAP/1.0 100 Continue\r\n\r\n")
@@ -158,13 +197,17 @@ class Icap(Server):
             return f"ICAP/1.0 {status}\r\n{connection}\r\n".encode()
         if kind == "clean" and product.passes_204 and "204" in headers.get("allow", ""):
             return f"ICAP/1.0 204 No Content\r\n{head}\r\n".encode()
-        if kind == "clean":  # the response's head, which is what comes after the request's
-            returned, content = page[page.index(b"\r\n\r\n") + 4 :], body
-        else:
+        part = "res"
+        if kind != "clean":
             returned = (product.pages.get(kind, FORBIDDEN) + "\r\n").encode()
             content = b"<b>blocked</b>"
+        elif page.startswith(b"POST "):
+            part, returned, content = "req", page, body
+        else:  # the response's head, which is what comes after the request's
+            returned, content = page[page.index(b"\r\n\r\n") + 4 :], body
+        size = len(returned)
         return (
-            f"ICAP/1.0 200 OK\r\n{head}Encapsulated: res-hdr=0, res-body={len(returned)}\r\n\r\n"
+            f"ICAP/1.0 200 OK\r\n{head}Encapsulated: {part}-hdr=0, {part}-body={size}\r\n\r\n"
         ).encode() + b"%b%x\r\n%b\r\n0\r\n\r\n" % (returned, len(content), content)
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
+from avcheck import ask
+from avcheck.scanners import icap as icap_module
+from avcheck.verdict import UNSCANNABLE
+from tests import wire
 from tests.live.letters import EICAR, letter, with_attachment
-from tests.live.relay import Relay
+from tests.live.relay import PIECE, Relay
 from tests.live.test_clamd import TEMPFAIL, Desk, wait_until_asked
 from tests.servers import clamd as server
 from tests.servers import packages
@@ -250,12 +257,112 @@ def test_answers_that_are_cut_off_are_never_clean(desk: Desk, cicap: CIcap, serv
         assert ended.status == TEMPFAIL, (size, whole, ended)
 
 
-def test_icap_through_tls(desk: Desk, cicap: CIcap, tmp_path: Path) -> None:
+# What the protocol leaves to a server, and this one has in another way.  Only its answer to
+# OPTIONS is changed on the way; the rest is its own.
+
+
+class Altering(Relay):
+    """A relay that changes words in what the daemon says."""
+
+    def __init__(self, daemon: tuple[str, int], words: dict[bytes, bytes]) -> None:
+        self._words = words
+        self.heard = b""
+        super().__init__(daemon)
+
+    def _answer(self, daemon: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := daemon.recv(PIECE):
+                for theirs, ours in self._words.items():
+                    piece = piece.replace(theirs, ours)
+                client.sendall(piece)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+    def _ask(self, client: socket.socket, daemon: socket.socket) -> None:
+        while piece := client.recv(PIECE):
+            self.heard += piece
+            daemon.sendall(piece)
+
+
+METHODS = (b"Methods: RESPMOD, REQMOD", b"Methods: REQMOD")
+NO_PREVIEW = (b"Preview: 1024\r\n", b"")
+CHOICES = {
+    "as it is": ({}, b"RESPMOD ", b"Preview: "),
+    "uploads only": (dict([METHODS]), b"REQMOD ", b"Preview: "),
+    "preview 0": ({b"Preview: 1024": b"Preview: 0"}, b"RESPMOD ", b"Preview: 0\r\n"),
+    "no preview": (dict([NO_PREVIEW]), b"RESPMOD ", b"\r\nAllow: 204\r\nEncapsulated"),
+    "no 204": ({b"Allow: 204\r\n": b""}, b"RESPMOD ", b"127.0.0.1\r\nPreview: "),
+    "none of it": (
+        {b"Allow: 204\r\n": b"", **dict([METHODS, NO_PREVIEW])},
+        b"REQMOD ",
+        b"127.0.0.1\r\nEncapsulated",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("choice", "service"), [*((choice, FORCED) for choice in CHOICES), ("none of it", "/avscan")]
+)
+def test_every_way_of_asking(desk: Desk, cicap: CIcap, choice: str, service: str) -> None:
+    words, method, header = CHOICES[choice]
+    for message, expected in (
+        (letter(), ""),
+        (with_attachment(EICAR, "eicar.com"), "infected"),
+        (large(TRICKLED), ""),
+        (large(TRICKLED, EICAR), "infected"),
+    ):
+        with Altering(("127.0.0.1", cicap.port), words) as relay:
+            assert isinstance(relay, Altering)
+            ended = desk.check(message, desk.words(f"icap:{relay.address}{service}"))
+        assert (ended.status, ended.verdict) == (0, expected), (choice, ended)
+        asked = relay.heard.partition(b"null-body=0\r\n\r\n")[2]
+        assert asked.startswith(method)
+        assert header in asked.partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+def test_without_a_preview_a_server_that_has_not_looked_is_seen_by_its_haste(
+    tmp_path: Path, open_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(icap_module, "GRACE", wire.PATIENCE)  # however busy the machine is
+    with (
+        CIcap(open_directory / "no-preview") as place,
+        Altering(("127.0.0.1", place.port), dict([NO_PREVIEW])) as relay,
+        wire.spooled(tmp_path, letter(EICAR)) as message,
+    ):
+        how = wire.settings(b"-s", f"icap:{relay.address}/avscan".encode())
+        finding = ask.one(how.scanners[-1], message, how, monotonic() + wire.PATIENCE)
+    assert finding.verdict is UNSCANNABLE, finding.text
+
+
+@pytest.mark.parametrize(
+    ("name", "expired", "known", "why"),
+    [
+        ("other.example", False, True, "Hostname mismatch"),
+        ("localhost", True, True, "certificate has expired"),
+        ("localhost", False, False, "unable to get local issuer certificate"),
+    ],
+)
+def test_icaps_from_somebody_else_is_refused(
+    desk: Desk, cicap: CIcap, tmp_path: Path, name: str, expired: bool, known: bool, why: str
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    issuer = authority if known else Authority(tmp_path / "stranger")
+    with TlsProxy(("127.0.0.1", cicap.port), issuer.issue(name, expired=expired)) as place:
+        words = desk.words(
+            f"icaps:localhost:{place.port}{FORCED}", "--scanner-ca", str(authority.file)
+        )
+        ended = desk.check(letter(), words)
+    assert ended.status == TEMPFAIL
+    assert why in ended.said
+
+
+@pytest.mark.parametrize("type_", ["icaps", "icap+tls"])
+def test_icap_through_tls(desk: Desk, cicap: CIcap, tmp_path: Path, type_: str) -> None:
     authority = Authority(tmp_path / "authority")
     daemon = ("127.0.0.1", cicap.port)
     with TlsProxy(daemon, authority.issue("localhost")) as place:
         words = desk.words(
-            f"icap+tls:localhost:{place.port}{FORCED}", "--scanner-ca", str(authority.file)
+            f"{type_}:localhost:{place.port}{FORCED}", "--scanner-ca", str(authority.file)
         )
         assert desk.check(letter(), words).said.startswith("clean: icap")
         assert desk.check(with_attachment(EICAR), words).names == server.EICAR

@@ -149,9 +149,7 @@ def test_the_test_virus_is_found(desk: Desk, authority: Authority, port: int) ->
     assert (ended.status, ended.verdict, ended.names) == (0, "infected", server.EICAR)
 
 
-def test_a_stream_above_the_limit_is_not_clean(
-    desk: Desk, authority: Authority, port: int
-) -> None:
+def test_a_stream_above_the_limit_is_not_clean(desk: Desk, authority: Authority, port: int) -> None:
     """What clamd says of it comes through the front, or is lost when clamd hangs up."""
     ended = desk.check(letter("x" * 70 + "\n") * 40_000, words(desk, authority, port))
     if ended.status == 0:

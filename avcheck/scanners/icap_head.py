@@ -1,0 +1,107 @@
+"""What ICAP has from HTTP: heads, sizes of chunks, and the list of what is encapsulated.  Pure.
+
+Source: RFC 3507, 4.4.
+"""
+
+from __future__ import annotations
+
+from avcheck.exits import BROKEN, Defer
+from avcheck.printable import printable
+
+# Bytes of the head of a page: it is ours or a small one, whose head has a few lines.
+PAGE_HEAD_MAX = 64 * 1024
+
+_HEX = b"0123456789abcdefABCDEF"
+
+
+class Head:
+    """Status line and headers of a reply, or of a page; no head at all is false.
+
+    status is 0 for the head of a request.  odd tells of a CR or LF within a line: another
+    reader would take it for the end of one, and find a header where we see none.
+    """
+
+    __slots__ = ("first", "headers", "odd", "status")
+
+    def __init__(self, first: bytes, headers: list[tuple[bytes, bytes]], odd: bool = False) -> None:
+        version, _, rest = first.partition(b" ")
+        code = rest[:3]
+        known = version[:-1] in (b"ICAP/1.", b"HTTP/1.") and version[-1:].isdigit()
+        self.first = first
+        self.status = int(code) if known and code.isdigit() and rest[3:4] in (b"", b" ") else 0
+        self.headers = headers
+        self.odd = odd
+
+    def __bool__(self) -> bool:
+        return bool(self.first)
+
+    def every(self, name: bytes) -> list[bytes]:
+        """The values of a header, their continuation lines after LF."""
+        return [value for key, value in self.headers if key == name]
+
+    def get(self, name: bytes) -> bytes:
+        """The value of a header, empty if it is not there."""
+        return b", ".join(self.every(name))
+
+    def words(self, name: bytes) -> list[bytes]:
+        """The value as a list, in lower case."""
+        return [word.strip().lower() for word in self.get(name).split(b",") if word.strip()]
+
+
+NO_HEAD = Head(b"", [])
+
+
+def parse_head(words: bytes) -> Head:
+    """The head in the bytes, which end in its empty line; Defer for any others."""
+    if not words:
+        return NO_HEAD
+    lines = words.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    if not words.endswith(b"\r\n\r\n") or not all(lines):
+        raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+    headers: list[tuple[bytes, bytes]] = []
+    for line in lines[1:]:
+        if line[:1] in (b" ", b"\t"):  # belongs to the line before
+            if not headers:
+                raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+            name, value = headers[-1]
+            headers[-1] = (name, value + b"\n" + line.strip())
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+        headers.append((name.strip().lower(), value.strip()))
+    return Head(lines[0], headers, any(b"\r" in line or b"\n" in line for line in lines))
+
+
+def parse_size(line: bytes) -> int:
+    """The size in the line before a chunk; Defer for any other line."""
+    digits = line.partition(b";")[0].strip()
+    if digits and len(digits) <= 16 and not digits.strip(_HEX):
+        return int(digits, 16)
+    raise Defer(f"unexpected reply {printable(line, 80)!r} for the size of a chunk", BROKEN)
+
+
+class Sections:
+    """What a reply encapsulates: the size of a page's head, and whether a body follows it."""
+
+    __slots__ = ("body", "page_head")
+
+    def __init__(self, page_head: int, body: bool) -> None:
+        self.page_head = page_head
+        self.body = body
+
+
+def parse_sections(head: Head) -> Sections:
+    """What the header Encapsulated lists; Defer for what it cannot be."""
+    body = False
+    at = 0
+    value = head.get(b"encapsulated")
+    for word in value.split(b",") if value else []:
+        name, equals, offset = word.strip().partition(b"=")
+        if not equals or not offset.isdigit() or len(offset) > 9 or int(offset) < at or body:
+            raise Defer(f"unexpected reply {printable(value, 200)!r} in Encapsulated", BROKEN)
+        at = int(offset)
+        body = name.lower().endswith(b"-body") and name.lower() != b"null-body"
+    if at > PAGE_HEAD_MAX:
+        raise Defer(f"a page whose head has more than {PAGE_HEAD_MAX} bytes", BROKEN)
+    return Sections(at, body)
