@@ -16,21 +16,26 @@ def main() -> NoReturn:
     """Check one message and exit with the status that avcheck(1) promises.
 
     Whatever goes wrong, in here or in any module, the status is 75: an uncaught
-    exception would be status 1, and bounce the mail.
+    exception would be status 1, and bounce the mail.  After somebody else has taken the
+    message it is what was to be the status: 75 would be a second delivery.
     """
     status = TEMPFAIL
     try:
         os.umask(0o077)
+        # Python's own words, of a thread that found no memory to begin, would come before ours.
+        sys.unraisablehook = lambda _: None
         stdin = _standard_descriptors()
         from avcheck.main import run
 
         argv = [os.fsencode(word) for word in sys.argv]
         status = run(argv[1:], stdin, argv[0])
     except BaseException as bug:
-        _say(bug)
+        status = _after(bug)
     finally:
-        _sweep()
-        os._exit(status)
+        try:
+            _sweep()
+        finally:
+            os._exit(status)
 
 
 def _standard_descriptors() -> int:
@@ -49,14 +54,27 @@ def _standard_descriptors() -> int:
     return stdin
 
 
-def _say(bug: BaseException) -> None:
-    """One line, beginning with a status code that keeps the mail; never raises."""
+def _after(bug: BaseException) -> int:
+    """The status to leave with after that, which is said in one line; never raises."""
+    status, words = TEMPFAIL, b"4.3.0 avcheck: "
     try:
-        words = f"{type(bug).__name__}: {bug}".encode("ascii", "replace")[:400]
-        text = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in words)
-        os.write(2, b"4.3.0 avcheck: bug or broken installation: " + text + b"\n")
+        stop = sys.modules.get("avcheck.stop")
+        if stop is not None and stop.settled is not None:
+            status, words = stop.settled, b"handed on; then: "
+        elif stop is not None and stop.in_doubt():
+            words += b"possible duplicate: "
+        if status in (0, TEMPFAIL):  # with another one nothing is printed
+            _say(words, bug)
     except BaseException:
-        return
+        return status
+    return status
+
+
+def _say(words: bytes, bug: BaseException) -> None:
+    """One line with these words first; for 75 they are a status code that keeps the mail."""
+    what = f"{type(bug).__name__}: {bug}".encode("ascii", "replace")[:400]
+    text = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in what)
+    os.write(2, words + b"bug or broken installation: " + text + b"\n")
 
 
 def _sweep() -> None:

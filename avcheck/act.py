@@ -57,10 +57,11 @@ def _carry_out(
     elif action == policy.QUARANTINE:
         from avcheck import quarantine
 
-        said = f"quarantined as {quarantine.store(message, finding, settings, directory)}"
+        entry = quarantine.store(message, finding, settings, called, directory)
+        said = f"quarantined as {entry}"
     elif action == policy.DISCARD:
         stop.unless_called()
-        stop.commit()
+        stop.settle(OK)
         said = "discarded"
     elif action == policy.REJECT:
         raise Rejected(f"message refused: {_words(finding)}")

@@ -92,8 +92,10 @@ def _trusted(
             return _answer(place, letter, settings, deadline, others)
 
     name = canary.state_file(place, place.targets[0])
+    # Another run may be testing a place where nobody answers.
+    until = conn.patience(deadline, others + 1) if others else deadline
     try:
-        doubt, tested = canary.doubt(name, message.directory, settings.canary, deadline, send)
+        doubt, tested = canary.doubt(name, message.directory, settings.canary, until, send)
     except Defer as why:
         doubt, tested = Finding(FAILED, (), why.text, why.code), False
     if doubt is not None:
@@ -140,6 +142,7 @@ def _said(
     targets = {target.address: target for target in scanner.targets if target.address}
     with conn.connect(tuple(targets), deadline, others) as link:
         target = targets[link.address]
+        link.notice_loss()
         if target.tls:
             link.start_tls(
                 link.address.host,
@@ -181,8 +184,14 @@ def _together(
     # A signal that a thread takes would not end the wait of this one, which alone runs
     # the handlers; so the threads take none.
     with stop.signals_blocked():
-        for number in range(len(asked)):
-            start_new_thread(work, (number,))
+        for number, scanner in enumerate(asked):
+            try:
+                start_new_thread(work, (number,))
+            except RuntimeError as why:  # too many processes, or too little memory
+                findings[number] = Finding(FAILED, (), f"no thread to ask it: {why}")
+                findings[number].scanner = scanner.type
+                findings[number].asked = False
+                done[number].release()
     for lock in done:
         left = deadline - monotonic() + GRACE
         # Longer than any deadline is -1; the alarm of stop ends that one, too.

@@ -32,6 +32,12 @@ else:
 # the answer.  Exim gives 5, amavisd-new 10.
 CONNECT_MAX = 10.0
 
+# Seconds of silence before a TCP connection is probed, seconds between two probes, and how many
+# of them may stay without an answer: a host that is gone is noticed within half a minute.
+PROBE_AFTER = 10
+PROBE_EVERY = 5
+PROBES = 3
+
 # Seconds between two looks at a Unix socket whose backlog is full.
 BACKLOG_PAUSE = 0.02
 
@@ -40,6 +46,12 @@ BACKLOG_PAUSE = 0.02
 LINE_MAX = 8192
 
 _RECEIVE = 16384
+
+# Seconds for the last words of a peer that has hung up: they are here, or will never come.
+LAST_WORDS = 1.0
+
+# Of ETIMEDOUT: it is the kernel that has given up.  When our own time is up there is no errno.
+GONE = "the other host has not answered any more"
 
 # What is read of a file at once, where the kernel cannot send it itself.
 PIECE = 64 * 1024
@@ -64,7 +76,7 @@ def connect(addresses: Sequence[Address], deadline: float, others: int = 0) -> C
     raise Defer("; ".join(reasons), SILENT)
 
 
-def _patience(deadline: float, left: int) -> float:
+def patience(deadline: float, left: int) -> float:
     """Until when one of so many addresses that are left to try is waited for."""
     now = monotonic()
     return min(now + CONNECT_MAX, now + (deadline - now) / left)
@@ -72,7 +84,7 @@ def _patience(deadline: float, left: int) -> float:
 
 def _unix(address: Address, deadline: float, left: int) -> socket.socket:
     # A daemon that is busy (clamd reloading) is worth waiting for, if there is no other.
-    until = deadline if left == 1 else _patience(deadline, left)
+    until = deadline if left == 1 else patience(deadline, left)
     sock = _socket(socket.AF_UNIX, address)
     try:
         while True:
@@ -90,7 +102,7 @@ def _unix(address: Address, deadline: float, left: int) -> socket.socket:
 def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
     reason = Defer(f"{address}: no address", SILENT)
     places = _resolve(address)
-    until = _patience(deadline, left) if left > 1 else deadline
+    until = patience(deadline, left) if left > 1 else deadline
     for number, (family, where) in enumerate(places):
         try:
             sock = _socket(family, address)
@@ -98,7 +110,7 @@ def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
             reason = why
             continue
         try:
-            _limit(sock, _patience(until, len(places) - number))
+            _limit(sock, patience(until, len(places) - number))
             sock.connect(where)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
@@ -124,8 +136,8 @@ def _resolve(address: Address) -> list[tuple[int, Any]]:
         raise Defer(f"{address}: no such host or service", SILENT) from why
     places = [(int(family), where) for family, _, _, _, where in found]
     if len(places) > 1:
-        first = int.from_bytes(os.urandom(4), "big") % len(places)
-        places = places[first:] + places[:first]
+        # Not from a random one on: what one that is dead leaves over is for all the others.
+        places.sort(key=lambda place: os.urandom(4))
     return places
 
 
@@ -168,6 +180,8 @@ class _Sending:
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> bool:
         if isinstance(why, TimeoutError):
+            if why.errno:
+                raise Defer(GONE, BROKEN) from why
             raise Defer("does not take the message in time", EXPIRED) from why
         if isinstance(why, OSError):
             # TLS has errors of its own for it.
@@ -182,6 +196,7 @@ class Conn:
     """A connection; a Defer that leaves its with block begins with peer, the address."""
 
     __slots__ = (
+        "_probed",
         "_sending",
         "_tls",
         "address",
@@ -194,6 +209,7 @@ class Conn:
     )
 
     def __init__(self, sock: socket.socket, address: Address, deadline: float) -> None:
+        self._probed = False
         self._sending = _Sending(self)
         self.sock = sock
         self.address = address
@@ -230,7 +246,27 @@ class Conn:
         with self._sending:
             _limit(self.sock, self.deadline)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, byteorder))]
-            self.sock.sendmsg([words], rights)
+            sent = self.sock.sendmsg([words], rights)
+            if sent < len(words):
+                self.sock.sendall(words[sent:])
+
+    def notice_loss(self) -> None:
+        """Have the next read raise Defer soon after the other host is gone (TCP; see PROBES).
+
+        One without power, or behind a cable that was pulled, says as little as one that
+        is busy; but a busy one's kernel answers probes.  (Once all that was sent has arrived;
+        until then it is the deadline that ends it.)
+        """
+        self._probed = True
+        if self.address.path:
+            return
+        try:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError:  # then there is the deadline
+            return
 
     def start_tls(
         self, name: bytes, authorities: bytes, certificate: bytes = b"", key: bytes = b""
@@ -263,6 +299,8 @@ class Conn:
         self.sock = _unix(address, deadline, 1) if address.path else _tcp(address, deadline, 1)
         self.seen.clear()
         self.gone = None
+        if self._probed:
+            self.notice_loss()
         if self._tls:
             self.encrypted = False
             self.start_tls(*self._tls)
@@ -373,10 +411,15 @@ class Conn:
 
     def _receive(self) -> bool:
         """Add what comes to seen; False at the end of the stream."""
+        until = min(self.deadline, monotonic() + LAST_WORDS) if self.gone else self.deadline
         try:
-            _limit(self.sock, self.deadline)
+            _limit(self.sock, until)
             data = self.sock.recv(_RECEIVE)
         except TimeoutError as why:
+            if self.gone:
+                return False
+            if why.errno:
+                raise Defer(GONE, BROKEN) from why
             raise Defer("no answer in time", EXPIRED) from why
         except ConnectionResetError as why:
             # It hung up before it had read all we sent; its words have come before this.

@@ -25,7 +25,7 @@ def send_on(message: Message, finding: Finding, settings: Settings, deadline: fl
     """
     if settings.no_inject:
         stop.unless_called()
-        stop.commit()
+        stop.settle(settings.ok_status)
         return "not handed on (-n)"
     header = _header(finding, settings.header) if settings.header else b""
     return inject(message, header, settings, deadline)

@@ -28,11 +28,11 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     # for us to see: from here on its status decides, not a signal.
     stop.commit()
     try:
-        ended = child.run(argv, stdin, child.environment(), deadline)
+        ended = child.run(argv, stdin, child.environment(), deadline, taken=settings.ok_status)
     finally:
         stop.close(stdin)
     name = printable(settings.program[0])
-    if ended.late or ended.signal:
+    if ended.killed:
         raise Defer(f"possible duplicate: {name} {ended}")
     if ended.status:
         raise Defer(f"{name} {ended}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from avcheck import conn, smtp, stop
-from avcheck.exits import Defer, Refused
+from avcheck.exits import BROKEN, Defer, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -131,6 +131,12 @@ class _Talk:
             reply = self.any_reply()
         except Defer as why:
             raise Defer(f"possible duplicate: after the final dot: {why.text}", why.code) from why
+        self.link.has_spoken()
+        doubt = smtp.doubt(reply, bytes(self.link.seen))
+        if doubt:
+            raise Defer(f"possible duplicate: {doubt}", BROKEN)
+        if reply.code // 100 == 2:
+            stop.settle(self.settings.ok_status)
         self.dropped = False
         return reply
 
@@ -138,7 +144,7 @@ class _Talk:
         """Raise Defer with what the server says, though the final dot has not been sent."""
         reply = self.reply()
         smtp.want(2, b"the content", [reply], for_all=True)
-        raise Defer(f"the server did not wait for the final dot: {reply}")
+        raise Defer(f"possible duplicate: the server did not wait for the final dot: {reply}")
 
     def quit(self) -> None:
         """Say goodbye where that is possible; nobody waits for the answer."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from avcheck import child, spool, stop
-from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave
+from avcheck import child, injector, spool, stop
+from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave, because
 from avcheck.printable import printable
-from avcheck.smtp import NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -57,13 +56,16 @@ def run(
     on, Defer for any other but 0.  Unless the handler exits 0, the file is gone then.
     """
     program = os.path.abspath(settings.infected) if settings.infected else _beside(called)
-    stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as why:
+        raise because(os.devnull, why) from why
     name = message.hand_over()
     file = message.directory.join(name).replace(b"/./", b"/")
     argv = (program, file, finding.text.encode(), settings.sender, *settings.recipients)
     env = {
         **child.environment(),
-        b"SENDMAIL": _sendmail(settings, called),
+        b"SENDMAIL": injector.words(settings, called),
         b"AVCHECK_VERDICT": finding.verdict.name.encode(),
         b"AVCHECK_VIRUS": ", ".join(finding.names).encode(),
         b"AVCHECK_SCANNER": finding.scanner.encode(),
@@ -73,7 +75,7 @@ def run(
     }
     stop.unless_called()
     try:
-        ended = child.run(argv, stdin, env, deadline, message.directory.fd, commits=True)
+        ended = child.run(argv, stdin, env, deadline, message.directory.fd, OK)
         if ended.status == OK:
             spool.release(name)
     finally:
@@ -82,7 +84,9 @@ def run(
     words = f"handler {printable(program)} {ended}"
     if ended.status == OK:
         return f"{printable(program)} {printable(ended.output)}".rstrip()
-    if ended.status in PASSED_ON and not ended.late:
+    if ended.killed:  # it may have done its work already
+        raise Defer(f"possible duplicate: {words}")
+    if ended.status in PASSED_ON:
         raise _passed_on(ended, words)
     raise Defer(words)
 
@@ -99,18 +103,6 @@ def _beside(called: bytes) -> bytes:
         " executable file; name one with -i",
         CONFIG,
     )
-
-
-def _sendmail(settings: Settings, called: bytes) -> bytes:
-    """Words that inject a message past avcheck, for a shell to split."""
-    if settings.program:
-        return b" ".join(settings.program)
-    words = [os.path.abspath(called)]
-    if settings.tls != NEVER:
-        words += [b"--tls", settings.tls.encode()]
-        words += [b"--tls-ca", settings.tls_ca] if settings.tls_ca else []
-        words += [b"--tls-name", settings.tls_name] if settings.tls_name else []
-    return b" ".join([*words, b"-c", b"-S", settings.server.spelled()])
 
 
 def _sha256(message: Message) -> bytes:

@@ -54,7 +54,7 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
         raise Defer("standard input is closed; the message is expected there")
     if settings.client:
         said = deliver.inject(spool.Incoming(stdin), b"", settings, deadline)
-        return report.done(record, f"injected: {said}", OK)
+        return report.done(record, f"injected: {said}{stop.unheard()}", OK)
 
     # While the waitfile exists, no message is taken.
     hold.unless_open(settings.waitfile)
@@ -84,7 +84,7 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
             said, status = act.on(message, finding, settings, called, deadline)
 
         # What happened is written down.
-        return report.done(record, said, status)
+        return report.done(record, said + stop.unheard(), status)
 
 
 def _load(path: bytes) -> bytes:

@@ -7,6 +7,9 @@ One directory for each message, as infected.sh makes it, too:
 
 It is made under QUARANTINE/.new and appears with one rename, complete and on disk,
 or not at all: storing is a delivery, and the MTA deletes its copy after it.
+
+An MTA that is stopped before it hears of that tries again.  With a queue id the end of
+the name is the same at each try, and a message that is there already is not stored twice.
 """
 
 from __future__ import annotations
@@ -14,14 +17,15 @@ from __future__ import annotations
 import os
 from time import gmtime, strftime, time
 
-from avcheck import stop
-from avcheck.exits import because
+from avcheck import injector, stop
+from avcheck.exits import OK, because
 from avcheck.printable import printable
 from avcheck.spool import Directory, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
     from time import struct_time
+    from typing import Any
 
     from avcheck.settings import Settings
     from avcheck.spool import Message
@@ -31,10 +35,15 @@ NEW = b".new"  # where entries are made
 OLD = 24 * 3600  # seconds; no run takes that long
 
 
-def store(message: Message, finding: Finding, settings: Settings, path: bytes) -> str:
+def store(
+    message: Message, finding: Finding, settings: Settings, called: bytes, path: bytes
+) -> str:
     """Keep the message in the directory, durably; returns the name of the entry.
 
-    Raises Defer when that fails; what was begun is removed then.
+    called is the path avcheck was called by.
+
+    Raises Defer when that fails; what was begun is removed then.  Only an entry that
+    another try will find, and that can be seen already, stays.
     """
     path = path.rstrip(b"/") or b"/"
     try:
@@ -42,27 +51,100 @@ def store(message: Message, finding: Finding, settings: Settings, path: bytes) -
         with Directory(path, "quarantine", 0o007) as place:
             _make(NEW, place.fd)
             _remove_old(place.fd)
-            now = gmtime()
-            entry = strftime("%Y%m%dT%H%M%SZ-", now).encode() + os.urandom(6).hex().encode()
-            made = NEW + b"/" + entry
-            try:
-                os.mkdir(made, 0o700, dir_fd=place.fd)
-                digest = _message(message, made, place.fd)
-                about = _about(message, finding, settings, entry, digest, now)
-                _file(b"about.json", made, place.fd, about)
-                _sync(made, place.fd)
-                stop.unless_called()
-                # From here on it is stored, or not; a signal changes nothing about it.
-                stop.commit()
-                os.rename(made, entry, src_dir_fd=place.fd, dst_dir_fd=place.fd)
-                os.fsync(place.fd)
-            except BaseException:
-                _remove(made, place.fd)
-                _remove(entry, place.fd)
-                raise
+            facts = _facts(message, finding, settings, called)
+            key = _key(settings, facts["sha256"])
+            entry = _stored(message, key, place.fd) or _new(message, facts, key, place.fd)
     except OSError as why:
         raise because(f"quarantine {printable(path)}", why) from why
     return entry.decode("ascii")
+
+
+def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> bytes:
+    """Make an entry; returns its name, or that of another run which has stored the same."""
+    now = gmtime()
+    end = key or os.urandom(6).hex().encode()
+    entry = strftime("%Y%m%dT%H%M%SZ-", now).encode() + end
+    # Two tries at one time, which have one name, are not to make it in one place.
+    made = NEW + b"/" + entry + (b"." + os.urandom(6).hex().encode() if key else b"")
+    try:
+        os.mkdir(made, 0o700, dir_fd=place)
+        _message(message, made, place)
+        _file(b"about.json", made, place, _about(entry, now, facts))
+        _sync(made, place)
+        stop.unless_called()
+        # From here on it is stored, or not; a signal changes nothing about it.
+        stop.commit()
+        try:
+            os.rename(made, entry, src_dir_fd=place, dst_dir_fd=place)
+        except OSError:
+            if not (key and _same(message, entry, place)):
+                raise
+            _remove(made, place)
+        os.fsync(place)
+        stop.settle(OK)
+    except BaseException:
+        _remove(made, place)
+        # With a key it stays: the other try may have counted on it.
+        if not key:
+            _remove(entry, place)
+        raise
+    return _stored(message, key, place) or entry
+
+
+def _digest(message: Message) -> str:
+    """The SHA-256 digest of the bytes as received."""
+    from hashlib import sha256
+
+    digest = sha256()
+    for piece in message.pieces():
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _key(settings: Settings, digest: str) -> bytes:
+    """The end of the name: the same for each try of a run; empty without a queue id."""
+    if not settings.queue_id:
+        return b""
+    from hashlib import sha256
+
+    words = (settings.queue_id, digest.encode(), settings.sender, *settings.recipients)
+    return sha256(b"".join(word + b"\0" for word in words)).hexdigest()[:12].encode()
+
+
+def _stored(message: Message, key: bytes, place: int) -> bytes:
+    """The entry with this key and these bytes, on disk; empty if there is none.
+
+    Two tries at the same time can make two.  Of those all but the first by name are removed;
+    whoever looks last sees both, and all agree on the one that stays.
+    """
+    if not key:
+        return b""
+    names = [os.fsencode(name) for name in sorted(os.listdir(place))]
+    found = [name for name in names if name.endswith(b"-" + key) and _same(message, name, place)]
+    if not found:
+        return b""
+    os.fsync(place)
+    for name in found[1:]:
+        # With one rename: half an entry is not to be seen.
+        hidden = NEW + b"/" + name + b"." + os.urandom(6).hex().encode()
+        try:
+            os.rename(name, hidden, src_dir_fd=place, dst_dir_fd=place)
+        except FileNotFoundError:
+            continue  # the other run has done it
+        _remove(hidden, place)
+    return found[0]
+
+
+def _same(message: Message, entry: bytes, place: int) -> bool:
+    """Whether the entry holds these bytes; one that cannot be read does not."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(entry + b"/message", flags, dir_fd=place)
+        with open(fd, "rb") as file:
+            same = all(file.read(len(piece)) == piece for piece in message.pieces())
+            return same and not file.read(1)
+    except OSError:
+        return False
 
 
 def _make(path: bytes, parent: int | None = None) -> None:
@@ -77,52 +159,44 @@ def _make(path: bytes, parent: int | None = None) -> None:
     _sync(os.path.dirname(path) or b".", parent)
 
 
-def _message(message: Message, made: bytes, place: int) -> str:
-    """Store the bytes as received; returns their SHA-256 digest."""
-    from hashlib import sha256
-
-    digest = sha256()
+def _message(message: Message, made: bytes, place: int) -> None:
+    """Store the bytes as received."""
     fd = _create(b"message", made, place)
     try:
         for piece in message.pieces():
-            digest.update(piece)
             write(fd, piece)
         os.fsync(fd)
     finally:
         os.close(fd)
-    return digest.hexdigest()
 
 
-def _about(
-    message: Message,
-    finding: Finding,
-    settings: Settings,
-    entry: bytes,
-    digest: str,
-    now: struct_time,
-) -> bytes:
-    """The sidecar: JSON in ASCII; a byte that is no UTF-8 is written as \\udc80..\\udcff."""
-    import json
-
-    facts = {
-        "entry": entry.decode("ascii"),
-        "time": strftime("%Y-%m-%dT%H:%M:%SZ", now),
+def _facts(message: Message, finding: Finding, settings: Settings, called: bytes) -> dict[str, Any]:
+    """What the sidecar says of the message, whenever it is stored."""
+    return {
         "host": os.uname().nodename,
         "queue_id": os.fsdecode(settings.queue_id),
         "verdict": finding.verdict.name,
         "virus": ", ".join(finding.names),
         "scanner": finding.scanner,
         "text": finding.text,
-        "sha256": digest,
+        "sha256": _digest(message),
         "sender": _text(settings.sender),
+        "sendmail": _text(injector.words(settings, called)),
         "recipients": [_text(recipient) for recipient in settings.recipients],
         "size": message.size,
     }
-    return json.dumps(facts, indent=2).encode("ascii") + b"\n"
 
 
-def _text(address: bytes) -> str:
-    return address.decode("utf-8", "surrogateescape")
+def _about(entry: bytes, now: struct_time, facts: dict[str, Any]) -> bytes:
+    """The sidecar: JSON in ASCII; a byte that is no UTF-8 is written as \\udc80..\\udcff."""
+    import json
+
+    begun = {"entry": entry.decode("ascii"), "time": strftime("%Y-%m-%dT%H:%M:%SZ", now)}
+    return json.dumps({**begun, **facts}, indent=2).encode("ascii") + b"\n"
+
+
+def _text(words: bytes) -> str:
+    return words.decode("utf-8", "surrogateescape")
 
 
 def _file(name: bytes, made: bytes, place: int, data: bytes) -> None:

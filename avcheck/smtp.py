@@ -329,18 +329,43 @@ def want(kind: int, command: bytes, replies: Sequence[Reply], for_all: bool = Fa
     raise Defer(text, "4" + _detail(reply))
 
 
+def doubt(reply: Reply, more: bytes) -> str:
+    """Why the reply to the final dot leaves it open what was taken; empty if it does not.
+
+    more is what the server has said after it by now.  A 421 may come unasked; anything else
+    answers what was in the message, of which it has seen an end before the end.  An enhanced
+    code (RFC 2034 4) has to say the same as the code: one changed digit is noticed.
+    """
+    yes = reply.code // 100 == 2
+    class_, _ = _enhanced(reply)
+    if reply.code // 100 == 3 or (class_ and (class_ == b"2") != yes):
+        return f"an answer that is neither yes nor no: {reply}"
+    if yes and more and not more.startswith(b"421"):
+        return f"more than one answer: {reply}; {printable(more, 80)}"
+    return ""
+
+
 def _detail(reply: Reply) -> str:
-    """Subject and detail of the reply's enhanced status code (RFC 2034), with their dots."""
+    """Subject and detail of the enhanced status code of a no, with their dots."""
+    class_, detail = _enhanced(reply)
+    return detail.decode("ascii") if class_ in (b"4", b"5") else REFUSED[1:]
+
+
+def _enhanced(reply: Reply) -> tuple[bytes, bytes]:
+    """Class, and subject and detail with their dots, of the enhanced status code (RFC 2034).
+
+    Both are empty without one.
+    """
     class_, dot, detail = reply.lines[0].partition(b" ")[0].partition(b".")
     numbers = detail.split(b".")
     if (
         dot
-        and class_ in (b"4", b"5")
+        and class_ in (b"2", b"4", b"5")
         and len(numbers) == 2
         and all(each.isdigit() and len(each) <= 3 for each in numbers)
     ):
-        return "." + detail.decode("ascii")
-    return REFUSED[1:]
+        return class_, b"." + detail
+    return b"", b""
 
 
 def mailbox(address: bytes) -> bytes:

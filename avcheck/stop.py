@@ -24,21 +24,33 @@ else:
 # better what it was waiting for.
 GRACE = 1.0
 
+# The last one comes before the end of a limited time of the processor (ulimit -S -t).
+_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU)
+
 _committed = False  # from here on only the answer counts
+settled: int | None = None  # the status to leave with, whatever comes
 _stopped = False
 _caller = 0
 _guarded = 0
+_orphan = False
+
+# init, or what stands for it in a container: who loses his parent becomes its child.
+_INIT = 1
 
 
 def catch() -> None:
-    """Turn SIGTERM, SIGINT, SIGHUP and SIGALRM into Stopped from now on; remember the caller."""
-    global _caller, _guarded, _committed, _stopped
+    """Turn what ends a process into Stopped from now on; remember the caller."""
+    global _caller, _guarded, _orphan, _committed, _stopped, settled
     _committed = _stopped = False
+    settled = None
     _caller = os.getppid()
     # avcheck-guard.sh stands between the MTA and us, and says who called it.
     guarded = os.environ.get("AVCHECK_CALLER", "")
     _guarded = int(guarded) if guarded.isascii() and guarded.isdigit() and len(guarded) < 10 else 0
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+    # A caller that was gone before this has left a pipe that nobody writes to.  (A service
+    # manager that starts us itself hands over something else.)
+    _orphan = (_guarded or _caller) == _INIT and _hung_up(0)
+    for number in _CAUGHT:
         signal.signal(number, _raise)
     # Both are inherited from the caller: with SIGCHLD ignored, the status of sendmail
     # would be lost after it has taken the message; a blocked SIGALRM would be no clock.
@@ -72,8 +84,26 @@ def unless_called() -> None:
     When Postfix's pipe(8) dies, our standard input just ends, and nothing but this
     tells a whole message from one that was cut short (field observation, Postfix 3.7).
     """
-    if os.getppid() != _caller or (_guarded and not _alive(_guarded)):
+    if _alone():
         raise Defer("the mail system that called is gone; the message may be cut short")
+
+
+def unheard() -> str:
+    """What to add to the words of a run that ends well: nothing, if its caller will hear of it."""
+    return "; possible duplicate: the mail system that called is gone" if _alone() else ""
+
+
+def _alone() -> bool:
+    return _orphan or os.getppid() != _caller or (_guarded > 0 and not _alive(_guarded))
+
+
+def _hung_up(fd: int) -> bool:
+    """Whether the other end is closed; what was written before may still be there."""
+    import select
+
+    waiting = select.poll()
+    waiting.register(fd, 0)
+    return any(event & select.POLLHUP for _, event in waiting.poll(0))
 
 
 def _alive(pid: int) -> bool:
@@ -90,8 +120,7 @@ class signals_blocked:  # noqa: N801 - used as a word in a with statement
     """No signal reaches this thread in the with block, nor ever the threads started in it."""
 
     def __enter__(self) -> None:
-        caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _CAUGHT)
 
     def __exit__(self, *_: object) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
@@ -119,16 +148,30 @@ def commit() -> None:
     _committed = True
 
 
+def settle(status: int) -> None:
+    """Somebody else has the message: leave with this status, even if it is by a bug."""
+    global settled
+    commit()
+    settled = status
+
+
+def in_doubt() -> bool:
+    """Whether somebody else may have the message, and nobody knows."""
+    return _committed and settled is None
+
+
 def default_signals() -> None:
-    """In a child before exec: what Python ignores is back to default."""
+    """In a child before exec: what Python ignores is back to default, and nothing is blocked."""
     # What we catch goes back to default by execve(2), and fork(2) clears the alarm.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL for the process group of a child that leads one."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except OSError:  # it is gone already
-        return
+    """SIGKILL for a child that was not waited for, and for the process group that it leads."""
+    for kill in (os.killpg, os.kill):  # it may not have come to setsid(2) yet
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:  # it is gone already
+            continue

@@ -67,12 +67,21 @@ patience=60
 #
 # Exit status: 0, the message is in the quarantine, and standard output has the name
 # of the entry (also when the report could not be sent: standard error has that);
-# 75, it is not, and nothing of it is left there, so the MTA must keep it.  There is no other.  If it is killed between the
-# rename and its exit, the MTA tries again and there are two entries with one
-# digest: twice, but never not at all.
+# 75, it is not, and nothing of it is left there, so the MTA must keep it.  There is
+# no other.
+#
+# If it is killed between the rename and its exit, the MTA tries again.  With a queue
+# id, and sha256sum(1), the end of the entry's name is the same at each try: the
+# message is found there, with the same bytes, and not stored twice (the report may
+# come twice, with one Message-ID).  Therefore an entry that can be seen is not taken
+# back then: status 75, and the next try finds it.  Without them there are two
+# entries with one digest: twice, but never not at all.
 
 # Where the entry is made, as long as it is nobody else's business.
 new=
+
+# The end of the entry's name, if it is known before: what each try of this run has in common.
+key=
 
 main() {
     # Bytes are bytes; words are split at blanks only, and mean no file names.
@@ -98,7 +107,9 @@ main() {
     read_settings
     find_out_how_to_sync
     make_quarantine
-    store "$@"
+    identify "$@"
+    stored
+    if [ -z "$entry" ]; then store "$@"; fi
 
     rm -f "$message" || withdraw "$message: cannot be removed"
     printf 'stored as %s\n' "$entry"
@@ -205,6 +216,39 @@ make_quarantine() {
     find "$quarantine/.new/." ! -name . -prune -mtime +0 -exec rm -rf {} + 2>/dev/null
 }
 
+# identify RECIPIENT...: the digest and the size of the message, and the key.
+identify() {
+    digest=$(digest_of "$message") || fail 'the digest cannot be computed'
+    size=$(wc -c <"$message") || fail 'the size cannot be found out'
+    if [ -n "$digest" ] && [ -n "${AVCHECK_QUEUE_ID-}" ]; then
+        key=$(printf '%s\000' "$AVCHECK_QUEUE_ID" "$digest" "$sender" "$@" | sha256sum |
+            cut -c 1-12) || key=
+        case $key in
+            *[!0-9a-f]* | ???????????) key= ;;
+        esac
+    fi
+}
+
+# Sets $entry to the one with this key and these bytes, on disk; empty if there is none.
+# Two tries at the same time can make two.  Of those all but the first by name are removed;
+# whoever looks last sees both, and all agree on the one that stays.
+stored() {
+    entry=
+    [ -n "$key" ] || return 0
+    # shellcheck disable=SC2044 # these names have no blanks
+    for name in $(find "$quarantine/." ! -name . -prune -type d -name "[0-9]*T[0-9]*Z-$key" |
+        sed 's|.*/||' | sort); do
+        cmp -s "$quarantine/$name/message" "$message" || continue
+        if [ -z "$entry" ]; then
+            durable "$quarantine" || fail "$quarantine: cannot be synced"
+            entry=$name
+        # With one rename: half an entry is not to be seen.
+        elif mv "$quarantine/$name" "$quarantine/.new/$name.$$" 2>/dev/null; then
+            rm -rf "$quarantine/.new/$name.$$"
+        fi
+    done
+}
+
 # store RECIPIENT...: the message and its sidecar, in the quarantine, on disk.
 store() {
     time=$(date -u '+%Y-%m-%dT%H:%M:%SZ') || fail 'date: does not work'
@@ -214,7 +258,6 @@ store() {
     digest=${digest:-${AVCHECK_SHA256-}}
     [ "$digest" = "${AVCHECK_SHA256:-$digest}" ] ||
         fail 'the stored message is not the one that was scanned'
-    size=$(wc -c <"$new/message") || fail 'the size cannot be found out'
     { sidecar "$@" >"$new/about.json" && [ -s "$new/about.json" ]; } ||
         fail "$quarantine: the sidecar cannot be stored"
     durable "$new/message" "$new/about.json" "$new" || fail "$quarantine: cannot be synced"
@@ -225,6 +268,9 @@ store() {
         withdraw "$quarantine: not writable"
     new=
     durable "$quarantine" || withdraw "$quarantine: cannot be synced"
+    made=$entry
+    stored
+    entry=${entry:-$made}
 }
 
 # A name that no entry has, and the directory $new to make it in.  mkdir(1) reserves
@@ -233,7 +279,7 @@ store() {
 reserve() {
     for try in 1 2 3 4 5 6 7 8 9; do
         random=$(od -An -v -N6 -tx1 /dev/urandom | tr -d ' \n') || fail '/dev/urandom: not readable'
-        entry=$(printf %s "$time" | tr -d ':-')-$random
+        entry=$(printf %s "$time" | tr -d ':-')-${key:-$random}
         new=$quarantine/.new/$entry
         if mkdir -m 700 "$new" 2>/dev/null; then
             [ ! -e "$quarantine/$entry" ] && return
@@ -241,12 +287,16 @@ reserve() {
         fi
         new= # it is not ours to remove
         [ -w "$quarantine/.new" ] || break
+        # Another try has it, or what a kill has left.  It is tried again later.
+        [ -z "$key" ] || fail "$quarantine/.new: another try is storing this message"
     done
     fail "$quarantine/.new: no entry can be made (tried $try times)"
 }
 
-# withdraw WHY: fails, and takes back the entry if it can be seen already.
+# withdraw WHY: fails, and takes back the entry if it can be seen already, unless another
+# try will find it, or may have counted on it.
 withdraw() {
+    if [ -n "$key" ]; then fail "$@"; fi
     new=$quarantine/.new/$entry
     mv "$quarantine/$entry" "$new" 2>/dev/null || rm -rf "${quarantine:?}/$entry"
     fail "$@"
@@ -264,9 +314,10 @@ digest_of() {
 sidecar() {
     # A failure on the left of a pipe is seen by the missing end.
     printf '%s\000' "$entry" "$time" "$host" "${AVCHECK_QUEUE_ID-}" "${AVCHECK_VERDICT-}" \
-        "${AVCHECK_VIRUS-}" "${AVCHECK_SCANNER-}" "$text" "$digest" "$sender" "$@" |
+        "${AVCHECK_VIRUS-}" "${AVCHECK_SCANNER-}" "$text" "$digest" "$sender" \
+        "${SENDMAIL-}" "$@" |
         od -An -v -tu1 |
-        awk -v size="$size" -v expected="$((10 + $#))" '
+        awk -v size="$size" -v expected="$((11 + $#))" '
             function unicode(code) {
                 if (code < 65536) return sprintf("\\u%04x", code)
                 code -= 65536
@@ -300,7 +351,7 @@ sidecar() {
                 return out "\""
             }
             BEGIN {
-                names = split("entry time host queue_id verdict virus scanner text sha256 sender",
+                names = split("entry time host queue_id verdict virus scanner text sha256 sender sendmail",
                     name, " ")
             }
             {

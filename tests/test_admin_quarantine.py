@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -32,11 +33,23 @@ def load(path: bytes) -> bytes:
     raise AssertionError("there is no configuration file")
 
 
+# Each message has its own, or the second would be found to be there already.
+queue_ids = (f"4QUEUE{number}" for number in itertools.count())
+
+
 def keep(
-    place: Path, message: bytes = MAIL, sender: str = SENDER, recipients: list[str] = RECIPIENTS
+    place: Path,
+    message: bytes = MAIL,
+    sender: str = SENDER,
+    recipients: list[str] = RECIPIENTS,
+    sendmail: str = "",
 ) -> str:
-    """Have avcheck put a message into the quarantine; the name of the entry."""
-    words = ["-f", sender, "-s", "clamd", "-d", str(place.parent), "--queue-id", "4QUEUE", "--"]
+    """Have avcheck put a message into the quarantine; the name of the entry.
+
+    Without sendmail the sidecar does not say how to release it.
+    """
+    words = ["-f", sender, "-s", "clamd", "-d", str(place.parent), "--queue-id", next(queue_ids)]
+    words += [*(["-S", sendmail] if sendmail else []), "--"]
     settings = options.read([os.fsencode(word) for word in (*words, *recipients)], load)
     finding = Finding(INFECTED, (b"Eicar",), b"stream: Eicar FOUND")
     finding.scanner = "clamd"
@@ -49,7 +62,11 @@ def keep(
         spool.Message(directory, b"", False) as mail,
     ):
         mail.add(message)
-        return quarantine.store(mail, finding, settings, bytes(place))
+        name = quarantine.store(mail, finding, settings, b"/bin/avcheck", bytes(place))
+    if not sendmail:
+        about = place / name / "about.json"
+        about.write_text(json.dumps({**json.loads(about.read_text()), "sendmail": ""}))
+    return name
 
 
 @pytest.fixture
@@ -78,7 +95,7 @@ def test_an_entry_of_avcheck_is_listed(place: Path) -> None:
         assert word in row
     (facts,) = ctl(place, "list", "--json").facts
     assert facts["recipients"] == RECIPIENTS
-    assert facts["queue_id"] == "4QUEUE"
+    assert facts["queue_id"].startswith("4QUEUE")
     assert facts["size"] == len(MAIL)
 
 
@@ -225,14 +242,16 @@ def test_a_release_by_a_program(place: Path, tmp_path: Path) -> None:
     assert program.stdin == MAIL
 
 
-def test_a_sidecar_may_say_how(place: Path, tmp_path: Path) -> None:
-    name = keep(place)
+def test_the_sidecar_says_how(place: Path, tmp_path: Path) -> None:
     program = Program(tmp_path / "sendmail")
-    about = place / name / "about.json"
-    facts = json.loads(about.read_text())
-    about.write_text(json.dumps({**facts, "sendmail": str(program.path)}))
+    name = keep(place, sendmail=f"{program.path} -i")
     assert ctl(place, "release", name).status == 0
-    assert program.calls == 1
+    assert program.argv[1:] == [b"-i", b"-f", SENDER.encode(), b"--", *map(os.fsencode, RECIPIENTS)]
+
+
+def test_the_sidecar_names_avcheck_for_a_server(place: Path) -> None:
+    about = json.loads((place / keep(place, sendmail=":10026") / "about.json").read_text())
+    assert about["sendmail"] == "/bin/avcheck -c -S 127.0.0.1:10026"
 
 
 def test_odd_addresses_are_sent_as_the_bytes_they_were(place: Path) -> None:

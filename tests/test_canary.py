@@ -375,6 +375,19 @@ def test_a_place_where_nobody_opens_leaves_time_for_the_next(trust: Trust) -> No
     assert ended.status == 0, ended
 
 
+def test_a_place_that_another_run_waits_for_leaves_time_for_the_next(trust: Trust) -> None:
+    hung = trust.another(good, hold="asked")
+    places = [f"clamd:{hung.where},{trust.another(good).where}"]
+    words = trust.site.words("-n", *HOUR, "--deadline", "60", scanners=places)
+    tester = trust.site.start(words).feed()
+    hung.arrived()
+    ended = trust.site.start(trust.site.words("-n", *HOUR, "-t", "2", scanners=places)).end(MAIL)
+    assert ended.status == 0, ended
+    assert tester.process.poll() is None
+    hung.release()
+    assert tester.end().status == 0
+
+
 # Many at once.
 
 

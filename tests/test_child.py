@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -11,9 +12,9 @@ from time import monotonic
 
 import pytest
 
-from avcheck import child
+from avcheck import child, stop
 from avcheck.child import OUTPUT_MAX, Ended
-from avcheck.exits import CONFIG, SYSTEM, Defer
+from avcheck.exits import CONFIG, SYSTEM, Defer, Stopped
 from tests.wire import PATIENCE, given, open_files
 
 ENV = {b"PATH": b"/bin:/usr/bin"}
@@ -193,8 +194,15 @@ def test_who_is_late_is_killed_with_all_that_he_started(
     fifo = Fifo(tmp_path)
     script = 'exec 9>"$1"; sleep 1000 & echo begun; sleep 1000'
     # The time is up when the first words have been heard.
-    moments = iter([0.0])
-    monkeypatch.setattr(child, "monotonic", lambda: next(moments, 1e9))
+    heard = []
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        heard.append(real(fd, size))
+        return heard[-1]
+
+    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(child, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
     with given(b"") as stdin:
         argv = (b"/bin/sh", b"-c", script.encode(), b"sh", fifo.path)
         ended = child.run(argv, stdin, ENV, PATIENCE)
@@ -221,6 +229,95 @@ def test_an_exception_of_ours_kills_it(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         shell('exec 9>"$1"; echo begun >&9; sleep 1000', fifo.path)
     assert fifo.close() == b"begun\n"
+
+
+@pytest.fixture
+def signals_as_before() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_a_signal_while_it_is_started_does_not_leave_it_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = os.fork
+
+    def fork() -> int:
+        pid = real()
+        if pid:
+            signal.raise_signal(signal.SIGTERM)
+        return pid
+
+    stop.catch()
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(Stopped, match="stopped by signal 15"):
+        shell("sleep 1000")
+    with pytest.raises(ChildProcessError):  # nobody is left to be waited for
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_a_signal_while_it_runs_may_be_a_duplicate_where_its_status_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def watched(pid: int) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError
+
+    stop.catch()
+    monkeypatch.setattr(os, "pidfd_open", watched)
+    words = "possible duplicate: /bin/sleep was killed: stopped by signal 15"
+    with given(b"") as stdin, pytest.raises(Stopped, match=words):
+        child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() + PATIENCE, taken=0)
+
+
+def test_what_does_not_even_start_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execve", lambda *_: signal.pause())
+    assert shell("exit 0", seconds=0.01).late
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_who_cannot_be_waited_for_is_killed_unless_he_has_ended(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Out of memory, say: what was done is not undone, so its status is what counts."""
+
+    def refuse(pid: int) -> int:
+        if ends:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    ended = shell("exit 0" if ends else "sleep 1000")
+    assert (ended.killed, ended.lost) == (not ends, "Cannot allocate memory")
+    if ends:
+        assert ended.status == 0
+    else:
+        assert str(ended) == "could not be waited for (Cannot allocate memory) and was killed"
+
+
+def test_output_that_cannot_be_read_is_lost_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    release = os.open(fifo, os.O_RDWR)
+    real = os.read
+
+    def refuse(fd: int, size: int) -> bytes:
+        if real(fd, size):  # its words: it may end now
+            os.write(release, b"\n")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "read", refuse)
+    ended = shell('echo words; read line <"$1"; exit 3', os.fsencode(fifo))
+    os.close(release)
+    assert (ended.status, ended.output, ended.killed) == (3, b"", False)
+    assert ended.lost == "Input/output error"
 
 
 # What cannot be run.
@@ -259,17 +356,7 @@ def test_a_system_that_has_no_more_processes_is_no_bug(
     def refuse() -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    made: list[tuple[int, int]] = []
-    real = os.pipe
-
-    def pipe() -> tuple[int, int]:
-        made.append(real())
-        return made[-1]
-
-    monkeypatch.setattr(os, "pipe", pipe)
     monkeypatch.setattr(os, function, refuse)
     with pytest.raises(Defer, match="/bin/true: Resource temporarily unavailable") as why:
         run(b"/bin/true")
     assert why.value.code == SYSTEM
-    for fd in sum(made, ()):
-        os.close(fd)

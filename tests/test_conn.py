@@ -5,12 +5,15 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
+import itertools
 import os
+import random
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -201,6 +204,20 @@ def test_what_is_sent_arrives_with_the_open_file() -> None:
         assert wire.files == [b"content"]
 
 
+def test_the_open_file_is_sent_with_all_words_even_if_they_go_in_two_pieces() -> None:
+    class Short(socket.socket):
+        def sendmsg(self, buffers: Any, *rights: Any) -> int:
+            return super().sendmsg([buffers[0][:3]], *rights)
+
+    ours, theirs = socket.socketpair()
+    short = Short(fileno=ours.detach())
+    with theirs, Conn(short, Address(path=b"/x"), soon()) as link, given_file(b"x") as file:
+        link.send_descriptor(b"zFILDES\0x", file)
+        words, files, _, _ = socket.recv_fds(theirs, 100, 1)
+        assert words + theirs.recv(100) == b"zFILDES\0x"
+        os.close(files[0])
+
+
 @pytest.mark.parametrize("encrypted", [False, True], ids=["sendfile", "read-and-send"])
 @pytest.mark.parametrize("deadline", [soon, lambda: float("inf")], ids=["deadline", "none"])
 def test_a_file_arrives_at_a_slow_reader(encrypted: bool, deadline: type[float]) -> None:
@@ -264,6 +281,19 @@ def test_who_hangs_up_while_we_send_and_says_nothing_is_broken() -> None:
             link.line()
         assert why.value.code == BROKEN
         assert isinstance(why.value.__cause__, BrokenPipeError)
+
+
+def test_who_has_hung_up_is_not_waited_for_until_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What he had to say is here, or will never come; -c has a deadline of 15 minutes."""
+    monkeypatch.setattr(conn, "LAST_WORDS", 0.01)
+    with Wire(b"no", stays=True) as wire:
+        wire.conn.gone = BrokenPipeError()
+        wire.conn.deadline = float("inf")
+        with pytest.raises(Defer, match="closed the connection after 'no'") as why:
+            wire.conn.line()
+    assert why.value.code == BROKEN
 
 
 def test_what_else_can_happen_while_sending_is_named() -> None:
@@ -491,7 +521,7 @@ def test_a_host_or_service_that_is_none_is_named(host: bytes, port: bytes) -> No
     assert why.value.code == SILENT
 
 
-def test_the_addresses_of_a_host_are_tried_one_after_the_other_from_a_random_one(
+def test_the_addresses_of_a_host_are_tried_one_after_the_other_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hosts = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
@@ -509,17 +539,66 @@ def test_the_addresses_of_a_host_are_tried_one_after_the_other_from_a_random_one
 
     monkeypatch.setattr("avcheck.conn.socket.getaddrinfo", resolve)
     monkeypatch.setattr("avcheck.conn.socket.socket", Refusing)
-    firsts = set()
-    for number in range(9):
-        monkeypatch.setattr(os, "urandom", lambda size, number=number: bytes([0, 0, 0, number]))
+    chance = random.Random(1)
+    monkeypatch.setattr(os, "urandom", chance.randbytes)
+    orders = set()
+    for _ in range(60):
         tried.clear()
         with pytest.raises(Defer):
             conn.connect((Address(host=b"clamd.example", port=b"3310"),), soon())
-        assert sorted(tried) == hosts
-        first = hosts.index(tried[0])
-        assert tried == hosts[first:] + hosts[:first]
-        firsts.add(tried[0])
-    assert firsts == set(hosts)
+        orders.add(tuple(tried))
+    assert orders == set(itertools.permutations(hosts))
+
+
+def test_the_loss_of_the_other_host_is_noticed_over_tcp(tmp_path: Path) -> None:
+    """What becomes of a connection then is in tests/live/test_scaling.py."""
+    with listening_tcp() as (_, address), conn.connect((address,), soon()) as link:
+        assert not link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        link.notice_loss()
+        for _ in range(2):
+            assert link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, every, probes = (
+                link.sock.getsockopt(socket.IPPROTO_TCP, name)
+                for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert idle + every * probes <= 30
+            link.again()
+    with listening(tmp_path / "s"), conn.connect((at(tmp_path / "s"),), soon()) as link:
+        link.notice_loss()
+
+
+class Lost(socket.socket):
+    """A socket whose kernel has given up the other host."""
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    def sendall(self, data: object, flags: int = 0, /) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+
+def test_a_host_that_was_lost_is_no_slow_one() -> None:
+    with Lost() as lost:
+        link = Conn(lost, Address(host=b"av.example", port=b"3310"), soon())
+        for step in (link.line, lambda: link.send(b"PING")):
+            with pytest.raises(Defer, match=conn.GONE) as why:
+                step()
+            assert why.value.code == BROKEN
+
+
+def test_a_connection_that_cannot_be_probed_is_used_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Plain(_socket.socket):
+        def setsockopt(self, *words: object) -> None:
+            if words[0] == socket.SOL_SOCKET:
+                raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("avcheck.conn.socket.socket", Plain)
+    with listening_tcp() as (server, address), conn.connect((address,), soon()) as link:
+        link.notice_loss()
+        server.accept()[0].sendall(b"here\n")
+        assert link.line() == b"here"
 
 
 def test_a_family_that_this_host_has_not_is_left_for_another(

@@ -27,8 +27,14 @@ class Program:
         self.committed = False
 
     def run(
-        self, argv: Sequence[bytes], stdin: int, env: Mapping[bytes, bytes], deadline: float
+        self,
+        argv: Sequence[bytes],
+        stdin: int,
+        env: Mapping[bytes, bytes],
+        deadline: float,
+        taken: int | None,
     ) -> Ended:
+        assert taken == 0
         self.argv, self.env = list(argv), dict(env)
         self.stdin = b"".join(iter(lambda: os.read(stdin, 4096), b""))
         self.committed = stop._committed

@@ -131,6 +131,31 @@ def test_no_understandable_answer_to_the_dot_is_a_doubt(
         send(server(answers={"dot": answer}, quits="dot"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"354 go ahead\r\n", "an answer that is neither yes nor no: 354 go ahead"),
+        (b"250 4.3.0 later\r\n", "an answer that is neither yes nor no: 250 4.3.0 later"),
+        (b"450 2.0.0 taken\r\n", "an answer that is neither yes nor no: 450 2.0.0 taken"),
+        (b"250 ok\r\n500 what?\r\n", "more than one answer: 250 ok; 500 what?"),
+    ],
+)
+def test_an_answer_that_contradicts_itself_is_a_doubt(
+    server: Servers, tmp_path: Path, answer: bytes, text: str
+) -> None:
+    with pytest.raises(Defer) as why:
+        send(server(answers={"dot": answer}), tmp_path)
+    assert f"possible duplicate: {text}" in why.value.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"250 ok\r\n421 4.3.2 closing\r\n", b"250 4.2 miles away\r\n", b"250-4 of 5\r\n250 ok\r\n"],
+)
+def test_a_yes_is_a_yes(server: Servers, tmp_path: Path, answer: bytes) -> None:
+    assert "/smtp 250 " in send(server(answers={"dot": answer}, quits="dot"), tmp_path)
+
+
 def test_silence_after_the_dot_is_a_doubt(server: Servers, tmp_path: Path) -> None:
     fake = server(hold="dot")
     with pytest.raises(Defer, match="possible duplicate: after the final dot: no answer in time"):
@@ -211,6 +236,7 @@ def test_in_the_middle_of_the_content_goodbye_would_be_content(
     [
         (b"552 5.3.4 too large\r\n", Refused, "the content refused: 552 5.3.4 too large"),
         (b"421 4.3.2 closing\r\n", Defer, "the connection refused: 421 4.3.2 closing"),
+        # It has taken something, and not all of it.
         (b"250 2.0.0 taken\r\n", Defer, "did not wait for the final dot: 250 2.0.0 taken"),
     ],
 )
@@ -221,7 +247,7 @@ def test_an_answer_before_the_dot_is_no_answer_to_it(
     with pytest.raises(kind) as why:
         send(fake, tmp_path, content=MESSAGE * 100_000)
     assert why.value.text.endswith(text)
-    assert "duplicate" not in why.value.text
+    assert ("possible duplicate" in why.value.text) == answer.startswith(b"2")
     assert not stop._committed
 
 

@@ -43,7 +43,7 @@ class Handler:
         env: Mapping[bytes, bytes],
         deadline: float,
         directory: int | None = None,
-        commits: bool = False,
+        taken: int | None = None,
     ) -> Ended:
         self.argv, self.env = list(argv), dict(env)
         self.stdin = os.readlink(f"/proc/self/fd/{stdin}")
@@ -51,8 +51,8 @@ class Handler:
         with open(argv[1], "rb") as file:
             self.content = file.read()
         self.does(argv[1])
-        if commits and self.ended.status == 0:
-            stop.commit()
+        if taken is not None and self.ended.status == 0:
+            stop.settle(taken)
         return self.ended
 
 

@@ -98,6 +98,10 @@ class Site:
         self.settings.write_text(text)
         self.settings.chmod(0o644)
 
+    def forget_queue_id(self) -> None:
+        """From now on no run is another try of one before."""
+        del self.environment["AVCHECK_QUEUE_ID"]
+
     def start(
         self,
         words: Sequence[bytes] = (b"Eicar FOUND", b"eve@example.org", b"bob@example.org"),
@@ -222,6 +226,7 @@ def test_the_message_and_what_is_known_about_it_are_stored(site: Site) -> None:
         "text": "Eicar FOUND",
         "sha256": hashlib.sha256(MAIL).hexdigest(),
         "sender": "eve@example.org",
+        "sendmail": f"{site.sendmail} -i",
         "recipients": ["bob@example.org"],
         "size": len(MAIL),
     }
@@ -274,6 +279,7 @@ def test_a_relative_name_with_a_dash_is_a_file(site: Site) -> None:
 
 
 def test_fifty_at_once_have_fifty_names(site: Site) -> None:
+    site.forget_queue_id()
     messages = []
     for number in range(50):
         message = site.spool / f"m.{number}"
@@ -292,6 +298,7 @@ def test_fifty_at_once_have_fifty_names(site: Site) -> None:
 
 def test_an_entry_is_never_overwritten(site: Site) -> None:
     # The same second, and random numbers that repeat three times.
+    site.forget_queue_id()
     site.program("date", 'echo "2026-01-02T03:04:05Z"')
     site.program(
         "od",
@@ -471,6 +478,7 @@ def test_a_quarantine_that_cannot_be_written_defers(site: Site) -> None:
 
 
 def test_a_message_that_cannot_be_removed_is_not_kept_twice(site: Site) -> None:
+    site.forget_queue_id()
     site.program("rm", f'case $* in *{site.message}) exit 1 ;; esac; exec /bin/rm "$@"')
     status, err = site.run()
     assert status == 75
@@ -510,19 +518,123 @@ def test_no_argument_is_a_usage_error_that_defers(site: Site) -> None:
 def test_a_sync_that_takes_no_names_is_used_without(site: Site) -> None:
     site.program("sync", 'echo "$#" >>calls; [ $# -eq 0 ]')
     assert site.run() == (0, "")
-    assert (site.spool / "calls").read_text().split() == ["1", "0", "0", "0"]
+    # The last: it is looked at whether another try was as fast.
+    assert (site.spool / "calls").read_text().split() == ["1", "0", "0", "0", "0"]
     site.assert_stored()
 
 
 @pytest.mark.parametrize("failing", ["about.json", "quarantine"])
 def test_what_cannot_be_synced_is_not_kept(site: Site, failing: str) -> None:
     # First the files of the entry, then, when it can be seen, the directory.
+    site.forget_queue_id()
     site.quarantine.mkdir(mode=0o700)
     site.program("sync", f'case " $* " in *{failing}" "*) exit 1 ;; esac')
     status, err = site.run()
     assert status == 75
     assert "cannot be synced" in err
     site.assert_untouched()
+
+
+# Another try of the same run
+
+
+def test_what_is_stored_is_found_by_the_next_try(site: Site) -> None:
+    for number in range(3):
+        site.message.write_bytes(MAIL)
+        assert site.run() == (0, ""), number
+        site.assert_stored()
+    # The report comes again: the first one may not have been sent.
+    assert len(list(site.reports.glob("*.mail"))) == 3
+
+
+@pytest.mark.parametrize("other", ["queue id", "sender", "recipient", "bytes"])
+def test_what_differs_is_another_message(site: Site, other: str) -> None:
+    assert site.run() == (0, "")
+    site.message.write_bytes(MAIL + b"." * (other == "bytes"))
+    site.environment["AVCHECK_QUEUE_ID"] = "4ab" if other == "queue id" else "4abc"
+    site.environment["AVCHECK_SHA256"] = ""
+    sender, recipient = b"eve@example.org", b"bob@example.org"
+    if other == "sender":
+        sender = b"mallory@example.org"
+    if other == "recipient":
+        recipient += b"x"
+    assert site.run((b"Eicar FOUND", sender, recipient)) == (0, "")
+    assert len(site.entries()) == 2
+
+
+def test_an_entry_with_other_bytes_does_not_stand_for_it(site: Site) -> None:
+    assert site.run() == (0, "")
+    (entry,) = site.entries()
+    (entry / "message").write_bytes(b"another")
+    old = entry.rename(site.quarantine / f"20260102T030405Z-{entry.name.partition('-')[2]}")
+    site.message.write_bytes(MAIL)
+    assert site.run() == (0, "")
+    assert (old / "message").read_bytes() == b"another"
+    assert len(site.entries()) == 2
+
+
+def test_fifty_tries_at_once_leave_one_entry(site: Site) -> None:
+    started = []
+    for number in range(50):
+        message = site.spool / f"m.{number}"
+        message.write_bytes(MAIL)
+        started.append(site.start(message=message))
+    for process in started:
+        process.communicate(timeout=2 * PATIENCE)
+    # Who comes while another has the name is tried again later.
+    assert {process.returncode for process in started} <= {0, 75}
+    assert 0 in {process.returncode for process in started}
+    site.message.write_bytes(MAIL)
+    assert site.run() == (0, "")
+    for message in site.spool.glob("m.*"):
+        message.unlink()
+    site.assert_stored()
+
+
+def test_of_two_entries_of_one_message_the_first_stays(site: Site) -> None:
+    assert site.run() == (0, "")
+    (entry,) = site.entries()
+    end = entry.name.partition("-")[2]
+    for time_ in ("20260102T030405Z", "20990102T030405Z"):
+        shutil.copytree(entry, site.quarantine / f"{time_}-{end}")
+    site.message.write_bytes(MAIL)
+    assert site.run() == (0, "")
+    site.assert_stored()
+    assert [each.name for each in site.entries()] == [f"20260102T030405Z-{end}"]
+
+
+@pytest.mark.parametrize("accident", ["not synced", "not removed"])
+def test_what_another_try_may_count_on_is_not_taken_back(site: Site, accident: str) -> None:
+    if accident == "not synced":
+        site.quarantine.mkdir(mode=0o700)
+        site.program("sync", 'case " $* " in *quarantine" "*) exit 1 ;; esac')
+    else:
+        site.program("rm", f'case $* in *{site.message}) exit 1 ;; esac; exec /bin/rm "$@"')
+    status, err = site.run()
+    assert status == 75
+    assert "cannot be" in err
+    assert site.message.exists()
+    assert len(site.entries()) == 1
+    for name in ("sync", "rm"):
+        (site.tools / name).unlink(missing_ok=True)
+    assert site.run() == (0, "")
+    site.assert_stored()
+
+
+@pytest.mark.parametrize("tool", ["cmp", "find", "sort", "sed", "cut"])
+def test_what_cannot_be_looked_up_is_stored_again(site: Site, tool: str) -> None:
+    assert site.run() == (0, "")
+    site.message.write_bytes(MAIL)
+    (entry,) = site.entries()
+    entry.rename(site.quarantine / f"20260102T030405Z-{entry.name.partition('-')[2]}")
+    site.program(
+        tool,
+        f'PATH=/bin:/usr/bin; case "$*" in *Z-*|-s*|"-c 1-12"|*"|.*/|"*|"") exit 1 ;; '
+        f'esac; exec {tool} "$@"',
+    )
+    assert site.run()[0] == 0
+    assert len(site.entries()) == 2
+    assert {(entry / "message").read_bytes() for entry in site.entries()} == {MAIL}
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -575,11 +687,13 @@ def end(process: subprocess.Popen[bytes], signum: signal.Signals) -> int:
 def test_a_signal_to_the_group_leaves_nothing(
     site: Site, word: str, signum: signal.Signals
 ) -> None:
+    site.forget_queue_id()
     assert end(stopped_at(site, word), signum) == 75
     site.assert_untouched()
 
 
 def test_killed_before_the_rename_nothing_can_be_seen(site: Site) -> None:
+    site.forget_queue_id()
     assert end(stopped_at(site, "about.json"), signal.SIGKILL) == -signal.SIGKILL
     assert site.entries() == []
     (left,) = site.unfinished()
@@ -600,9 +714,20 @@ def test_killed_before_the_rename_nothing_can_be_seen(site: Site) -> None:
 
 def test_killed_after_the_rename_a_whole_entry_can_be_seen(site: Site) -> None:
     assert end(stopped_at(site, "quarantine"), signal.SIGKILL) == -signal.SIGKILL
-    assert site.message.exists()  # the MTA tries again: twice, but never not at all
-    site.message.unlink()
+    assert site.message.exists()  # the MTA tries again
+    site.program("sync", "exit 0")
+    assert site.run() == (0, "")
     site.assert_stored()
+    site.report()
+
+
+def test_without_a_queue_id_a_message_killed_after_the_rename_is_kept_twice(site: Site) -> None:
+    site.forget_queue_id()
+    assert end(stopped_at(site, "quarantine"), signal.SIGKILL) == -signal.SIGKILL
+    site.program("sync", "exit 0")
+    assert site.run() == (0, "")
+    assert len(site.entries()) == 2
+    assert {(entry / "message").read_bytes() for entry in site.entries()} == {MAIL}
 
 
 def test_a_signal_while_reporting_does_not_undo_what_is_stored(site: Site) -> None:

@@ -156,6 +156,32 @@ def test_a_delivered_message_is_a_line(logged: Site, log: Log) -> None:
     assert line.said == ended.output.decode().rstrip()
 
 
+@pytest.mark.parametrize("options", [(), ("-c",)], ids=["checked", "-c"])
+def test_a_duplicate_to_come_is_named(logged: Site, log: Log, options: Sequence[str]) -> None:
+    """Who called is gone, did not hear of the delivery, and will try again."""
+    hop = logged.smtp(hold="dot")
+    mta = ["/bin/sh", "-c", 'exec 3<&0; "$0" "$@" <&3 3<&- & exec 3<&-; wait']
+    running = logged.start([*mta, *logged.words(*options, "--queue-id", "4XYZ")]).feed()
+    hop.arrived()
+    assert log.lines == []
+    # The namespace is left by an exec: the process is the one that called.
+    running.process.kill()
+    running.process.wait()
+    hop.release()
+    hop.arrived("QUIT")
+    running.output()
+    line = log.line
+    assert line.status == 0
+    assert line.said.endswith("; possible duplicate: the mail system that called is gone")
+    assert len(hop.messages) == 1
+
+
+def test_nobody_speaks_of_a_duplicate_while_the_caller_waits(logged: Site, log: Log) -> None:
+    for words in ((), ("-c",), ("-n",)):
+        assert logged.deliver(*words).status == 0
+        assert "duplicate" not in log.line.text
+
+
 OUTCOMES: list[tuple[Sequence[str], bytes, int, int, str, str]] = [
     # options, what clamd says, status, priority, verdict, action
     ((), b"OK", 0, INFO, "clean", "deliver"),

@@ -6,16 +6,19 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import traced
-from tests.mta import MAIL, RECIPIENT, SENDER, Site
+from tests.mta import MAIL, RECIPIENT, SENDER, Running, Site, until
 from tests.servers import packages
 from tests.test_policy_table import first_column
 from tests.traced import Call
@@ -117,10 +120,12 @@ def test_the_message_and_what_is_known_about_it_are_stored(
         "text": "fd[10]: Eicar-Test-Signature FOUND",
         "sha256": hashlib.sha256(MAIL).hexdigest(),
         "sender": SENDER.decode(),
+        "sendmail": about["sendmail"],
         "recipients": [RECIPIENT.decode()],
         "size": len(MAIL),
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", about["time"])
+    assert re.fullmatch(r"/.*/avcheck -c -S 127\.0\.0\.1:\d+", about["sendmail"])
     stamp = time.strptime(about["time"] + " UTC", "%Y-%m-%dT%H:%M:%SZ %Z")
     assert before <= time.mktime(stamp) - time.timezone <= after
     compact = re.sub("[-:]", "", about["time"])
@@ -191,7 +196,7 @@ def test_the_sidecar_is_the_one_of_infected_sh(infected: Site, quarantine: Quara
     """Whoever reads the one reads the other: same keys in the same order, same values."""
     handler = infected.directory / "infected.sh"
     text = HANDLER.read_text()
-    for name, value in (("settings", "/nonexistent"), ("notify", "")):
+    for name, value in (("settings", f"{infected.directory}/none"), ("notify", "")):
         text, changed = re.subn(rf"(?m)^{name}=.*$", f"{name}={value}", text)
         assert changed == 1
     handler.write_text(text)
@@ -204,6 +209,8 @@ def test_the_sidecar_is_the_one_of_infected_sh(infected: Site, quarantine: Quara
         assert ended.status == 0, ended
     ours, theirs = quarantine.about, by_handler.about
     assert list(ours) == list(theirs)
+    # The same message with the same queue id: a site may change from one to the other.
+    assert ours["entry"].partition("-")[2] == theirs["entry"].partition("-")[2]
     for key in ("entry", "time"):
         shape = r"[^0-9a-f]|(?<=-)[0-9a-f]{12}"
         assert re.findall(shape, ours.pop(key))[:-1] == re.findall(shape, theirs.pop(key))[:-1]
@@ -229,9 +236,9 @@ def test_fifty_at_once_have_fifty_names(infected: Site, quarantine: Quarantine) 
 # Durable.
 
 
-def steps(site: Site, quarantine: Quarantine) -> list[Call]:
+def steps(site: Site, quarantine: Quarantine, *more: str) -> list[Call]:
     """The system calls of a run that have to do with the quarantine."""
-    everything = traced.calls(site, site.words("--on", quarantine.action))
+    everything = traced.calls(site, site.words("--on", quarantine.action, *more))
     return [call for call in everything if str(quarantine.path) in call.words]
 
 
@@ -329,6 +336,149 @@ def test_wherever_it_is_stopped_only_whole_entries_can_be_seen(
         seen = len(each.entries)
         assert infected.deliver("--on", each.action).status == 0
         each.assert_whole(seen + 1)
+
+
+# Another try of the same run.
+
+TRY = ("--queue-id", "4abc")
+
+
+def test_what_is_stored_is_found_by_the_next_try(infected: Site, quarantine: Quarantine) -> None:
+    said = {infected.deliver("--on", quarantine.action, *TRY).output for _ in range(3)}
+    quarantine.assert_whole()
+    (entry,) = quarantine.entries
+    assert said == {f"infected: Eicar-Test-Signature; quarantined as {entry.name}\n".encode()}
+
+
+@pytest.mark.parametrize("other", ["queue id", "sender", "recipients", "bytes"])
+def test_what_differs_is_another_message(
+    infected: Site, quarantine: Quarantine, other: str
+) -> None:
+    assert infected.deliver("--on", quarantine.action, *TRY).status == 0
+    ended = infected.deliver(
+        *("--on", quarantine.action, "--queue-id", "4ab" if other == "queue id" else "4abc"),
+        sender=b"mallory@example.org" if other == "sender" else SENDER,
+        recipients=[RECIPIENT, *([b"bob@example.org"] if other == "recipients" else [])],
+        message=MAIL + b"." * (other == "bytes"),
+    )
+    assert ended.status == 0
+    assert len(quarantine.entries) == 2
+
+
+@pytest.mark.parametrize("bytes_", [b"", MAIL[:-1], MAIL + b"."], ids=["none", "less", "more"])
+def test_an_entry_with_other_bytes_does_not_stand_for_it(
+    infected: Site, quarantine: Quarantine, bytes_: bytes
+) -> None:
+    assert infected.deliver("--on", quarantine.action, *TRY).status == 0
+    (entry,) = quarantine.entries
+    (entry / "message").write_bytes(bytes_)
+    old = entry.rename(quarantine.path / f"20260102T030405Z-{entry.name.partition('-')[2]}")
+    assert infected.deliver("--on", quarantine.action, *TRY).status == 0
+    (new,) = (each for each in quarantine.entries if each != old)
+    assert (old / "message").read_bytes() == bytes_
+    assert (new / "message").read_bytes() == MAIL
+
+
+def test_of_two_entries_of_one_message_the_first_stays(
+    infected: Site, quarantine: Quarantine
+) -> None:
+    assert infected.deliver("--on", quarantine.action, *TRY).status == 0
+    (entry,) = quarantine.entries
+    first = quarantine.path / f"20260102T030405Z-{entry.name.partition('-')[2]}"
+    shutil.copytree(entry, first)
+    ended = infected.deliver("--on", quarantine.action, *TRY)
+    assert quarantine.entries == [first]
+    assert first.name.encode() in ended.output
+    assert quarantine.unfinished == []
+
+
+def test_fifty_tries_at_once_leave_one_entry(infected: Site, quarantine: Quarantine) -> None:
+    words = infected.words("--on", quarantine.action, *TRY)
+    running = [infected.start(words).feed() for _ in range(50)]
+    assert [each.end().status for each in running] == [0] * 50
+    quarantine.assert_whole()
+    assert quarantine.unfinished == []
+
+
+def test_the_next_try_needs_no_room(infected: Site, small: Quarantine) -> None:
+    assert infected.deliver("--on", small.action, *TRY).status == 0
+    with open(small.path / ".new" / "filler", "wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    (small.path / ".new" / "filler").rename(small.path / ".filler")
+    assert infected.deliver("--on", small.action, *TRY).status == 0
+    (small.path / ".filler").unlink()
+    small.assert_whole()
+
+
+def test_a_try_that_was_overtaken_leaves_one_entry(infected: Site, quarantine: Quarantine) -> None:
+    """It has looked and found nothing; when it has stored its own, there are two."""
+    calls = steps(infected, quarantine, *TRY)
+    [rename] = [number for number, call in enumerate(calls) if call.name.startswith("rename")]
+    last = calls[rename - 1]  # before it appears
+    assert last.name == "close"
+    shutil.rmtree(quarantine.path)
+    words = infected.words("--on", quarantine.action, *TRY)
+    inject = f"inject={last.name}:signal=STOP:when={last.number}"
+    slow = infected.start(["strace", "-qq", "-o", "/dev/null", "-e", inject, *words]).feed()
+    until(lambda: any(quarantine.path.glob(".new/*/about.json")))
+    second = int(time.time())
+    until(lambda: int(time.time()) > second)
+    fast = infected.deliver("--on", quarantine.action, *TRY)
+    assert fast.status == 0
+    quarantine.assert_whole()
+    until(lambda: goes_on(slow))
+    ended = slow.end()
+    assert ended.status == 0
+    quarantine.assert_whole()
+    assert quarantine.unfinished == []
+    # The older name is the smaller one.
+    assert ended.output.split()[-1].decode() == quarantine.entries[0].name
+    assert fast.output.split()[-1] != ended.output.split()[-1]
+
+
+def goes_on(running: Running) -> bool:
+    """Whether it has ended; it is told to go on, which it may not have stopped for yet."""
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+    with suppress(ProcessLookupError, FileNotFoundError):
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGCONT)
+    return running.process.poll() is not None
+
+
+def test_whatever_fails_the_next_try_leaves_one_entry(
+    infected: Site, quarantine: Quarantine
+) -> None:
+    seen = set()
+    for number, call in enumerate(steps(infected, quarantine, *TRY)):
+        each = Quarantine(infected.directory / f"q{number:09d}")
+        words = ("--on", each.action, *TRY)
+        ended = traced.failing(infected, infected.words(*words), call, "EIO")
+        assert ended.status in (0, 75), (call, ended)
+        seen.add((ended.status, len(each.entries)))
+        assert b"bug" not in ended.output, (call, ended)
+        each.assert_whole(len(each.entries))
+        if ended.status == 0:
+            each.assert_whole()
+        assert each.unfinished == [], call
+        assert infected.deliver(*words).status == 0
+        each.assert_whole()
+    # What can be seen already stays: another try may have counted on it.
+    assert seen == {(0, 1), (75, 0), (75, 1)}
+
+
+def test_wherever_it_is_killed_the_next_try_leaves_one_entry(
+    infected: Site, quarantine: Quarantine
+) -> None:
+    seen = set()
+    for number, call in enumerate(steps(infected, quarantine, *TRY)):
+        each = Quarantine(infected.directory / f"q{number:09d}")
+        words = ("--on", each.action, *TRY)
+        traced.signalled(infected, infected.words(*words), call, "KILL")
+        seen.add(len(each.entries))
+        assert infected.deliver(*words).status == 0
+        each.assert_whole()
+    assert seen == {0, 1}
 
 
 def test_what_a_kill_has_left_is_removed_after_a_day(

@@ -680,6 +680,30 @@ PIECES = st.lists(
 )
 
 
+@pytest.mark.parametrize(
+    ("words", "more", "doubtful"),
+    [
+        ("250 2.0.0 taken", b"", False),
+        ("250 taken", b"", False),
+        ("250 4.2.x is a version", b"", False),
+        ("250 3.0.0 is no class", b"", False),
+        ("451 4.3.0 later", b"", False),
+        ("554 4.7.1 servers do that", b"", False),
+        ("450 5.1.1 and that", b"", False),
+        ("250 2.0.0 taken", b"421 4.3.2 closing\r\n", False),
+        ("451 4.3.0 later", b"500 what?\r\n", False),
+        ("250 2.0.0 taken", b"500 what?\r\n", True),
+        ("250 taken", b"2", True),
+        ("250 4.3.0 later", b"", True),
+        ("250 5.7.1 never", b"", True),
+        ("450 2.0.0 taken", b"", True),
+        ("354 go ahead", b"", True),
+    ],
+)
+def test_what_an_answer_to_the_dot_leaves_open(words: str, more: bytes, doubtful: bool) -> None:
+    assert bool(smtp.doubt(reply(words), more)) == doubtful
+
+
 @hypothesis.settings(max_examples=1500)
 @hypothesis.given(PIECES)
 def test_the_content_goes_over_the_wire_line_by_line(pieces: list[bytes]) -> None:

@@ -14,7 +14,7 @@ from avcheck import stop
 from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 from tests.wire import PATIENCE
 
-CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +31,16 @@ def signals_as_before() -> Iterator[None]:
 def test_a_signal_ends_the_run(number: signal.Signals) -> None:
     stop.catch()
     with pytest.raises(Stopped, match=f"stopped by signal {int(number)}$") as why:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     assert why.value.code == HELD
 
 
 def test_the_cleaning_after_a_signal_is_not_disturbed() -> None:
     stop.catch()
     with pytest.raises(Stopped):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     for number in (*CAUGHT, signal.SIGALRM):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
 
 
 def test_the_clock_ends_the_run() -> None:
@@ -68,16 +68,16 @@ def test_once_committed_only_the_answer_counts() -> None:
     stop.catch()
     stop.commit()
     for number in (*CAUGHT, signal.SIGALRM):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     stop.catch()
     with pytest.raises(Stopped):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_no_signal_strikes_where_they_are_blocked() -> None:
     stop.catch()
     with stop.signals_blocked():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert signal.SIGTERM in signal.sigpending()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         assert blocked >= {*CAUGHT, signal.SIGALRM}
@@ -156,3 +156,13 @@ def test_a_group_is_killed() -> None:
 def test_an_end_from_outside_is_not_one_scanner_s_failure() -> None:
     assert not issubclass(Stopped, Defer)
     assert Stopped("x").status == os.EX_TEMPFAIL
+
+
+def test_a_child_that_leads_no_group_yet_is_killed_all_the_same() -> None:
+    """It may just have been forked."""
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+    stop.kill_group(pid)
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL

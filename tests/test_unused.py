@@ -152,7 +152,7 @@ def test_a_clean_message_touches_none_of_the_files(trust: Trust) -> None:
 
 # What each may cost when it is used, in calls, the loading of its module aside: a bound with
 # room, so that a loop or a second look at everything is noticed.
-CALLS = {"slots": 15, "canary": 15, "attempts": 10, "metrics": 30, "config": 10}
+CALLS = {"slots": 15, "canary": 15, "attempts": 10, "metrics": 30, "config": 15}
 
 
 @pytest.mark.parametrize("module", CALLS)

@@ -59,14 +59,19 @@ def trace(
     if inject:
         strace += ["-e", inject]
     ended = site.start([*strace, *words]).end(message)
+    return ended, parse(log.read_text(errors="replace"))
+
+
+def parse(log: str) -> list[Call]:
+    """The calls in what strace wrote about one task."""
     numbers: dict[str, int] = {}
     found = []
-    for line in log.read_text(errors="replace").splitlines():
+    for line in log.splitlines():
         if match := LINE.match(line):
             name = match["name"]
             numbers[name] = numbers.get(name, 0) + 1
             found.append(Call(name, numbers[name], match["words"], match["result"]))
-    return ended, found
+    return found
 
 
 def opens(pid: int, path: Path) -> bool:

@@ -141,7 +141,7 @@ class Quarantine:
             with open(self._open(f"{name}/about.json"), "rb") as file:
                 facts = json.loads(file.read(SIDECAR_MAX))
             return _entry(name, status, facts, acts)
-        except (OSError, ValueError, TypeError, AttributeError) as why:
+        except (OSError, ValueError, RecursionError) as why:
             when = datetime.fromtimestamp(status.st_mtime, UTC)
             wrong = f"about.json: {printable(str(why), 100)}"
             return Entry(name, when, status.st_size, wrong=wrong, acts=acts)
@@ -169,25 +169,27 @@ class Quarantine:
         """What administrators did, in order; lines that make no sense are left out."""
         try:
             with open(self._open(LOG), "rb") as file:
-                lines = file.read().splitlines()
+                lines = file.read().split(b"\n")
         except FileNotFoundError:
             return []
         found = []
         for line in lines:
-            with contextlib.suppress(ValueError, TypeError, AttributeError):
-                facts = json.loads(line)
-                facts["to"] = tuple(facts.get("to", ()))
-                found.append(Act(**facts))
+            with contextlib.suppress(ValueError, TypeError, RecursionError):
+                found.append(_act(json.loads(line)))
         return found
 
     def note(self, act: Act) -> None:
         """Add to the log, durably, and tell syslog; raises Trouble if that cannot be done."""
         facts = {name: value for name, value in vars(act).items() if value}
         line = json.dumps(facts).encode("ascii") + b"\n"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(LOG, flags, 0o600, dir_fd=self.fd)
             try:
+                # What a power cut has left of a line does not spoil this one.
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) != b"\n":
+                    line = b"\n" + line
                 spool.write(fd, line)
                 os.fsync(fd)
             finally:
@@ -219,18 +221,40 @@ class Quarantine:
 
 
 def _entry(name: str, status: os.stat_result, facts: Any, acts: tuple[Act, ...]) -> Entry:
-    """The entry of a sidecar; raises ValueError or TypeError if it is not as it should be."""
-    when = datetime.strptime(facts["time"], TIME).replace(tzinfo=UTC) if facts else None
-    if when is None or not isinstance(facts, dict) or not isinstance(facts["recipients"], list):
+    """The entry of a sidecar; raises ValueError if it is not as it should be."""
+    if not isinstance(facts, dict):
         raise ValueError("not as avcheck writes it")
     texts = {
-        key: str(facts.get(key, ""))
+        key: facts.get(key, "")
         for key in (
             "verdict", "virus", "scanner", "text", "queue_id", "sha256", "sender", "sendmail"
         )
     }  # fmt: skip
-    recipients = tuple(str(each) for each in facts["recipients"])
-    return Entry(name, when, status.st_size, recipients=recipients, acts=acts, **texts)
+    when, recipients = facts.get("time", ""), facts.get("recipients")
+    if not isinstance(recipients, list) or not _are_texts(when, *texts.values(), *recipients):
+        raise ValueError("not as avcheck writes it")
+    time = datetime.strptime(when, TIME).replace(tzinfo=UTC)
+    return Entry(name, time, status.st_size, recipients=tuple(recipients), acts=acts, **texts)
+
+
+def _act(facts: Any) -> Act:
+    """The act of a line of the log; raises ValueError or TypeError if it is none."""
+    if not isinstance(facts, dict) or not isinstance(to := facts.pop("to", []), list):
+        raise ValueError("not as avcheckctl writes it")
+    if not _are_texts(*facts.values(), *to):
+        raise ValueError("not as avcheckctl writes it")
+    return Act(to=tuple(to), **facts)
+
+
+def _are_texts(*words: Any) -> bool:
+    """Whether all of them are texts that can be bytes again, as addresses have to be."""
+    if not all(isinstance(each, str) for each in words):
+        return False
+    try:
+        "".join(words).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

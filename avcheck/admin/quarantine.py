@@ -101,7 +101,7 @@ def _row(entry: Entry) -> list[str | output.Styled]:
     state: str | output.Styled = ""
     if act is not None:
         colour = output.DOUBTFUL if act.what == BEGUN else output.GOOD
-        state = output.Styled(f"{act.what} by {act.by}", colour)
+        state = output.Styled(printable(f"{act.what} by {act.by}", 80), colour)
     return [
         entry.name,
         output.age(entry.age),
@@ -174,7 +174,7 @@ def _show(entry: Entry) -> None:
     for act in entry.acts:
         to = f" to {', '.join(printable(each, 80) for each in act.to)}" if act.to else ""
         said = f": {act.said}" if act.said else ""
-        rows.append(("Log", f"{act.time} {act.what}{to} by {act.by}{said}"))
+        rows.append(("Log", printable(f"{act.time} {act.what}{to} by {act.by}{said}", 4000)))
     output.table(rows)
 
 
@@ -338,7 +338,10 @@ def log(as_json: bool, directory: str) -> None:
         output.as_json([asdict(act) for act in acts])
         return
     rows = [
-        [act.time, act.entry, act.what, act.by, ", ".join(printable(each, 80) for each in act.to)]
+        [
+            *[printable(words, 80) for words in (act.time, act.entry, act.what, act.by)],
+            ", ".join(printable(each, 80) for each in act.to),
+        ]
         for act in acts
     ]
     output.table(rows, ("TIME", "ENTRY", "WHAT", "BY", "TO"))

@@ -1,0 +1,27 @@
+"""The words of a command that injects a message past avcheck.
+
+A handler finds them in SENDMAIL; whoever releases a message from the quarantine
+finds them in its sidecar.
+"""
+
+from __future__ import annotations
+
+import os
+
+from avcheck.smtp import NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.settings import Settings
+
+
+def words(settings: Settings, called: bytes) -> bytes:
+    """The words of -S, or `avcheck -c` for a server, separated by blanks; called is our path."""
+    if settings.program:
+        return b" ".join(settings.program)
+    command = [os.path.abspath(called)]
+    if settings.tls != NEVER:
+        command += [b"--tls", settings.tls.encode()]
+        command += [b"--tls-ca", settings.tls_ca] if settings.tls_ca else []
+        command += [b"--tls-name", settings.tls_name] if settings.tls_name else []
+    return b" ".join([*command, b"-c", b"-S", settings.server.spelled()])
