@@ -6,9 +6,11 @@
     postfix   a private Postfix instance
     cicap     a private c-icap with its antivirus service
     rspamd    a private rspamd, for its clients of scanners
+    haproxy   a private haproxy
+    netns     hosts with a network of their own, whose links can be cut
     tls       TLS in front of a daemon, and certificates for it
 
-Everything listens on the loopback address or in a private directory and is
-stopped by its process id.  Standard library only: a plain interpreter can
+Everything listens on the loopback address, in a network of its own or in a private
+directory, and is stopped by its process id.  Standard library only: a plain interpreter can
 import this package.
 """
