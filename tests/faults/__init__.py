@@ -1,10 +1,13 @@
-"""Every system call of a run fails once, or gets a signal; then it is looked what came of it.
+"""Every system call of a run fails, or gets a signal; then it is looked what came of it.
 
     scenes.py     what avcheck is told to do, among servers of its own
     errors.py     what the system may say to which call
+    tamper.py     a run with one call changed, where strace cannot do that
     strike.py     a run with one fault in it
     oracle.py     what may come of it, and what must not
     campaign.py   all faults of a scene, or a choice; the table
+    page.py       the section of docs/faults.md about it
+    document.py   docs/faults.md, to which other campaigns write, too
 
-`make faults` runs them all and writes docs/faults.md; test_faults.py runs a few.
+`make faults` runs them all and writes the section; test_faults.py runs a choice.
 """

@@ -1,89 +1,100 @@
-"""Every fault of every scene; writes docs/faults.md and exits 1 if a promise was broken."""
+"""Every fault of every scene; exits 1 if a promise was broken."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
 import os
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults import campaign, strike
+from tests.faults import campaign, document, page, strike
 from tests.faults.campaign import Result
-from tests.faults.scenes import SCENES, scene
+from tests.faults.scenes import SCENES, Scene, scene
+from tests.faults.strike import Fault
 from tests.servers import packages
-
-DOC = Path("docs/faults.md")
-
-TEXT = """# Faults
-
-This page is written by `make faults`; do not edit it.
-
-Each system call that avcheck makes fails once, with every error that is plausible for it, and
-once each gets SIGKILL, SIGTERM, and SIGSTOP followed by SIGCONT: strace(1) does that to one
-call of one run, and the next run has the next one. Servers are played. The calls before avcheck's
-own first line are the interpreter's and not in the count; of those that load a module one fault in
-eight is tried, and every error in reading avcheck's own. With -c
-the conversation with the server does not fail; the other scenes have the same one. What a program
-that avcheck starts does is not traced either. An error comes in place of the
-call, which is not carried out then.
-
-After each run it is checked that the MTA understands the status and the words as meant (0; or 75
-and a 4.x.x; never a 5); that the message, unchanged, was handed on, stored or taken by the handler
-once, or is still the MTA's; that nobody got it without the scanner having seen all of it; that
-the infected one was not delivered; and that nothing is left in the spool directory.
-
-- *done*: the fault did no harm, the message was handed on or stored, and the status is 0.
-- *kept*: the MTA keeps the message, and nobody else has it.
-- *possible duplicate*: both, which the words say: nothing can be known after the final dot.
-- *killed*: by the signal, and nobody else has the message; *killed after commit*: somebody has.
-- *not reached*: that run was over before it came to so many calls of that name.
-
-{count} faults, {violations} violations.
-
-## By scene
-
-{scenes}
-
-## By call
-
-{calls}
-"""
 
 
 def main() -> int:
-    """Run those whose names begin with the arguments, or all; all of them make the page."""
+    given = arguments()
     packages.need("strace", commands=["strace"])
-    command = Path(sys.executable).with_name("avcheck")
-    chosen = [name for name in SCENES if not sys.argv[1:] or name.startswith(tuple(sys.argv[1:]))]
-    with tempfile.TemporaryDirectory(prefix="avcheck-faults-") as name:
-        directory = Path(name)
+    chosen = [name for name in SCENES if not given.scenes or name.startswith(tuple(given.scenes))]
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="avcheck-faults-")))
+        kept = given.results or directory / "results"
+        kept.mkdir(exist_ok=True)
+        files = {name: kept / f"{list(SCENES).index(name)}.json" for name in chosen}
+        missing = [name for name in chosen if not files[name].exists()]
 
-        def all_of(number: int) -> list[Result]:
-            with scene(chosen[number], command, directory / str(number)) as place:
-                results = []
-                for result in campaign.carry_out(place, campaign.plan(place)):
-                    results.append(result)
-                    if result.text:
-                        line = strike.line(place, result.fault)
-                        print(f"{place.name}: {result.text}: {result.ended}\n  {line}", flush=True)
-                print(f"{place.name}: {len(results)} faults", flush=True)
-                return results
+        def carry_out(place: Scene, faults: list[Fault]) -> None:
+            results = run(place, faults)
+            text = json.dumps([asdict(result) for result in results])
+            files[place.name].write_text(text)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = [each for some in pool.map(all_of, range(len(chosen))) for each in some]
-    violations = sum(1 for result in results if result.text)
-    print(campaign.table(results, "scene", "scene"))
-    if chosen == list(SCENES):
-        DOC.write_text(
-            TEXT.format(
-                count=len(results),
-                violations=violations,
-                scenes=campaign.table(results, "scene", "scene"),
-                calls=campaign.table(results, "call", "row"),
-            )
-        )
-    return 1 if violations else 0
+            list(pool.map(carry_out, *plans(stack, directory, missing)))
+        results = [
+            Result(**each) for name in chosen for each in json.loads(files[name].read_text())
+        ]
+    print(page.by_scene(results))
+    if given.markdown:
+        document.section(page.TITLE, page.text(results), given.markdown)
+    return 1 if any(result.text for result in results) else 0
+
+
+def arguments() -> argparse.Namespace:
+    """What is to be done."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIRECTORY",
+        help="keep what came of each scene there, and do not run one again that is there",
+    )
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write the section to this page (docs/faults.md)",
+    )
+    parser.add_argument(
+        "scenes", nargs="*", metavar="SCENE", help="how names begin; all, unless one is given"
+    )
+    return parser.parse_args()
+
+
+def plans(
+    stack: contextlib.ExitStack, directory: Path, names: list[str]
+) -> tuple[list[Scene], list[list[Fault]]]:
+    """The scenes, and what is to be done to each; the scenes end with the stack.
+
+    What each module costs is tried once in all scenes, so all are planned.
+    """
+    command = Path(sys.executable).with_name("avcheck")
+    places = [
+        stack.enter_context(scene(name, command, directory / str(number)))
+        for number, name in enumerate(SCENES if names else ())
+    ]
+    plans = campaign.each_module_once([(place, campaign.plan(place)) for place in places])
+    wanted = [at for at, place in enumerate(places) if place.name in names]
+    return [places[at] for at in wanted], [plans[at] for at in wanted]
+
+
+def run(place: Scene, faults: list[Fault]) -> list[Result]:
+    """What comes of the faults; a broken promise is shown at once, and how to see it again."""
+    results = []
+    by_rule = {fault.rule: fault for fault in faults}
+    for result in campaign.carry_out(place, faults):
+        results.append(result)
+        if result.text:
+            line = strike.line(place, by_rule[result.rule])
+            print(f"{place.name}: {result.text}: {result.said}\n  {line}", flush=True)
+    print(f"{place.name}: {len(results)} faults", flush=True)
+    return results
 
 
 sys.exit(main())

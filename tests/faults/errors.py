@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from tests.faults.tamper import SHORTENED
 from tests.traced import Call
 
+# In place of the call, which is not carried out.
 ERRORS = {
     "openat": "EACCES EMFILE ENOMEM EIO EINTR ENOSPC",
     "read": "EIO EINTR EAGAIN",
@@ -18,6 +20,7 @@ ERRORS = {
     "sendfile": "EPIPE ECONNRESET EINTR EAGAIN EIO ENOMEM",
     "socket": "EMFILE ENOMEM EACCES",
     "connect": "ECONNREFUSED EACCES EAGAIN EINTR ENOMEM",
+    "getsockopt": "ENOMEM",
     "setsockopt": "ENOMEM",
     "poll": "EINTR ENOMEM",
     "select": "EINTR ENOMEM",
@@ -38,7 +41,12 @@ ERRORS = {
     "readlink": "EIO EACCES",
     "access": "EIO EACCES",
     "dup": "EMFILE",
+    "dup2": "EMFILE EINTR",
+    "dup3": "EMFILE EINTR",
     "pipe2": "EMFILE",
+    "setsid": "EPERM",
+    "fchdir": "EACCES EIO",
+    "execve": "EACCES ENOENT ENOMEM EIO ETXTBSY",
     "clone": "EAGAIN ENOMEM",
     "clone3": "EAGAIN ENOMEM",
     "fork": "EAGAIN ENOMEM",
@@ -46,9 +54,24 @@ ERRORS = {
     "wait4": "EINTR",
     "pidfd_open": "EMFILE ENOMEM",
     "getrandom": "EINTR EAGAIN",
-    "close": "EIO EINTR EBADF",
     "mmap": "ENOMEM",
+    "mprotect": "ENOMEM",
     # Not brk: it says no with an address, which no error of strace's is.
+}
+
+# After the call, which has been carried out: close(2) on Linux gives the descriptor back
+# whatever it says; the others' answer can be lost between here and a file server.
+ERRORS_AFTER = {
+    "close": "EIO EINTR",
+    "connect": "EINTR",
+    "rename": "EIO",
+    "renameat": "EIO",
+    "mkdir": "EIO",
+    "mkdirat": "EIO",
+    "unlink": "EIO",
+    "unlinkat": "EIO",
+    "write": "EIO",
+    "pwrite64": "EIO",
 }
 
 SIGNALS = ("KILL", "TERM", "STOP")
@@ -64,15 +87,26 @@ def is_module(call: Call) -> bool:
 
 
 def of(call: Call) -> list[str]:
-    """The errors for the call."""
+    """The errors for the call; those that come after it begin with "after="."""
     errors = ERRORS.get(call.name, "").split()
+    after = [f"after={error}" for error in ERRORS_AFTER.get(call.name, "").split()]
     if is_module(call):
-        return [error for error in errors if error in MODULE_ERRORS]
+        return [error for error in errors if error in MODULE_ERRORS] + after
     waits = "pipe:" in call.words or "socket:" in call.words
     makes = re.search("O_CREAT|O_TMPFILE", call.words)
     implausible = set()
     if call.name in ("read", "write"):
-        implausible = {"ENOSPC"} if waits else {"EAGAIN", "EPIPE"}
-    elif call.name == "openat" and not makes:
-        implausible = {"ENOSPC"}
-    return [error for error in errors if error not in implausible]
+        implausible = {"ENOSPC", "after=EIO"} if waits else {"EAGAIN", "EPIPE"}
+    elif call.name == "openat":
+        implausible = set() if makes else {"ENOSPC"}
+        after = ["after=EIO"] if makes else []
+    return [error for error in [*errors, *after] if error not in implausible]
+
+
+def short(call: Call) -> list[str]:
+    """Fewer bytes than the call has read or written: one, half of them, all but one."""
+    if call.name not in SHORTENED or not call.result.isdigit():
+        return []
+    size = int(call.result)
+    sizes = {1, size // 2, size - 1} if not is_module(call) else {1, size - 1}
+    return [f"short={each}" for each in sorted(sizes) if 0 < each < size]

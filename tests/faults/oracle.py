@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.faults.scenes import Scene
-from tests.faults.strike import Fault
+from tests.faults.strike import HUNG, Fault
 from tests.mta import KEEP, MAIL, TEMPFAIL, Ended
 
 # What came of the message.
@@ -12,7 +14,14 @@ KEPT = "kept"
 DOUBTFUL = "possible duplicate"
 KILLED = "killed"
 KILLED_AFTER = "killed after commit"
-OUTCOMES = (DONE, KEPT, DOUBTFUL, KILLED, KILLED_AFTER)
+STORED = "stored, and kept"
+OUTCOMES = (DONE, KEPT, STORED, DOUBTFUL, KILLED, KILLED_AFTER)
+
+# After these the MTA's next try is looked at, too: it makes the one copy, or finds it stored.
+TRIED_AGAIN = (KEPT, KILLED, STORED)
+
+# What makes Postfix forget the status.
+STATUS_CODE = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}\s")
 
 
 class BrokenPromiseError(AssertionError):
@@ -21,6 +30,7 @@ class BrokenPromiseError(AssertionError):
 
 def outcome(scene: Scene, fault: Fault, ended: Ended) -> str:
     """What came of the message; raises BrokenPromiseError for what must not."""
+    _must(ended != HUNG, "it did not end")
     copies = scene.copies
     for copy in copies:
         _must(copy == MAIL, f"not the message as it came: {copy[:200]!r}")
@@ -33,25 +43,42 @@ def outcome(scene: Scene, fault: Fault, ended: Ended) -> str:
         _must(scene.left == [], f"left behind: {scene.left}")
 
     if ended.status < 0:
-        _must(not fault.is_error, "died of a signal that nobody sent")
+        _must(fault.is_signal, "died of a signal that nobody sent")
         if fault.what == "KILL":
-            return KILLED_AFTER if copies else KILLED
+            after = STORED if scene.known_again else KILLED_AFTER
+            return after if copies else KILLED
         _must(not copies, "died of the signal with the message handed on")
         return KILLED
     if ended.status == 0:
         _must(len(copies) == 1, "status 0, and nobody has the message: lost")
         return DONE
     _must(ended.status == TEMPFAIL, "a status that is not meant")
-    _must(bool(KEEP.match(ended.output)) or _silenced(fault, ended), "no 4.x.x before the words")
+    _must(_keeps(scene, fault, ended), "no 4.x.x before the words")
     if not copies:
         return KEPT
+    if scene.known_again:
+        return STORED
     _must(b"possible duplicate" in ended.output, "handed on, and kept: twice without a word")
     return DOUBTFUL
 
 
-def _silenced(fault: Fault, ended: Ended) -> bool:
-    """Whether it was the answer itself that could not be written: the status has to do."""
-    return fault.call.name == "write" and fault.is_error and ended.output == b""
+def tried_again(scene: Scene, left: list[str], ended: Ended) -> None:
+    """Raise BrokenPromiseError unless the next try is done; left is what was left before it."""
+    _must(ended.status == 0, f"the next try came to nothing: {ended}")
+    copies = scene.copies
+    _must(copies == [MAIL], f"{len(copies)} copies after the next try")
+    _must(scene.proved, "done without the scanner's proof at the next try")
+    _must(set(scene.left) <= set(left), f"left behind by the next try: {scene.left}")
+
+
+def _keeps(scene: Scene, fault: Fault, ended: Ended) -> bool:
+    """Whether the output makes Postfix keep the message, or the status at least."""
+    if KEEP.match(ended.output):
+        return True
+    # The answer itself may be what could not be written, or not all of it; and a Python that
+    # cannot start says so before the guard does.
+    unwritten = fault.call.name == "write" and not fault.is_signal
+    return (unwritten or scene.guarded) and not STATUS_CODE.match(ended.output)
 
 
 def _must(condition: bool, what: str) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,9 @@ FOUND = b"Eicar-Test-Signature FOUND"
 # Seconds: where the fault has left nobody who would say anything, a run waits so long.
 SHORT = ("-t", "1", "--deadline", "2")
 
+# For a run without a fault, which is to end well on a busy machine, too.
+LONG = {"-t": "25", "--deadline": "25"}
+
 ON_THE_WIRE = b"".join(line + b"\r\n" for line in MAIL.splitlines())
 
 
@@ -27,7 +32,10 @@ class Clamd(FakeClamd):
     """clamd, which knows the virus of --canary when it sees it."""
 
     def _question(self, client: socket.socket) -> tuple[Question, bytes]:
-        question, name = super()._question(client)
+        try:
+            question, name = super()._question(client)
+        except AssertionError as why:  # in two pieces, which is more than this one understands
+            raise ConnectionError from why
         if b"known-answer test" in question.content and b"multipart" in question.content:
             return question, name + b": Eicar-Test-Signature FOUND\0"
         return question, name + b": " + self._says + b"\0"
@@ -57,19 +65,63 @@ class Scene:
         self.directory = directory
         directory.mkdir()
         self.site = Site([command], directory)
-        self.scanner: Clamd | None = None
+        self.scanners: list[Clamd] = []
         self.smtp: FakeSmtp | None = None
         self.program: Program | None = None
         self.handler: Program | None = None
         self.quarantine = directory / "quarantine"
+        self.known_again = False  # the next try finds what the first has stored
         self.named = False  # a file with a name is in the spool at times
         self.words: Sequence[str | bytes] = ()
+        self._inner: Path | None = None
+
+    @property
+    def end(self) -> str:
+        """In a word what becomes of the message, and of nothing before that without a scanner."""
+        if self.guarded or not self.scanners:
+            return self.name
+        ends = {"handler": self.handler, "sendmail": self.program, "SMTP": self.smtp}
+        if any(str(self.quarantine) in os.fsdecode(word) for word in self.words):
+            return "quarantine"
+        return next(word for word, who in ends.items() if who)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether avcheck-guard.sh stands between the MTA and avcheck."""
+        return self._inner is not None
+
+    def guard(self, command: Path) -> None:
+        """Have it called by avcheck-guard.sh, which runs what lies beside it."""
+        directory = self.directory / "bin"
+        directory.mkdir()
+        self._inner = directory / "avcheck"
+        guard = directory / "avcheck-guard.sh"
+        shutil.copy(command.with_name(guard.name), guard)
+        self.words = [str(guard), *self.words[1:]]
+
+    def under(self, tool: Sequence[str]) -> Sequence[str | bytes]:
+        """The command line with avcheck run by the tool."""
+        if self._inner is None:
+            return [*tool, *self.words]
+        words = shlex.join([*tool, *self.site.command])
+        self._inner.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        self._inner.chmod(0o755)
+        return self.words
+
+    def patiently(self, tool: Sequence[str] = ()) -> list[str | bytes]:
+        """The command line for a run without a fault, and without the guard."""
+        words = [*self.site.command, *self.words[1:]]
+        for name, value in LONG.items():
+            if name in words:
+                words[words.index(name) + 1] = value
+        return [*tool, *words]
 
     def clamd(self, tcp: bool = False, says: bytes = b"OK") -> str:
-        """A scanner; returns its WHERE."""
+        """One more scanner; returns its WHERE."""
         path = None if tcp else self.directory / "clamd"
-        self.scanner = self.site.scanner = Clamd(path, says=says, reply=b"@")
-        return self.scanner.where
+        self.scanners.append(Clamd(path, says=says, reply=b"@"))
+        self.site.scanner = self.scanners[-1]
+        return self.scanners[-1].where
 
     def mail_server(self) -> None:
         self.smtp = FakeSmtp()
@@ -77,8 +129,8 @@ class Scene:
 
     def begin(self) -> None:
         """As if nothing had ever happened here."""
-        if self.scanner:
-            self.scanner.questions.clear()
+        for scanner in self.scanners:
+            scanner.questions.clear()
         if self.smtp:
             self.smtp.messages.clear()
         for program in (self.program, self.handler):
@@ -95,7 +147,7 @@ class Scene:
         """Return when nobody does anything any more."""
         if self.program or self.handler:
             until(lambda: not self._running())
-        for server in (self.scanner, self.smtp):
+        for server in (*self.scanners, self.smtp):
             if server:
                 settle(server)
 
@@ -120,7 +172,7 @@ class Scene:
         for program in (self.program, self.handler):
             if program:  # one that is killed before that has taken nothing
                 with contextlib.suppress(FileNotFoundError):
-                    found.append(program.note("message"))
+                    found.append(_without_header(program.note("message")))
         if self.quarantine.is_dir():
             for entry in self.quarantine.iterdir():
                 if entry.name != ".new":
@@ -132,10 +184,11 @@ class Scene:
 
     @property
     def proved(self) -> bool:
-        """Whether a scanner has seen the whole message; if it was to."""
-        if not self.scanner:
-            return True
-        return any(question.content.endswith(MAIL) for question in self.scanner.questions)
+        """Whether every scanner has seen the whole message."""
+        return all(
+            any(question.content.endswith(MAIL) for question in scanner.questions)
+            for scanner in self.scanners
+        )
 
     @property
     def left(self) -> list[str]:
@@ -147,12 +200,17 @@ class Scene:
 
     def close(self) -> None:
         self.site.close()
-        for each in (self.scanner, self.smtp):
+        for each in (*self.scanners, self.smtp):
             if each:
                 each.stop()
         for program in (self.program, self.handler):
             if program:
                 program.close()
+
+
+def _without_header(message: bytes) -> bytes:
+    """The message without the line of -h, which is there if it is the one of the manual page."""
+    return re.sub(rb"\AX-AV-Checked: [^\n]+ by us\n", b"", message)
 
 
 def _clean(scene: Scene, *options: str, tcp: bool = False, way: str = "descriptor") -> None:
@@ -178,6 +236,11 @@ def _sendmail(scene: Scene) -> None:
     scene.words = scene.site.words(*SHORT)
 
 
+def _header(scene: Scene) -> None:
+    _sendmail(scene)
+    scene.words = scene.site.words(*SHORT, "-h", "by us")
+
+
 def _handler(scene: Scene) -> None:
     scene.clamd(says=FOUND)
     scene.mail_server()
@@ -194,16 +257,50 @@ def _quarantine(scene: Scene) -> None:
     scene.words = scene.site.words(*SHORT, "--on", f"infected=quarantine:{scene.quarantine}")
 
 
+def _quarantine_by_id(scene: Scene) -> None:
+    _quarantine(scene)
+    scene.known_again = True
+    end = list(scene.words).index("-f")
+    scene.words = [*scene.words[:end], "--queue-id", "4abc", *scene.words[end:]]
+
+
 def _client(scene: Scene) -> None:
     scene.mail_server()
     command, hop = scene.site.command, scene.site.hop
     scene.words = [*command, "-c", *hop, "-f", "anna@example.com", "--", "bert@example.net"]
 
 
+STATE = ("--slots", "2", "--canary", "60", "--attempts", "3", "--queue-id", "4abc")
+
+
 def _everything(scene: Scene) -> None:
-    metrics = str(scene.directory / "metrics.prom")
-    state = ("--slots", "2", "--canary", "60", "--attempts", "3", "--queue-id", "4abc")
-    _clean(scene, *state, "--metrics", metrics)
+    _clean(scene, *STATE, "--metrics", str(scene.directory / "metrics.prom"))
+
+
+def _configured(scene: Scene) -> None:
+    _everything(scene)
+    # The limits of time stay on the command line.
+    words = list(scene.words)
+    kept, end = words.index(SHORT[0]), words.index("-f")
+    first = kept + len(SHORT)
+    options = [os.fsdecode(word) for word in [*words[1:kept], *words[first:end]]]
+    names = {"-d": "spool", "-s": "scanner", "-S": "sendmail"}
+    file = scene.directory / "avcheck.conf"
+    with open(file, "w") as lines:
+        for name, value in zip(options[::2], options[1::2], strict=True):
+            lines.write(f"{names.get(name, name[2:])} {value}\n")
+    scene.words = [words[0], "--config", str(file), *SHORT, *words[end:]]
+
+
+def _two(scene: Scene) -> None:
+    scene.mail_server()
+    scanners = [f"clamd:{scene.clamd()}", f"clamd+stream:{scene.clamd(tcp=True)}"]
+    scene.words = scene.site.words(*SHORT, scanners=scanners)
+
+
+def _guarded(scene: Scene) -> None:
+    _clean(scene)
+    scene.guard(Path(scene.site.command[0]))
 
 
 SCENES: dict[str, Callable[[Scene], None]] = {
@@ -211,10 +308,15 @@ SCENES: dict[str, Callable[[Scene], None]] = {
     "clean by stream, SMTP": _stream,
     "clean by path, SMTP": _path,
     "clean by descriptor, sendmail": _sendmail,
+    "clean, header, sendmail": _header,
     "infected, handler": _handler,
     "infected, quarantine": _quarantine,
+    "infected, quarantine, --queue-id": _quarantine_by_id,
     "-c, SMTP": _client,
     "slots, canary, attempts, metrics": _everything,
+    "the same from a file": _configured,
+    "two scanners at once": _two,
+    "Python's own start, avcheck-guard.sh": _guarded,
 }
 
 
