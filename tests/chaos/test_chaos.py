@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,16 +22,48 @@ from tests.servers.clamd import free_port
 from tests.servers.exim import Exim
 from tests.servers.postfix import Postfix
 from tests.servers.sendmail import Program
+from tests.test_log import NAMESPACE
 
 # make chaos sets it.
 COUNT = int(os.environ.get("AVCHECK_CHAOS", "40"))
 
 
-class PostfixMail:
-    """A Postfix with the documented lines."""
+# Of one test; it takes longer with more messages.
+pytestmark = pytest.mark.timeout(300 + COUNT)
 
-    def __init__(self, postfix: Postfix) -> None:
+
+class Syslog:
+    """A daemon that keeps every line; `close()` ends it."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        path.chmod(0o666)
+        self.lines: list[str] = []
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while line := self._socket.recv(65536):
+            self.lines.append(line.decode())
+
+    def __enter__(self) -> Syslog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # An empty datagram is the end; the daemon says none.
+        self._socket.connect(self._socket.getsockname())
+        self._socket.send(b"")
+        self._thread.join()
+        self._socket.close()
+
+
+class PostfixMail:
+    """A Postfix with the documented lines; avcheck's own log goes to `syslog`."""
+
+    def __init__(self, postfix: Postfix, syslog: Syslog) -> None:
         self._postfix = postfix
+        self._syslog = syslog
         self.start = postfix.start
         self.stop = postfix.stop
         self.submit = postfix.submit
@@ -48,8 +82,9 @@ class PostfixMail:
         return found
 
     def told_of_duplicate(self, queue_id: str) -> bool:
-        outcomes = self._postfix.outcomes(queue_id, relay="avcheck")
-        return any("possible duplicate" in line for line in outcomes)
+        return any(
+            f" {queue_id}: " in line and "possible duplicate" in line for line in self._syslog.lines
+        )
 
 
 @contextlib.contextmanager
@@ -57,7 +92,11 @@ def postfix(mail_system: MailSystem) -> Iterator[tuple[PostfixMail, Gate]]:
     behind = free_port()
     directory = mail_system.directory / "chaos-postfix"
     names = {"/etc/postfix": f"{directory}/config", "127.0.0.1:10026": f"127.0.0.1:{behind}"}
-    with Gate(behind) as gate:
+    # Postfix and its children have a /dev of their own, with the log in it.
+    syslog, device = mail_system.directory / "log", mail_system.directory / "dev"
+    device.mkdir()
+    within = ["unshare", "-m", "/bin/sh", "-c", NAMESPACE, "sh", str(device), str(syslog)]
+    with Gate(behind) as gate, Syslog(syslog) as log:
         master = replaced(
             mail_system.block("master.cf", names),
             (f"-S 127.0.0.1:{behind}", f"-S 127.0.0.1:{gate.port}"),
@@ -69,8 +108,10 @@ def postfix(mail_system: MailSystem) -> Iterator[tuple[PostfixMail, Gate]]:
             main=mail_system.block("main.cf", names),
             master=master,
             files={"avcheck_dsn": mail_system.block("avcheck_dsn")},
+            within=within,
         ) as instance:
-            yield PostfixMail(instance), gate
+            yield PostfixMail(instance, log), gate
+            assert log.lines
 
 
 def weather(

@@ -102,7 +102,10 @@ class MailSystem:
 
     def block(self, name: str, names: Mapping[str, str] | None = None) -> str:
         """A block of the page, with our names in it, and those of an instance."""
-        text = self.blocks[name]
+        return self.adapted(self.blocks[name], names)
+
+    def adapted(self, text: str, names: Mapping[str, str] | None = None) -> str:
+        """A text with our names in it, and those of an instance."""
         for documented, ours in {**self.names, **(names or {})}.items():
             text = text.replace(documented, ours)
         return text
@@ -116,11 +119,28 @@ class MailSystem:
         subprocess.run(["sh", "-euc", commands], env=environment, check=True)
 
     @contextmanager
-    def postfix(self, name: str, *changes: tuple[str, str]) -> Iterator[Postfix]:
-        """A Postfix with the documented lines; each change replaces words in them."""
+    def postfix(
+        self,
+        name: str,
+        *changes: tuple[str, str],
+        more: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Iterator[Postfix]:
+        """A Postfix with the documented lines; each change replaces words in them.
+
+        `more` are further lines for "main.cf" and "master.cf", and further files of its
+        configuration directory; the documented names are replaced in them, too, and those
+        in `names`.
+        """
         config = self.directory / name / "config"
-        names = {"127.0.0.1:10026": f"127.0.0.1:{free_port()}", "/etc/postfix": str(config)}
-        lines = {file: self.block(file, names) for file in ("main.cf", "master.cf")}
+        names = {
+            "127.0.0.1:10026": f"127.0.0.1:{free_port()}",
+            "/etc/postfix": str(config),
+            **(names or {}),
+        }
+        lines = {file: self.block(file, names) for file in ("main.cf", "master.cf", "avcheck_dsn")}
+        for file, text in (more or {}).items():
+            lines[file] = lines.get(file, "") + self.adapted(text, names)
         for documented, changed in changes:
             if not any(documented in text for text in lines.values()):
                 raise ValueError(f"{documented!r} is not in docs/postfix.md")
@@ -128,9 +148,9 @@ class MailSystem:
         instance = Postfix(
             self.directory / name,
             relayhost=self.sink.address,
-            main=lines["main.cf"],
-            master=lines["master.cf"],
-            files={"avcheck_dsn": self.block("avcheck_dsn")},
+            main=lines.pop("main.cf"),
+            master=lines.pop("master.cf"),
+            files=lines,
         )
         self._names[instance] = names
         with instance:

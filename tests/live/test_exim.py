@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import re
 import signal
@@ -117,6 +118,86 @@ def test_sixty_recipients_share_two_runs(exim: Through) -> None:
     assert len(exim.delivered(message)) == 2
 
 
+def test_recipients_in_many_domains_share_a_run(exim: Through) -> None:
+    """The command has no $domain in it, so Exim need not keep them apart."""
+    message = letter()
+    recipients = tuple(f"bert@host{number}.example" for number in range(20))
+    queue_id = exim.submit(message, recipients=recipients)
+    exim.run()
+    reached = [to.decode() for each in exim.delivered(message) for to in each.recipients]
+    assert sorted(reached) == sorted(recipients)
+    # Exim logs the output once for each run.
+    assert len(re.findall(rf"{queue_id} .* transport output: clean", exim.front.log)) == 1
+
+
+@pytest.mark.parametrize("batch", ["1", "7"])
+def test_batch_max_is_how_many_share_a_run(
+    mail_system: MailSystem, program: Path, batch: str
+) -> None:
+    message, virus = letter(), with_attachment(EICAR)
+    recipients = tuple(f"bert{number}@example.net" for number in range(15))
+    change = ("batch_max = 50", f"batch_max = {batch}")
+    with started(mail_system, program, f"exim-batch-{batch}", change) as batched:
+        for each in (message, virus):
+            batched.submit(each, recipients=recipients)
+        batched.run()
+        runs = -(-len(recipients) // int(batch))
+        assert len(batched.delivered(message)) == runs
+        assert len(mail_system.quarantined(virus)) == runs
+        reached = [to.decode() for each in batched.delivered(message) for to in each.recipients]
+        assert sorted(reached) == sorted(recipients)
+
+
+def at_once(server: Exim, count: int) -> None:
+    """So many queue runners at the same time, until all have ended."""
+    with concurrent.futures.ThreadPoolExecutor(count) as runners:
+        for run in [runners.submit(server.run_queue) for _ in range(count)]:
+            run.result()
+
+
+def test_several_queue_runners_deliver_each_message_once(exim: Through) -> None:
+    assert isinstance(exim.front, Exim)
+    clean = [letter() for _ in range(15)]
+    infected = [with_attachment(EICAR) for _ in range(3)]
+    for each in (*clean, *infected):
+        exim.submit(each, recipients=("bert@a.example", "carl@b.example"))
+    exim.shared.clamd.stop()
+    try:
+        at_once(exim.front, 4)
+        assert all(len(exim.waiting(each)) == 1 for each in (*clean, *infected))
+    finally:
+        exim.shared.clamd.start()
+    at_once(exim.front, 4)
+    # What came back while they ran may have been taken by none of them.
+    exim.run()
+    for each in clean:
+        reached = [to for received in exim.delivered(each) for to in received.recipients]
+        assert sorted(reached) == [b"bert@a.example", b"carl@b.example"]
+    assert [len(exim.shared.quarantined(each)) for each in infected] == [1] * len(infected)
+    assert exim.front.queue() == []
+
+
+def test_with_slots_several_queue_runners_wait_for_their_turn(
+    mail_system: MailSystem, program: Path
+) -> None:
+    with started(
+        mail_system, program, "exim-slots", ("--deadline", "--slots 2 --deadline")
+    ) as slotted:
+        assert isinstance(slotted.front, Exim)
+        messages = [letter() for _ in range(20)]
+        for each in messages:
+            slotted.submit(each)
+        at_once(slotted.front, 6)
+        slotted.run()
+        assert [len(slotted.delivered(each)) for each in messages] == [1] * len(messages)
+        assert "returned 75" not in slotted.front.log
+        slots = sorted(mail_system.spool.glob("slot.*"))
+        assert {slot.name for slot in slots} <= {"slot.0", "slot.1"}
+        assert slots
+        for slot in slots:
+            slot.unlink()
+
+
 def test_an_attachment_of_10_megabytes_arrives_unchanged(exim: Through) -> None:
     arrives(exim, with_attachment(os.urandom(10_000_000)))
 
@@ -205,6 +286,55 @@ def test_a_command_that_takes_too_long_is_tried_again(
             slow.account_for()
     finally:
         os.kill(mail_system.clamd.pid, signal.SIGCONT)
+
+
+# Handlers that leave with a status at which Exim, by its own default, would bounce.
+@pytest.mark.parametrize("status", [69, 77])
+def test_no_status_of_a_handler_bounces(
+    mail_system: MailSystem, program: Path, status: int
+) -> None:
+    handler = mail_system.directory / f"handler{status}"
+    handler.write_text(f"#!/bin/sh\nexit {status}\n")
+    handler.chmod(0o755)
+    virus = with_attachment(EICAR)
+    change = ("--deadline", f"-i {handler} --deadline")
+    with started(mail_system, program, f"exim-handler-{status}", change) as handled:
+        handled.submit(virus)
+        handled.run()
+        assert len(handled.waiting(virus)) == 1
+        assert f"returned {status}" in handled.front.log
+        handled.account_for()
+
+
+def test_without_timeout_defer_it_would_bounce(mail_system: MailSystem, program: Path) -> None:
+    """Why the line is there."""
+    message = letter()
+    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    try:
+        changes = (("600s", "1s"), ("  timeout_defer\n", ""))
+        with started(mail_system, program, "exim-bounce", *changes) as bouncing:
+            bouncing.front.submit("anna@example.com", ["bert@example.net"], message)
+            bouncing.run()
+            assert bouncing.waiting(message) == []
+            assert re.search(r"\*\* bert@example.net .*timed out", bouncing.front.log)
+    finally:
+        os.kill(mail_system.clamd.pid, signal.SIGCONT)
+
+
+def test_exim_takes_no_sender_on_the_command_line(mail_system: MailSystem, program: Path) -> None:
+    """Why the shell is there: since 4.96 the obvious line fails, and with it the mail."""
+    shell = "/bin/sh -c 'exec "
+    transport = blocks(DOCUMENT)["transport"]
+    [line] = [each for each in transport.splitlines() if shell in each]
+    guard = mail_system.names["/opt/avcheck"] + "/bin/avcheck-guard.sh"
+    obvious = f"  command = {guard} -f $sender_address \\"
+    change = (line.replace("/opt/avcheck/bin/avcheck-guard.sh", guard), obvious)
+    message = letter()
+    with started(mail_system, program, "exim-tainted", change) as tainted:
+        tainted.front.submit("anna@example.com", ["bert@example.net"], message)
+        tainted.run()
+        assert "Tainted" in tainted.front.log
+        assert tainted.delivered(message) == []
 
 
 def test_a_signal_freezes(mail_system: MailSystem, program: Path) -> None:

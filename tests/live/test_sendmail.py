@@ -14,10 +14,12 @@ import pytest
 
 from avcheck.admin import setup
 from tests.live.letters import EICAR, letter, with_attachment
-from tests.live.recipe import MailSystem
+from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
 from tests.servers.clamd import free_port
 from tests.servers.sendmail import Program, Sendmail
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sendmail.md"
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +29,17 @@ def program(open_directory: Path) -> Program:
 
 @contextmanager
 def started(
-    mail_system: MailSystem, program: Program, name: str, *changes: tuple[str, str], behind: int = 0
+    mail_system: MailSystem,
+    program: Program,
+    name: str,
+    *changes: tuple[str, str],
+    behind: int = 0,
+    rules: str = "",
 ) -> Iterator[Through]:
-    """Two sendmails with the documented lines; each change replaces words of the first."""
+    """Two sendmails with the documented lines; each change replaces words of the first.
+
+    `rules` are rule sets of the second.
+    """
     directory = mail_system.directory / name
     front, behind = free_port(), behind or free_port()
     names = {
@@ -49,6 +59,7 @@ def started(
             relayhost=mail_system.sink.address,
             port=behind,
             options=parts["sendmail.mc"],
+            more=rules,
         ) as second,
         Sendmail(
             directory / "front", program, port=front, mc=replaced(parts["avcheck.mc"], *changes)
@@ -232,6 +243,130 @@ def test_a_rejected_virus_bounces_with_avchecks_words(
         assert b"Eicar" in bounce.data
         assert rejecting.front.queue() == []
     mail_system.sink.messages.remove(bounce)
+
+
+# The sendmail that delivers knows who exists.
+KNOWS_USERS = """\
+LOCAL_RULESETS
+SLocal_check_rcpt
+R$* nobody @ $*\t\t$#error $@ 5.1.1 $: "550 no such user here"
+"""
+
+
+def test_a_recipient_that_is_refused_bounces_at_once_and_alone(
+    mail_system: MailSystem, program: Program
+) -> None:
+    message = letter()
+    with started(mail_system, program, "sendmail-knows", rules=KNOWS_USERS) as knowing:
+        knowing.front.submit(
+            "anna@example.com", ["bert@example.net", "nobody@example.net"], message
+        )
+        knowing.run()
+        knowing.run()  # the bounce is scanned as well
+        [received] = knowing.delivered(message)
+        assert received.recipients == [b"bert@example.net"]
+        [bounce] = knowing.bounces(message)
+        assert bounce.recipients == [b"anna@example.com"]
+        assert b"nobody@example.net" in bounce.data
+        assert b"no such user here" in bounce.data
+        assert knowing.front.queue() == []
+    mail_system.sink.messages.remove(bounce)
+
+
+def test_without_refused_bounce_it_waits(mail_system: MailSystem, program: Program) -> None:
+    message = letter()
+    change = (" --refused bounce", "")
+    with started(mail_system, program, "sendmail-patient", change, rules=KNOWS_USERS) as patient:
+        patient.submit(message, recipients=("nobody@example.net",))
+        patient.run()
+        assert len(patient.waiting(message)) == 1
+        patient.account_for()
+
+
+def test_it_is_undone_as_the_page_says(mail_system: MailSystem, program: Program) -> None:
+    message = letter()
+    with started(mail_system, program, "sendmail-undone") as undone:
+        front, behind = undone.front, undone.behind
+        assert isinstance(front, Sendmail)
+        assert isinstance(behind, Sendmail)
+        mail_system.waitfile.touch()
+        try:
+            undone.submit(message, recipients=("bert@example.net", "carl@example.net"))
+            undone.run()
+            assert len(undone.waiting(message)) == 1
+            front.stop()
+            name, *words = blocks(DOCUMENT)["undo"].split()
+            assert name == "sendmail"
+            documented = "/var/spool/mqueue-avcheck"
+            behind.command(
+                *(word.replace(documented, f"{front.directory}/queue") for word in words)
+            )
+            assert front.queue() == behind.queue() == []
+            undone.account_for()
+        finally:
+            mail_system.waitfile.unlink()
+        # Mail for the former front door waits at its senders; nothing of it is lost.
+        assert sorted(to for each in undone.delivered(message) for to in each.recipients) == [
+            b"bert@example.net",
+            b"carl@example.net",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome"), [("-n", "gone"), ("-n -g 10", "bounced"), ("-n -g 75", "waiting")]
+)
+def test_n_is_not_for_a_mailer(
+    mail_system: MailSystem, program: Program, words: str, outcome: str
+) -> None:
+    """As the page says: there is no status that means "go on"."""
+    message = letter()
+    name = "sendmail" + words.replace(" ", "")
+    change = ("--refused bounce", f"--refused bounce {words}")
+    with started(mail_system, program, name, change) as alone:
+        alone.front.submit("anna@example.com", ["bert@example.net"], message)
+        alone.run()
+        assert alone.delivered(message) == []
+        waiting = alone.waiting(message)
+        assert bool(waiting) == (outcome == "waiting")
+        # The bounce itself has nowhere to go here, either.
+        assert ("unknown mailer error 10" in alone.front.log) == (outcome == "bounced")
+
+
+def test_smrsh_runs_what_is_linked_as_the_page_says(
+    mail_system: MailSystem, program: Program
+) -> None:
+    # /etc is a copy, which only this command sees.
+    copy = mail_system.directory / "etc"
+    names = mail_system.names
+    link = blocks(DOCUMENT)["smrsh"].replace("/opt/avcheck", names["/opt/avcheck"])
+    commands = (
+        f"cp -a /etc {copy} && mount --bind {copy} /etc && mkdir -p /etc/mail/smrsh && {link}"
+        'exec "$@"'
+    )
+    avcheck = [
+        *(
+            "avcheck-guard.sh",
+            "-d",
+            str(mail_system.spool),
+            "-s",
+            f"clamd:{mail_system.clamd.socket}",
+        ),
+        *("-S", mail_system.sink.address, "-f", "anna@example.com", "--", "bert@example.net"),
+    ]
+    message = letter()
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-euc", commands, "sh"),
+            *("setpriv", f"--reuid={mail_system.client}", f"--regid={mail_system.group}"),
+            *("--clear-groups", str(program.smrsh), "-c", " ".join(avcheck)),
+        ],
+        input=message.replace(b"\r\n", b"\n"),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b""), done
+    [received] = mail_system.delivered(message)
+    assert received.data == message
 
 
 def test_smrsh_refuses_a_program_that_it_does_not_know(program: Program) -> None:

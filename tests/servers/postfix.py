@@ -88,8 +88,8 @@ class Postfix:
     Mail leaves it for `relayhost` ("127.0.0.1:2525").  `main` and `master` are
     lines put after the instance's own main.cf, where they replace those of the same
     name, and master.cf; `files` are further files of the configuration directory
-    `config`.  After `start()` it takes
-    mail by SMTP on 127.0.0.1:`port`.  It needs root.
+    `config`.  `within` are words of a command that starts its daemons.  After `start()` it
+    takes mail by SMTP on 127.0.0.1:`port`.  It needs root.
     """
 
     def __init__(
@@ -100,12 +100,14 @@ class Postfix:
         main: str = "",
         master: str = "",
         files: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self.directory = directory.absolute()
         self.config = self.directory / "config"
         self.port = free_port()
         host, _, port = relayhost.rpartition(":")
         names = {"directory": self.directory, "relayhost": f"[{host}]:{port}", "port": self.port}
+        self._within = within
         self._files = {
             **(files or {}),
             "main.cf": _without(MAIN.format_map(names), main) + main,
@@ -130,7 +132,7 @@ class Postfix:
             file = self.config / name
             file.write_text(text)
             file.chmod(0o644)
-        self.command("postfix", "start")
+        self.command(*self._within, "postfix", "start")
 
     def stop(self) -> None:
         """Stop it, with everything it has started, and wait."""
@@ -202,6 +204,13 @@ class Postfix:
             for entry in map(json.loads, self.command("postqueue", "-j").splitlines())
         ]
 
+    def queue_length(self, *names: str) -> int:
+        """How many messages are in these parts of the queue ("active", "deferred")."""
+        # What is moved from one part to another meanwhile can be counted twice, or not.
+        return sum(
+            len(files) for name in names for _, _, files in os.walk(self.directory / "queue" / name)
+        )
+
     @property
     def log(self) -> str:
         """What it has logged so far."""
@@ -228,12 +237,14 @@ class Postfix:
         )
         return self.outcomes(queue_id, relay)
 
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+    def wait_until(
+        self, condition: Callable[[], bool], what: str, patience: float = PATIENCE
+    ) -> None:
         """Wait for something that Postfix does; raises TimeoutError with its log if it does not."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while not condition():
             if time.monotonic() > end:
-                raise TimeoutError(f"{what}: not in {PATIENCE} s; the log:\n{self.log[-4000:]}")
+                raise TimeoutError(f"{what}: not in {patience} s; the log:\n{self.log[-4000:]}")
             time.sleep(0.05)  # Postfix tells nobody but its log
 
 

@@ -31,12 +31,15 @@ R$* < @ $* > $*\t\t$#onward $@ [{host}] $: $1 < @ $2 > $3
 R$+\t\t\t$#onward $@ [{host}] $: $1
 """
 
-# For every sendmail here: its own files, and nothing that needs the DNS.
+# For every sendmail here: its own files, nothing that needs the DNS, and no rest while the
+# machine is busy with something else.
 PRIVATE = """\
 define(`confDOMAIN_NAME', `mail.example.org')dnl
 define(`confTRUSTED_USER', `root')dnl
 define(`STATUS_FILE', `')dnl
 define(`confHOST_STATUS_DIRECTORY')dnl
+define(`confQUEUE_LA', `10000')dnl
+define(`confREFUSE_LA', `10000')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 """
 
@@ -101,12 +104,21 @@ class Sendmail:
 
     @staticmethod
     def delivering(
-        directory: Path, program: Program, *, relayhost: str, port: int, options: str
+        directory: Path,
+        program: Program,
+        *,
+        relayhost: str,
+        port: int,
+        options: str,
+        more: str = "",
     ) -> Sendmail:
-        """The sendmail behind the front door: `options` are its DAEMON_OPTIONS, for this port."""
+        """The sendmail behind the front door: `options` are its DAEMON_OPTIONS, for this port.
+
+        `more` comes last in its .mc file.
+        """
         host, _, onward = relayhost.rpartition(":")
         mc = DELIVERING.format(directory=directory.absolute(), options=options)
-        mc += ONWARD.format(host=host, port=onward)
+        mc += ONWARD.format(host=host, port=onward) + more
         return Sendmail(directory, program, port=port, mc=mc)
 
     def start(self) -> None:
