@@ -11,15 +11,18 @@ export PYTHON
 TESTS =
 BENCH =
 
-# For make chaos: how many messages for each mail system.
+# For make chaos: how many messages for each mail system, and over links that are cut.
 MESSAGES = 1000
+
+# For make load.
+MINUTES = 10
 
 # The commands run here are those of .venv, whatever the caller had set up.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check lint test chaos faults bench clean
+.PHONY: help demo check lint test chaos faults fuzz load bench clean
 
 help: ## This list
 	@echo 'avcheck: asks an antivirus daemon about a mail message, then hands it on, over, or back'
@@ -59,12 +62,22 @@ endif
 
 chaos: ## 1000 messages through each mail system while everything around it fails (minutes)
 	@.ci/venv test
-	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/chaos
+	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/chaos tests/live/test_scaling.py
 
-faults: ## Fail every system call of a run once, or send it a signal (minutes; docs/faults.md)
+faults: ## Fail every system call of a run, spoil every byte it gets (an hour; docs/faults.md)
 	@.ci/venv test
 	@.ci/packages strace
-	@.venv/bin/python -m tests.faults
+	@.venv/bin/python -m tests.faults --markdown docs/faults.md
+	@.venv/bin/python -m tests.rot --markdown docs/faults.md
+
+fuzz: ## Feed it with bytes that nobody would think of (ten minutes; docs/faults.md)
+	@.ci/venv test
+	@.venv/bin/python -m pip --disable-pip-version-check install --quiet 'atheris >= 3'
+	@.venv/bin/python -m tests.fuzz --markdown
+
+load: ## Twenty runs at a time while everything around them is killed (MINUTES=10; docs/faults.md)
+	@.ci/venv test
+	@.venv/bin/python -m tests.load --minutes $(MINUTES) --markdown
 
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test
