@@ -58,10 +58,12 @@ def _after(bug: BaseException) -> int:
     """The status to leave with after that, which is said in one line; never raises."""
     status, words = TEMPFAIL, b"4.3.0 avcheck: "
     try:
+        # What is asked may be what is broken, or not there yet.
         stop = sys.modules.get("avcheck.stop")
-        if stop is not None and stop.settled is not None:
-            status, words = stop.settled, b"handed on; then: "
-        elif stop is not None and stop.in_doubt():
+        settled = getattr(stop, "settled", None)
+        if settled is not None:
+            status, words = settled, b"handed on; then: "
+        elif getattr(stop, "in_doubt", bool)():
             words += b"possible duplicate: "
         if status in (0, TEMPFAIL):  # with another one nothing is printed
             _say(words, bug)
