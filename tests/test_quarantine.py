@@ -239,7 +239,10 @@ def test_fifty_at_once_have_fifty_names(infected: Site, quarantine: Quarantine) 
 def steps(site: Site, quarantine: Quarantine, *more: str) -> list[Call]:
     """The system calls of a run that have to do with the quarantine."""
     everything = traced.calls(site, site.words("--on", quarantine.action, *more))
-    return [call for call in everything if str(quarantine.path) in call.words]
+    # (The launcher's are not avcheck's: there is a second exec where a path has blanks in it.)
+    return [
+        call for call in everything if str(quarantine.path) in call.words and call.name != "execve"
+    ]
 
 
 def at(calls: list[Call], name: str, words: str) -> int:
