@@ -424,13 +424,16 @@ def test_a_try_that_was_overtaken_leaves_one_entry(infected: Site, quarantine: Q
     words = infected.words("--on", quarantine.action, *TRY)
     inject = f"inject={last.name}:signal=STOP:when={last.number}"
     slow = infected.start(["strace", "-qq", "-o", "/dev/null", "-e", inject, *words]).feed()
-    until(lambda: any(quarantine.path.glob(".new/*/about.json")))
-    second = int(time.time())
-    until(lambda: int(time.time()) > second)
-    fast = infected.deliver("--on", quarantine.action, *TRY)
-    assert fast.status == 0
-    quarantine.assert_whole()
-    until(lambda: goes_on(slow))
+    try:
+        until(lambda: any(quarantine.path.glob(".new/*/about.json")))
+        second = int(time.time())
+        until(lambda: int(time.time()) > second)
+        fast = infected.deliver("--on", quarantine.action, *TRY)
+        assert fast.status == 0
+        quarantine.assert_whole()
+        until(lambda: goes_on(slow))
+    finally:
+        tell(slow, signal.SIGKILL)  # or it would stay, stopped, without its strace
     ended = slow.end()
     assert ended.status == 0
     quarantine.assert_whole()
@@ -442,11 +445,16 @@ def test_a_try_that_was_overtaken_leaves_one_entry(infected: Site, quarantine: Q
 
 def goes_on(running: Running) -> bool:
     """Whether it has ended; it is told to go on, which it may not have stopped for yet."""
+    tell(running, signal.SIGCONT)
+    return running.process.poll() is not None
+
+
+def tell(running: Running, number: signal.Signals) -> None:
+    """Send a signal to what strace runs, if that is still there."""
     children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
     with suppress(ProcessLookupError, FileNotFoundError):
         for child in children.read_text().split():
-            os.kill(int(child), signal.SIGCONT)
-    return running.process.poll() is not None
+            os.kill(int(child), number)
 
 
 def test_whatever_fails_the_next_try_leaves_one_entry(
