@@ -7,6 +7,7 @@
     cicap     a private c-icap with its antivirus service
     rspamd    a private rspamd, for its clients of scanners
     haproxy   a private haproxy
+    machine   a throwaway Debian with packages as they are installed
     netns     hosts with a network of their own, whose links can be cut
     tls       TLS in front of a daemon, and certificates for it
 
