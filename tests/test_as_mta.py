@@ -23,6 +23,7 @@ import pytest
 import avcheck
 from avcheck import arguments
 from avcheck.exits import Usage
+from avcheck.spool import FRONT
 from tests.fakes import PATIENCE
 from tests.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site, until
 
@@ -44,7 +45,7 @@ def test_a_clean_message_is_delivered_unchanged(site: Site) -> None:
     assert site.delivered == [wire(MAIL)]
     assert site.left == []
     (question,) = site.scanner.questions
-    assert question.content == b"Return-Path: <anna@example.com>\n" + MAIL
+    assert question.content == FRONT + MAIL
 
 
 MESSAGES = {
@@ -199,7 +200,7 @@ def test_the_null_sender(site: Site) -> None:
     for sender in ("", "<>"):
         assert site.deliver(sender=sender).status == 0
     assert [letter.sender.partition(b" ")[0] for letter in smtp.messages] == [b"<>", b"<>"]
-    assert site.scanner.questions[0].content == b"Return-Path: <>\n" + MAIL
+    assert site.scanner.questions[0].content == FRONT + MAIL
 
 
 def test_an_address_that_begins_with_a_dash_is_an_address(site: Site) -> None:

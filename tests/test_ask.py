@@ -16,10 +16,10 @@ import pytest
 from avcheck import ask
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer, Stopped
 from avcheck.settings import Settings
-from avcheck.spool import Message
+from avcheck.spool import FRONT, Message
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
 from tests.fakes import FakeClamd
-from tests.wire import MESSAGE, PATIENCE, SENDER, settings, spooled
+from tests.wire import MESSAGE, PATIENCE, settings, spooled
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_finding_says_who_found_it_where_and_in_what_time(
     assert (finding.verdict, finding.names) == (INFECTED, ("Eicar",))
     assert (finding.scanner, finding.where) == ("clamd", daemon.where)
     assert 0 < finding.seconds < PATIENCE
-    assert daemon.questions[0].content == b"Return-Path: <" + SENDER + b">\n" + MESSAGE
+    assert daemon.questions[0].content == FRONT + MESSAGE
 
 
 def test_the_place_that_answered_is_named(

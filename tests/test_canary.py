@@ -18,6 +18,7 @@ from types import TracebackType
 import pytest
 
 from avcheck import canary
+from avcheck.spool import FRONT
 from tests import traced
 from tests.fakes import FakeClamd, Question
 from tests.live.letters import EICAR
@@ -155,10 +156,10 @@ def test_the_test_goes_the_way_of_the_message(trust: Trust, way: str) -> None:
         {"descriptor": "FILDES", "stream": "INSTREAM", "path": "SCAN"}[way]
     }
     assert [infected(each.content) for each in (first, second, third)] == [True, False, False]
-    assert third.content.endswith(MAIL)
-    # Scanners know mail by the first line, and so does everybody else of these two.
+    # These two go through the same door as the message: with the same bytes before them.
+    assert third.content == FRONT + MAIL
     for each in (first, second):
-        assert each.content.startswith(b"Return-Path: <>\nReceived: ")
+        assert each.content.startswith(FRONT + b"Received: ")
         assert message_from_bytes(each.content)["Subject"] == "avcheck known-answer test"
     # Nothing is left of them but the result.
     assert trust.site.left == [trust.state.name]

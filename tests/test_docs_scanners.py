@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.spool import FRONT
 from tests.fakes import Server
 from tests.mta import KEEP, TEMPFAIL, Ended, Site
 
@@ -66,7 +67,7 @@ def test_it_scans(site: Site, modules: dict[str, str], place: Path) -> None:
         ended = check(site, modules, f"mysite.gate:{place}")
         assert ended.output.startswith(b"clean: mysite.gate ")
         assert ended.status == 0
-        assert gate.heard == [(b"mail", b"Return-Path: <anna@example.com>\nSubject: x\n\nHello.\n")]
+        assert gate.heard == [(b"mail", FRONT + b"Subject: x\n\nHello.\n")]
 
 
 def test_it_knows_its_parameter_and_a_tcp_port(site: Site, modules: dict[str, str]) -> None:

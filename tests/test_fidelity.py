@@ -252,7 +252,7 @@ def test_the_scanner_gets_what_was_sent(site: Site, message: bytes, way: str) ->
         == 0
     )
     (question,) = site.scanner.questions
-    assert question.content == b"Return-Path: <anna@example.com>\n" + message
+    assert question.content == spool.FRONT + message
 
 
 def test_a_file_is_as_good_as_a_pipe(site: Site, tmp_path: Path) -> None:

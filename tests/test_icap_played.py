@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.spool import FRONT
 from tests.emulators.asking import Avcheck
 from tests.emulators.icap import CHOICES, Icap
 
@@ -40,7 +41,7 @@ def test_every_choice_of_a_server_is_understood(choice: str, kind: str, avcheck:
         where = f"icap://{server.where}/avscan ICAP/1.0"
         assert server.asked == [f"OPTIONS {where}", f"{method} {where}"]
         # Whatever way it goes, it gets there whole.
-        assert server.bodies == [b"Return-Path: <anna@example.com>\n" + MESSAGE % kind.encode()]
+        assert server.bodies == [FRONT + MESSAGE % kind.encode()]
 
 
 @pytest.mark.parametrize("choice", ["preview 0", "preview, no 204", "uploads only, no 204"])

@@ -16,6 +16,7 @@ from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.scanners import PATH, command
 from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.settings import Target
+from avcheck.spool import FRONT
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -61,7 +62,7 @@ def test_the_program_gets_its_words_and_the_path_of_a_file_that_it_can_read(
     assert Path(second).parent == tmp_path / "spool"
     assert rest == ["*", "$HOME"]
     content = (tmp_path / "content").read_bytes()
-    assert content.startswith(b"Return-Path: <sender@example.org>\nSubject: a letter\n")
+    assert content.startswith(FRONT + b"Subject: a letter\n")
 
 
 def test_the_environment_is_ours(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from avcheck.verdict import (
 )
 
 OK = b"HTTP/1.0 200 OK"
-FIRST = b"Return-Path: <a@example.org>\n"
+FROM = b"a@example.org"
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_no_headers_break_the_parser(words: list[bytes]) -> None:
 
 
 def test_a_path_is_asked_for_with_its_length() -> None:
-    head = kse.request(b"localhost", b"/spool/m", 4096, FIRST, {})
+    head = kse.request(b"localhost", b"/spool/m", 4096, FROM, {})
     assert head.startswith(b"POST /scanfile HTTP/1.0\r\nHost: localhost\r\n")
     assert b"\r\nContent-Length: 8\r\n" in head
     assert head.endswith(b"\r\n\r\n")
 
 
 def test_bytes_are_asked_for_with_their_length_and_their_sender() -> None:
-    head = kse.request(b"av:9999", b"", 4096, FIRST, {"timeout": b"30"})
+    head = kse.request(b"av:9999", b"", 4096, FROM, {"timeout": b"30"})
     assert head.startswith(b"POST /scanmemory HTTP/1.0\r\nHost: av:9999\r\n")
     assert b"\r\nContent-Length: 4096\r\n" in head
     assert b"\r\nX-KAV-Timeout: 30000\r\n" in head
@@ -145,7 +145,7 @@ def test_bytes_are_asked_for_with_their_length_and_their_sender() -> None:
     "sender", [b"", b"a b@example.org", b"a]@example.org", b"\xc3\xa4@example.org", b"a\r\nX: y"]
 )
 def test_a_sender_that_cannot_stand_there_is_not_told(sender: bytes) -> None:
-    head = kse.request(b"h", b"", 1, b"Return-Path: <" + sender + b">\n", {})
+    head = kse.request(b"h", b"", 1, sender, {})
     assert b"\r\nX-KAV-ObjectURL: [from:test@relay.example]\r\n" in head
 
 
@@ -153,9 +153,9 @@ def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("SldYQT==\n")
     parameters = {"token-file": str(file).encode()}
-    assert b"\r\nAuthorization: SldYQT==\r\n" in kse.request(b"h", b"", 1, FIRST, parameters)
+    assert b"\r\nAuthorization: SldYQT==\r\n" in kse.request(b"h", b"", 1, FROM, parameters)
     parameters["token-header"] = b"X-Token"
-    assert b"\r\nX-Token: SldYQT==\r\n" in kse.request(b"h", b"", 1, FIRST, parameters)
+    assert b"\r\nX-Token: SldYQT==\r\n" in kse.request(b"h", b"", 1, FROM, parameters)
 
 
 @pytest.mark.parametrize("words", ["", "\n", "one\ntwo\n", "caf\xe9"])
@@ -163,13 +163,13 @@ def test_a_file_without_a_token(tmp_path: Path, words: str) -> None:
     file = tmp_path / "token"
     file.write_text(words)
     with pytest.raises(Defer, match="one line") as why:
-        kse.request(b"h", b"", 1, FIRST, {"token-file": str(file).encode()})
+        kse.request(b"h", b"", 1, FROM, {"token-file": str(file).encode()})
     assert why.value.code == CONFIG
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(Defer, match="No such file"):
-        kse.request(b"h", b"", 1, FIRST, {"token-file": str(tmp_path / "token").encode()})
+        kse.request(b"h", b"", 1, FROM, {"token-file": str(tmp_path / "token").encode()})
 
 
 @pytest.mark.parametrize("seconds", [b"soon", b"-1", b"1.5", b"4294968"])

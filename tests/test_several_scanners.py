@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from avcheck.spool import FRONT
 from tests.fakes import FakeClamd, Server
 from tests.mta import MAIL, Ended, Site, until
 
@@ -54,9 +55,7 @@ def test_each_gets_the_message_in_its_own_way(site: Site) -> None:
     assert ended.status == 0
     ways = [scanner.questions[0].way for scanner in scanners.values()]
     assert ways == ["FILDES", "INSTREAM", "SCAN", "INSTREAM"]
-    assert {scanner.questions[0].content for scanner in scanners.values()} == {
-        b"Return-Path: <anna@example.com>\n" + MAIL
-    }
+    assert {scanner.questions[0].content for scanner in scanners.values()} == {FRONT + MAIL}
     assert site.left == []
 
 

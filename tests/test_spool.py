@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 
 from avcheck import spool
 from avcheck.exits import CONFIG, FULL, SYSTEM, Defer
-from tests.wire import MESSAGE, SENDER, given, open_files, settings, spooled
-
-RETURN_PATH = b"Return-Path: <" + SENDER + b">\n"
+from tests.wire import MESSAGE, given, open_files, settings, spooled
 
 
 @pytest.fixture
@@ -180,10 +178,10 @@ def test_the_file_has_no_name_and_no_other_reader(tmp_path: Path) -> None:
         assert not os.get_inheritable(message.directory.fd)
 
 
-def test_scanners_see_a_return_path_first_and_others_do_not(tmp_path: Path) -> None:
+def test_scanners_see_what_is_ours_first_and_others_do_not(tmp_path: Path) -> None:
     with spooled(tmp_path) as message:
-        assert os.pread(message.fd, 1 << 16, 0) == RETURN_PATH + MESSAGE
-        assert (message.start, message.size) == (len(RETURN_PATH), len(MESSAGE))
+        assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT + MESSAGE
+        assert (message.start, message.size) == (len(spool.FRONT), len(MESSAGE))
         assert content(message) == MESSAGE
 
 
@@ -286,11 +284,35 @@ def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:
         assert all(len(piece) <= spool.PIECE for piece in message.pieces())
 
 
+def test_what_is_ours_is_a_header_of_whole_lines() -> None:
+    assert spool.FRONT.startswith(b"Received: ")
+    lines = spool.FRONT.split(b"\n")
+    assert lines.pop() == b""
+    for line in lines:
+        name, colon, value = line.partition(b": ")
+        assert name.replace(b"-", b"").isalpha() and colon and value.strip() == value
+        assert value.isascii() and value.decode().isprintable()
+        assert len(line) < 78  # RFC 5322 2.1.1
+
+
+def test_what_is_ours_ends_behind_every_magic_of_libclamav() -> None:
+    # gpt.c, gpt_detect_size(): the largest of its sectors, and the magic at its end.
+    assert len(spool.FRONT) >= 4096 + len(b"EFI PART")
+
+
+def test_nothing_of_a_stranger_s_is_before_the_mail(place: spool.Directory) -> None:
+    for sender in (b"", b"x@" + b"a" * 240 + b"ustar", b"\xff@b", b"a\r\nb"):
+        with spool.Message(place, sender, False) as message:
+            assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT
+            assert message.start == len(spool.FRONT)
+            assert message.sender == sender
+
+
 def test_an_empty_message_is_a_message(tmp_path: Path) -> None:
     with spooled(tmp_path, b"") as message:
         assert content(message) == b""
         assert message.size == 0
-        assert os.pread(message.fd, 100, 0) == RETURN_PATH
+        assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT
 
 
 @pytest.mark.parametrize(
@@ -409,7 +431,7 @@ def test_a_second_descriptor_is_for_reading_and_has_its_own_position(tmp_path: P
         with pytest.raises(OSError, match="Invalid argument"):
             os.ftruncate(again, 0)
         position = os.lseek(message.fd, 0, os.SEEK_CUR)
-        assert everything(again) == RETURN_PATH + MESSAGE
+        assert everything(again) == spool.FRONT + MESSAGE
         assert os.lseek(message.fd, 0, os.SEEK_CUR) == position
         assert not os.get_inheritable(again)
         os.close(again)

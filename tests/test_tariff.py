@@ -218,7 +218,7 @@ def test_the_message_is_written_once(calls: list[tuple[str, str]], tmp_path: Pat
         for name, words in calls
         if name in writing and re.match(rf"\d+<{re.escape(str(tmp_path))}/spool/", words)
     ]
-    assert len(to_spool) == 2  # the Return-Path line, and the message
+    assert len(to_spool) == 2  # what is ours, and the message
     assert sum(text in words for words in to_spool) == 1
     # It is read from standard input once, and sent on once.
     assert sum(text in words for name, words in calls if name in ("read", "readv")) == 1

@@ -17,9 +17,9 @@ from avcheck import scanners, verdict
 from avcheck.exits import Defer
 from avcheck.scanners import icap
 from avcheck.settings import Target
-from avcheck.spool import Message
+from avcheck.spool import FRONT, Message
 from avcheck.verdict import CLEAN, FAILED, VERDICTS, Finding
-from tests.wire import MESSAGE, SENDER, Wire, settings, spooled
+from tests.wire import MESSAGE, Wire, settings, spooled
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
@@ -74,14 +74,20 @@ DIALOGUES = list(dialogues())
 
 def words(message: Message) -> dict[str, bytes]:
     """What the words in braces stand for."""
-    content = b"Return-Path: <" + SENDER + b">\n" + MESSAGE
+    content = FRONT + MESSAGE
     return {
         "path": message.path,
         "name": os.path.basename(message.path),
         "message": content,
+        "message but 1": content[:-1],
+        "message after 1": content[1:],
+        "message after 10": content[10:],
         "size": b"%d" % len(content),
+        "size but 1": b"%d" % (len(content) - 1),
         "path size": b"%d" % len(message.path),
         "hex size": b"%x" % len(content),
+        "hex size but 1": b"%x" % (len(content) - 1),
+        "hex size after 10": b"%x" % (len(content) - 10),
         "u32be size": len(content).to_bytes(4, "big"),
         "u32be path size": len(message.path).to_bytes(4, "big"),
         "descriptor": b"",

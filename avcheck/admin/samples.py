@@ -74,6 +74,11 @@ def encoded(content: bytes) -> bytes:
     return b"".join(binascii.b2a_base64(content[at : at + 57]) for at in range(0, len(content), 57))
 
 
+def uuencoded(content: bytes, name: str) -> bytes:
+    lines = [binascii.b2a_uu(content[at : at + 45]) for at in range(0, len(content), 45)]
+    return b"begin 644 %b\n" % name.encode() + b"".join(lines) + b"`\nend\n"
+
+
 def zipped(content: bytes, name: str = "eicar.com") -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -245,17 +250,22 @@ SAMPLES = (
     ),
     Sample(
         "upper-case", "under header names in upper case", lambda limits: _shouted(),
-        "avcheck's own first line, Return-Path, is to prevent that",
+        "the lines that avcheck puts before each mail are to prevent that",
     ),
     Sample(
         "unknown-first", "under a first header that nobody knows",
         lambda limits: mail(EICAR, "eicar.com", header=b"X-Unheard-Of: 1\n" + FROM),
-        "avcheck's own first line, Return-Path, is to prevent that",
+        "the lines that avcheck puts before each mail are to prevent that",
     ),
     Sample(
         "no-header", "with Content-Type as the first header",
         lambda limits: mail(EICAR, "eicar.com", header=b""),
-        "avcheck's own first line, Return-Path, is to prevent that",
+        "the lines that avcheck puts before each mail are to prevent that",
+    ),
+    Sample(
+        "uuencoded", "as it was attached before MIME, in a mail that names no sender",
+        lambda limits: [b"Subject: x\n\n" + uuencoded(EICAR, "eicar.com")],
+        "the lines that avcheck puts before each mail are to prevent that",
     ),
     Sample(
         "no-end", "in MIME without its last boundary",

@@ -45,7 +45,7 @@ DAEMON_WORDS = (b"permission", b"licen", b"no such file", b"not found", b"memory
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask Avast about the message, its first line (Return-Path) included."""
+    """Ask Avast about the message, with what is ours before it."""
     lines = _lines(conn)
     greeting = next(lines)
     if not greeting.startswith(b"220"):

@@ -46,7 +46,7 @@ CLASSES: dict[bytes, Verdict] = {
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask aveserver about the message, its first line (Return-Path) included."""
+    """Ask aveserver about the message, with what is ours before it."""
     greeting = conn.line()
     if not greeting.startswith(b"2"):
         raise _unexpected(greeting)

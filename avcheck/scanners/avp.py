@@ -77,7 +77,7 @@ MARKS: tuple[tuple[bytes, Verdict], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask kavdaemon about the message, its first line (Return-Path) included."""
+    """Ask kavdaemon about the message, with what is ours before it."""
     conn.send(b"<0>" + ctime()[4:19].encode() + b":" + message.path)
     more, result = divmod(int.from_bytes(conn.exactly(2), byteorder), 256)
     report = b""

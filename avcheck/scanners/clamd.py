@@ -66,7 +66,7 @@ NO_NAME = b"(null)"
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask clamd about the message, its first line (Return-Path) included."""
+    """Ask clamd about the message, with what is ours before it."""
     way = target.way
     size = message.start + message.size
     if way == DESCRIPTOR:

@@ -80,7 +80,7 @@ ENVIRONMENT = {b"PATH": b"/usr/local/bin:/usr/bin:/bin", b"LC_ALL": b"C", b"TZ":
 
 
 def run(message: Message, target: Target, deadline: float) -> Finding:
-    """Run the program on the message, its first line (Return-Path) included."""
+    """Run the program on the message, with what is ours before it."""
     parameters = known(target)
     program = program_at(target.path)
     path = message.directory.join(message.name).replace(b"/./", b"/")

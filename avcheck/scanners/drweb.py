@@ -97,7 +97,7 @@ STRING_MAX = 8192
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask drwebd about the message, its first line (Return-Path) included."""
+    """Ask drwebd about the message, with what is ours before it."""
     check(target)
     size = message.start + message.size
     if target.way == STREAM:

@@ -48,7 +48,7 @@ END = b"</fprot-results>"
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask f-protd about the message, its first line (Return-Path) included."""
+    """Ask f-protd about the message, with what is ours before it."""
     if any(byte <= 0x20 or byte in b"%?#\x7f" for byte in message.path):
         raise Defer("f-protd takes no blank, %, ? or # in the path of the spool directory", CONFIG)
     conn.send(b"GET " + message.path + b"?" + OPTIONS + b" HTTP/1.0\r\n\r\n")

@@ -49,7 +49,7 @@ WORDS: tuple[tuple[bytes, Verdict], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask fpscand about the message, its first line (Return-Path) included."""
+    """Ask fpscand about the message, with what is ours before it."""
     words = [b"SCAN", *target.parameters.get("options", b"").split()]
     if target.way == STREAM:
         size = message.start + message.size

@@ -66,7 +66,7 @@ FAILURES: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask fsavd about the message, its first line (Return-Path) included."""
+    """Ask fsavd about the message, with what is ours before it."""
     if b"\t" in message.path:
         raise Defer("a tab in the path of the spool directory", CONFIG)
     lines = _lines(conn)

@@ -108,7 +108,7 @@ class Offer:
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask the server about the message, its first line (Return-Path) included."""
+    """Ask the server about the message, with what is ours before it."""
     size = message.start + message.size
     host = b"localhost" if conn.address.path else conn.address.spelled()
     service = b"icap://" + host + _path(target.path)

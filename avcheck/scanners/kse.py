@@ -38,8 +38,6 @@ listen while the daemon does not.
 
 from __future__ import annotations
 
-import os
-
 from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer
 from avcheck.printable import printable
 from avcheck.scanners import PATH
@@ -80,13 +78,12 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask the daemon about the message, its first line (Return-Path) included."""
+    """Ask the daemon about the message, with what is ours before it."""
     check(target)
     path = message.path if target.way == PATH else b""
     size = message.start + message.size
     host = b"localhost" if conn.address.path else conn.address.spelled()
-    first = os.pread(message.fd, message.start, 0)
-    conn.send(request(host, path, size, first, target.parameters))
+    conn.send(request(host, path, size, message.sender, target.parameters))
     if path:
         conn.send(path)
     else:
@@ -115,12 +112,9 @@ def check(target: Target) -> None:
 
 
 def request(
-    host: bytes, path: bytes, size: int, first: bytes, parameters: Mapping[str, bytes]
+    host: bytes, path: bytes, size: int, sender: bytes, parameters: Mapping[str, bytes]
 ) -> bytes:
-    """Everything before the body, which is the path, or the message (path is empty).
-
-    first is the line Return-Path of the message.
-    """
+    """Everything before the body, which is the path, or the message (path is empty)."""
     lines = [
         b"POST %b HTTP/1.0" % (b"/scanfile" if path else b"/scanmemory"),
         b"Host: " + host,
@@ -131,16 +125,15 @@ def request(
     ]
     if seconds := parameters.get("timeout"):
         lines.append(b"X-KAV-Timeout: %d000" % int(seconds))
-    lines.append(b"X-KAV-ObjectURL: [from:%b]" % _sender(first))
+    lines.append(b"X-KAV-ObjectURL: [from:%b]" % _told(sender))
     if file := parameters.get("token-file"):
         name = parameters.get("token-header", b"Authorization")
         lines.append(name + b": " + _token(file))
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _sender(first: bytes) -> bytes:
-    """The sender in the line, if that can stand in a header and in brackets."""
-    sender = first.removeprefix(b"Return-Path: <").removesuffix(b">\n")
+def _told(sender: bytes) -> bytes:
+    """The sender, if that can stand in a header and in brackets."""
     fits = sender and all(0x20 < byte < 0x7F and byte not in b"[]" for byte in sender)
     return sender if fits else NOBODY
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask mksd about the message, its first line (Return-Path) included."""
+    """Ask mksd about the message, with what is ours before it."""
     conn.send(b"MSQ" + message.path + b"\n")
     finding = parse(conn.line().removesuffix(b"\r"))
     if finding.verdict is CLEAN and conn.pending():

@@ -81,7 +81,7 @@ ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask SAVAPI about the message, its first line (Return-Path) included."""
+    """Ask SAVAPI about the message, with what is ours before it."""
     check(target)
     product = target.parameters["product"]
     greeting = conn.line()

@@ -72,7 +72,7 @@ REPLY_MAX = 1 << 20
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask the daemon about the message, its first line (Return-Path) included."""
+    """Ask the daemon about the message, with what is ours before it."""
     check(target)
     parameters = target.parameters
     patterns = compiled(parameters)

@@ -56,7 +56,7 @@ ERRORS: tuple[tuple[bytes, Verdict], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask Sophie about the message, its first line (Return-Path) included."""
+    """Ask Sophie about the message, with what is ours before it."""
     if target.way == STREAM:
         size = message.start + message.size
         conn.send(b"avcheck/%d\n" % size)

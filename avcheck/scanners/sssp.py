@@ -67,7 +67,7 @@ EMPTY_MAX = 3
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask savdid about the message, its first line (Return-Path) included."""
+    """Ask savdid about the message, with what is ours before it."""
     greeting = _line(conn)
     if not greeting.startswith(b"OK SSSP/1."):
         raise _unexpected(greeting)

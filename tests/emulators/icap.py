@@ -120,7 +120,7 @@ CHOICES = {
 }
 
 # How much of a body it reads before it answers, if it does not wait for the rest.
-EARLY = 4096
+EARLY = 8192
 
 
 class Icap(Server):

@@ -9,7 +9,7 @@ import tempfile
 from functools import cache
 
 from avcheck import spool
-from avcheck.spool import Message
+from avcheck.spool import FRONT, Message
 from tests.wire import MESSAGE, SENDER
 
 NAME = b"avcheck.0123456789abcdef01234567"
@@ -17,7 +17,7 @@ NAME = b"avcheck.0123456789abcdef01234567"
 # As the scanner sees it, in the directory that is its root.
 PATH = b"/spool/" + NAME
 
-CONTENT = b"Return-Path: <" + SENDER + b">\n" + MESSAGE
+CONTENT = FRONT + MESSAGE
 
 
 @cache

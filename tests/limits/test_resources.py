@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.spool import FRONT
 from tests.conftest import NOBODY
 from tests.fakes import Server
 from tests.limits.runs import (
@@ -116,7 +117,7 @@ def test_memory_is_short_in_small_steps(avcheck: Runner) -> None:
 
 # File size.
 
-OURS = len(b"Return-Path: <anna@example.com>\n")
+OURS = len(FRONT)
 WHOLE = OURS + len(MAIL)
 
 SIZES = sorted(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.spool import FRONT
 from tests.emulators.icap import PRODUCTS, Icap
 from tests.emulators.kse import Kse
 from tests.live.letters import letter
@@ -113,7 +114,7 @@ def test_a_socket_and_a_path_do_as_well(desk: Desk, tmp_path: Path, kind: str, w
         assert ours(ended) == expected, ended
         (request,) = daemon.requests
         assert request.way == {"stream": "scanmemory", "path": "scanfile"}[way]
-        assert request.content.startswith(b"Return-Path: <anna@example.com>\n")
+        assert request.content.startswith(FRONT)
 
 
 def test_a_token_is_wanted(desk: Desk, tmp_path: Path) -> None:
@@ -168,8 +169,8 @@ def test_rspamd_and_avcheck_understand_a_product_alike(
                     assert OUR_VERDICTS[our] == said, (kind, said, names, ended)
                 if our == "infected" and ended.names:
                     assert names[0] == ended.names, (kind, names, ended)
-                # Both sent all of it, we with a line before it, and with the line ends of a pipe.
-                ours_sent = b"Return-Path: <anna@example.com>\n" + message.replace(b"\r\n", b"\n")
+                # Both sent all of it, we with ours before it, and with the line ends of a pipe.
+                ours_sent = FRONT + message.replace(b"\r\n", b"\n")
                 assert server.bodies[-2:] == [message, ours_sent]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from avcheck.spool import FRONT
 from tests.rot.kinds import Rot
 from tests.rot.middle import Middle
-from tests.rot.places import FIRST_LINE, INFECTED
+from tests.rot.places import INFECTED
 from tests.servers import packages
 from tests.servers.clamd import Clamd
 
@@ -22,7 +23,7 @@ def status(rot: Rot | None, clamd: Clamd, directory: Path) -> int:
     packages.need("clamdscan", commands=["clamdscan"])
     directory.mkdir()
     file = directory / "message"
-    file.write_bytes(FIRST_LINE + INFECTED)
+    file.write_bytes(FRONT + INFECTED)
     with Middle(("127.0.0.1", clamd.port)) as middle:
         host, _, port = middle.address.partition(":")
         config = directory / "clamd.conf"

@@ -29,9 +29,6 @@ from tests.servers.sink import Received, Sink
 CLEAN = b"Subject: a test\n\nHello.\n"
 INFECTED = b"Subject: a test\n\n" + EICAR + b"\n"
 
-# What avcheck puts first, so that the scanner knows mail by it.
-FIRST_LINE = b"Return-Path: <%b>\n" % SENDER
-
 # Seconds that avcheck waits where the rot has left nobody who would say anything.
 SCAN = 1.0
 WHOLE = 2.0

@@ -9,9 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
+from avcheck.spool import FRONT
 from tests.rot.places import CLEAN as CLEAN_MAIL
 from tests.rot.places import (
-    FIRST_LINE,
     REFUSING,
     Handed,
     Place,
@@ -153,7 +153,7 @@ NOTHING_FOUND = rb"[^\r\n]*\r\n(?:(?!X-Infection|X-Violation)[^\r\n]*\r\n)*\r\n"
 UNMODIFIED = rb".*\r\nICAP/1\.0 (?:204 %b|200 %b.*%b.*\r\n0\r\n\r\n)" % (
     NOTHING_FOUND,
     NOTHING_FOUND,
-    re.escape(FIRST_LINE + CLEAN_MAIL.rstrip()),
+    re.escape(FRONT + CLEAN_MAIL.rstrip()),
 )
 
 
