@@ -8,6 +8,7 @@ skip mail, or one that sees an empty file instead of ours does not pass mail.
 
 The result is kept in a file in the spool directory: its first byte is "+" or "-",
 its time of change is that of the test, and whoever has the lock does the next one.
+That somebody is at it is told by the lock alone, which goes with him.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ AGAIN = 60.0
 
 # Seconds between two looks whether somebody else's test is done.
 PAUSE = 0.02
+
+# How many times as long a good result is good while the next test is made: it is, at
+# any moment, younger than twice what --canary says.
+LONGER = 2
 
 # A file name has at most 255 bytes.
 NAME_MAX = 200
@@ -113,9 +118,13 @@ def doubt(
 
 
 def _result(fd: int, seconds: float) -> bytes:
-    """The result of the last test, or nothing if it is too old or there is none."""
-    result = os.pread(fd, 1, 0)
+    """The result of the last test, or nothing if it is too old or there is none.
+
+    One from the future is none: the clock has been put back since.
+    """
+    # In this order: what is written in between is then taken for older than it is.
     age = time() - os.fstat(fd).st_mtime
+    result = os.pread(fd, 1, 0)
     if result == GOOD and 0 <= age < seconds:
         return GOOD
     if result == BAD and 0 <= age < min(seconds, AGAIN):
@@ -130,8 +139,8 @@ def _turn(fd: int, seconds: float, deadline: float) -> bytes:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return _result(fd, seconds)
         except BlockingIOError:
-            # Somebody is testing.  Until he is done, what was good is good.
-            if os.pread(fd, 1, 0) == GOOD:
+            # Somebody is testing, and may hang.  What was good is good for as long again.
+            if _result(fd, LONGER * seconds) == GOOD:
                 return GOOD
         if monotonic() > deadline:
             raise Defer("another run tests the scanner, and has no answer yet", EXPIRED)

@@ -421,6 +421,55 @@ def test_who_comes_during_a_later_test_does_not_wait(trust: Trust) -> None:
     assert tester.end().status == 0
 
 
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [(3700, 0), (7000, 0), (7300, 75), (30 * 86400, 75), (-60, 75)],
+    ids=["just over", "almost twice", "over twice", "a month", "from the future"],
+)
+def test_while_a_later_test_hangs_a_result_is_good_for_less_than_twice_as_long(
+    trust: Trust, age: float, status: int
+) -> None:
+    """Whoever tests may hang as long as he likes: mail is not let through on his account."""
+    assert trust.site.deliver("-n", *HOUR).status == 0
+    trust.age(age)
+    slow = Slow(trust.scanner)
+    tester = trust.site.start(trust.site.words("-n", *HOUR)).feed()
+    slow.reached()
+    asked = len(trust.scanner.questions)
+    ended = trust.site.deliver("-n", *HOUR, "-t", "0.5")
+    assert ended.status == status, ended
+    # The message has been seen by the scanner, or has not left our hands.
+    assert len(trust.scanner.questions) - asked == (not status)
+    assert tester.process.poll() is None
+    slow.release()
+    assert tester.end().status == 0
+    assert trust.site.deliver("-n", *HOUR).status == 0
+
+
+def test_a_result_that_turns_bad_while_it_is_read_is_not_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stale "+" is read, then a test writes "-": the time of change belongs to the latter."""
+    file = tmp_path / "canary.x"
+    file.write_bytes(canary.GOOD)
+    os.utime(file, (time.time() - 7300,) * 2)
+    real = {name: getattr(os, name) for name in ("pread", "fstat")}
+
+    def and_then(name: str) -> Callable[..., object]:
+        def call(*words: object) -> object:
+            found = real[name](*words)
+            file.write_bytes(canary.BAD)
+            return found
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, and_then(name))
+    fd = os.open(file, os.O_RDWR)
+    assert canary._result(fd, 3600) != canary.GOOD
+    os.close(fd)
+
+
 class Slow:
     """Makes a scanner keep its answer to the known-answer test until release()."""
 
