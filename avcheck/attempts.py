@@ -32,7 +32,7 @@ def too_many(directory: Directory, queue_id: bytes, most: int) -> Finding | None
     except OSError:  # it is the first one, or the count is lost: scanning is always right
         return None
     made = status.st_size
-    if made < most or not S_ISREG(status.st_mode):
+    if made < most or not S_ISREG(status.st_mode) or not _of_this_time(status):
         return None
     finding = Finding(UNSCANNABLE, (), f"{made} scans came to nothing (--attempts {most})")
     finding.scanner = "attempts"
@@ -49,12 +49,12 @@ def count(directory: Directory, queue_id: bytes, finding: Finding) -> None:
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        _forget_old(directory)  # first, for the message's own may be another's of that name
         fd = os.open(_name(queue_id), flags, 0o600, dir_fd=directory.fd)
         try:
             os.write(fd, b".")
         finally:
             os.close(fd)
-        _forget_old(directory)
     except OSError:
         return
 
@@ -69,10 +69,22 @@ def forget(directory: Directory, queue_id: bytes) -> None:
 
 def _forget_old(directory: Directory) -> None:
     for name in os.listdir(directory.fd):
-        if name.startswith(PREFIX.decode()):
+        if not name.startswith(PREFIX.decode()):
+            continue
+        try:
             status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-            if time() - status.st_mtime > OLD:
+            if not _of_this_time(status):
                 os.unlink(name, dir_fd=directory.fd)
+        except OSError:  # another run was quicker
+            continue
+
+
+def _of_this_time(status: os.stat_result) -> bool:
+    """Whether the count can be of a message that is still in the queue.
+
+    Queue IDs come again, and the clock may have been put back.
+    """
+    return 0 <= time() - status.st_mtime <= OLD
 
 
 def _name(queue_id: bytes) -> bytes:

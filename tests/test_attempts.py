@@ -316,3 +316,29 @@ def test_the_ledger_is_private(site: Site) -> None:
     poison(site)
     assert attempt(site).status == 75
     assert {path.stat().st_mode & 0o7777 for path in counts(site)} == {0o600}
+
+
+@pytest.mark.parametrize("age", [11 * 86400, -3600], ids=["old", "from the future"])
+def test_a_count_of_another_time_is_not_this_message_s(site: Site, age: float) -> None:
+    """Short queue IDs come again, and a clock may be put back."""
+    poison(site)
+    for _ in range(3):
+        attempt(site)
+    (count,) = counts(site)
+    then = time.time() - age
+    os.utime(count, (then, then))
+    site.clamd()
+    assert attempt(site).output.startswith(b"clean: clamd ")
+    assert counts(site) == []
+
+
+def test_a_count_begins_anew_where_the_old_one_is_of_no_use(site: Site) -> None:
+    poison(site)
+    for _ in range(3):
+        attempt(site)
+    (count,) = counts(site)
+    os.utime(count, (0, 0))
+    for number in (1, 2, 3):
+        assert attempt(site).status == 75
+        assert count.stat().st_size == number
+    assert attempt(site).output.startswith(b"unscannable: 3 scans came to nothing")
