@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -115,6 +116,10 @@ def test_whatever_the_name_it_was_found(way: str, name: bytes) -> None:
         (b"Heuristics.PDF.ObfuscatedNameObject", SUSPICIOUS),
         (b"Heuristics.BoundsCheck", SUSPICIOUS),
         (b"Heuristics.MBRPartitionIntersection", SUSPICIOUS),
+        (b"Heuristics.MBRPartitionnIntersect", SUSPICIOUS),
+        (b"Heuristics.XZ.DicSizeLimit", UNSCANNABLE),
+        (b"BC.Heuristics.Trojan.SusPacked.A", SUSPICIOUS),
+        (b"BC.Win.Exploit.CVE_2012_0754", INFECTED),
         # Close to one of them, and not one of them.
         (b"PUAx", INFECTED),
         (b"pua.x", INFECTED),
@@ -125,6 +130,13 @@ def test_whatever_the_name_it_was_found(way: str, name: bytes) -> None:
 def test_the_class_is_told_by_the_name(name: bytes, verdict: Verdict) -> None:
     finding = found(name)
     assert (finding.verdict, finding.names) == (verdict, (name.decode(),))
+
+
+def test_the_document_has_the_same_table() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "policy.md").read_text()
+    section = text.partition("\n## clamd's names\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| `(\w+)` \|", section, re.M)
+    assert rows == [(beginning.decode(), verdict.name) for beginning, verdict in CLASSES]
 
 
 def test_no_class_is_hidden_by_another() -> None:

@@ -38,10 +38,13 @@ CHUNK_MAX = 1 << 30
 
 # Names that are not (surely) a virus.  The first that fits decides; names with
 # these beginnings but without "Heuristics." are those of versions before 0.100.
+# docs/policy.md has the same table; tests/live/test_clamd_names.py compares this one
+# with the names in the installed libclamav.
 CLASSES: tuple[tuple[bytes, Verdict], ...] = (
     (b"Heuristics.Encrypted.", ENCRYPTED),
     (b"Encrypted.", ENCRYPTED),
     (b"Heuristics.Limits.Exceeded", UNSCANNABLE),
+    (b"Heuristics.XZ.DicSizeLimit", UNSCANNABLE),
     (b"Heuristics.Broken.", UNSCANNABLE),
     (b"Broken.", UNSCANNABLE),
     (b"Heuristics.OLE2.ContainsMacros", POLICY),
@@ -55,7 +58,8 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
     (b"Heuristics.BoundsCheck", SUSPICIOUS),
     (b"Heuristics.APMPartitionIntersection", SUSPICIOUS),
     (b"Heuristics.GPTPartitionIntersection", SUSPICIOUS),
-    (b"Heuristics.MBRPartitionIntersection", SUSPICIOUS),
+    (b"Heuristics.MBRPartition", SUSPICIOUS),  # "MBRPartitionnIntersect" in 1.4
+    (b"BC.Heuristics", SUSPICIOUS),
 )
 
 # More bytes than StreamMaxLength; the same will be said on every try.
