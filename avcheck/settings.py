@@ -50,8 +50,8 @@ class Scanner:
 
     @property
     def opens_path(self) -> bool:
-        """Whether the message file needs a name for it."""
-        return any(target.way == PATH for target in self.targets)
+        """Whether the message file needs a name for it; a program gets a copy."""
+        return not self.row.program and any(target.way == PATH for target in self.targets)
 
 
 class Settings:

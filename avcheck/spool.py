@@ -117,6 +117,15 @@ class Directory:
         remove(name)
         return fd
 
+    def share(self, fd: int, mode: int) -> None:
+        """Make a file of ours readable for the scanner, through the directory's group."""
+        try:  # on a directory with the set-group-ID bit the file has it already
+            os.fchown(fd, -1, os.fstat(self.fd).st_gid)
+        except PermissionError as why:
+            text = "this user is not in the group of the spool directory, as the scanner is"
+            raise Defer(text, CONFIG) from why
+        os.fchmod(fd, mode)  # the umask is 077
+
     def join(self, name: bytes) -> bytes:
         return self.path.rstrip(b"/") + b"/" + name
 
@@ -187,14 +196,7 @@ class Message:
         self.path = directory.seen_inside(self.name) if named else b""
         if named:
             self.fd = directory.create(self.name, 0o640)
-            # Readable for the scanner through the directory's group; on a directory
-            # with the set-group-ID bit the file has it already.
-            try:
-                os.fchown(self.fd, -1, os.fstat(directory.fd).st_gid)
-            except PermissionError as why:
-                text = "this user is not in the group of the spool directory, as the scanner is"
-                raise Defer(text, CONFIG) from why
-            os.fchmod(self.fd, 0o640)  # the umask is 077
+            directory.share(self.fd, 0o640)
         else:
             self.fd = directory.nameless()
         write(self.fd, FRONT)

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.scanners import PATH, command
-from avcheck.scanners.command_programs import PROGRAMS
+from avcheck.scanners.command_programs import PROGRAMS, Program
 from avcheck.settings import Target
 from avcheck.spool import FRONT
 from avcheck.verdict import (
@@ -27,7 +25,6 @@ from avcheck.verdict import (
     Finding,
     Verdict,
 )
-from tests.parsing import finding_or_none
 from tests.wire import settings, spooled
 
 Ask = Callable[..., Finding]
@@ -45,7 +42,7 @@ def ask(tmp_path: Path) -> Ask:
         spool.mkdir(mode=0o700)
         parameters = {key: value.encode() for key, value in how.items()}
         target = Target(None, PATH, False, os.fsencode(program), parameters)
-        with spooled(spool, named=True) as message:
+        with spooled(spool) as message:
             return command.run(message, target, time.monotonic() + seconds)
 
     return ask
@@ -80,7 +77,7 @@ def test_a_chrooted_scanners_mark_is_not_in_the_path(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir(mode=0o700)
     target = Target(None, PATH, False, bytes(program), {"args": b"{path}", "clean": b"0"})
-    with spooled(Path(f"{tmp_path}/./spool"), named=True) as message:
+    with spooled(Path(f"{tmp_path}/./spool")) as message:
         message.directory.path = os.fsencode(f"{tmp_path}/./spool")
         finding = command.run(message, target, time.monotonic() + 20)
     assert finding.verdict is CLEAN
@@ -167,7 +164,7 @@ def test_a_word_that_is_no_program(where: bytes, parameters: dict[str, bytes]) -
 
 
 def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROGRAMS, b"uvscan", ((b"/nonexistent/uvscan",), {"clean": b"0"}))
+    monkeypatch.setitem(PROGRAMS, b"uvscan", Program((b"/nonexistent/uvscan",), {"clean": b"0"}))
     with pytest.raises(Defer, match="looked at /nonexistent/uvscan") as raised:
         command.program_at(b"uvscan")
     assert raised.value.code == CONFIG
@@ -180,7 +177,7 @@ def test_the_first_place_where_it_is_counts(
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
     places = (b"/nonexistent/uvscan", bytes(program), b"/bin/true")
-    monkeypatch.setitem(PROGRAMS, b"uvscan", (places, {"clean": b"0"}))
+    monkeypatch.setitem(PROGRAMS, b"uvscan", Program(places, {"clean": b"0"}))
     assert command.program_at(b"uvscan") == bytes(program)
 
 
@@ -188,170 +185,7 @@ def test_what_is_given_wins_over_what_is_known() -> None:
     target = Target(None, PATH, False, b"/opt/uvscan", {"clean": b"7"})
     parameters = command.known(target)
     assert parameters["clean"] == b"7"
-    assert parameters["args"] == PROGRAMS[b"uvscan"][1]["args"]
-
-
-SWEEP_ENCRYPTED = b"""\
-SAVScan virus detection utility
-Version 4.69.0 [Linux/Intel], engine version 3.21.0
-Virus data version 4.81, September 2012
-Password protected file /spool/avcheck.1f/foo.zip/foo.txt
-1 file swept in 1 second.
-1 error was encountered.
-"""
-
-BDSCAN = b"""\
-BitDefender Antivirus Scanner for Unices v7.90123 Linux-amd64
-%b
-Results:
-Files            :1
-Infected files   :%d
-Suspect files    :0
-I/O errors       :%d
-"""
-
-# What each program says and how it ends, from its manual and from amavisd-new's list.
-ENDS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
-    ("clamscan", 0, b"", CLEAN, ()),
-    ("clamscan", 1, b"/s/m: Eicar-Test FOUND\n/s/m!(1): Win.X-1 FOUND\n", INFECTED,
-     ("Eicar-Test", "Win.X-1")),
-    ("clamscan", 2, b"ERROR: Can't open file", None, ()),
-    ("clamdscan", 0, b"", CLEAN, ()),
-    ("clamdscan", 1, b"/s/m: Eicar-Test FOUND\n", INFECTED, ("Eicar-Test",)),
-    ("clamdscan", 2, b"ERROR: Could not connect to clamd", None, ()),
-    ("clamscan", 1, b"/s/m: Heuristics.Limits.Exceeded.MaxFileSize FOUND\n", UNSCANNABLE,
-     ("Heuristics.Limits.Exceeded.MaxFileSize",)),
-    ("clamscan", 1, b"/s/m: Heuristics.Encrypted.Zip FOUND\n", ENCRYPTED,
-     ("Heuristics.Encrypted.Zip",)),
-    ("clamdscan", 1, b"/s/m: Heuristics.Encrypted.Zip FOUND\n/s/m: Eicar-Test FOUND\n",
-     INFECTED, ("Heuristics.Encrypted.Zip", "Eicar-Test")),
-    ("clamdscan", 1, b"/s/m: PUA.Win.Packer FOUND\n", POLICY, ("PUA.Win.Packer",)),
-    ("clamdscan", 1, b"what?\n", INFECTED, ()),
-    ("savscan", 0, b"", CLEAN, ()),
-    ("savscan", 1, b"interrupted", None, ()),
-    ("savscan", 2, SWEEP_ENCRYPTED, ENCRYPTED, ()),
-    ("sweep", 2, SWEEP_ENCRYPTED, ENCRYPTED, ()),
-    ("savscan", 2, b"Could not check /s/m/a.zip (corrupt)", UNSCANNABLE, ()),
-    ("savscan", 2, b"", UNSCANNABLE, ()),
-    ("savscan", 2, b"Error initialising detection engine [0xa0040200]", None, ()),
-    ("savscan", 2, b"The virus data file is missing", None, ()),
-    ("savscan", 3, b">>> Virus 'EICAR-AV-Test' found in file /s/m\n"
-     b">>> Virus fragment 'W32/X' found in file /s/m/a\n", INFECTED, ("EICAR-AV-Test", "W32/X")),
-    ("savscan", 36, b"", None, ()),
-    ("avscanner", 0, b"", CLEAN, ()),
-    ("avscanner", 24, b'Detected "/s/m" is infected with EICAR-AV-Test (On Demand)', INFECTED,
-     ("EICAR-AV-Test",)),
-    ("avscanner", 16, b"", ENCRYPTED, ()),
-    ("avscanner", 8, b"", None, ()),
-    ("esets_cli", 0, b"", CLEAN, ()),
-    ("esets_cli", 3, b'object="m", name="m", virus="Eicar test file", action=""', INFECTED,
-     ("Eicar test file",)),
-    ("esets_cli", 100, b"", None, ()),
-    ("ecls", 0, b"", CLEAN, ()),
-    ("ecls", 50, b'name="m", threat="Eicar", action="", info=""', INFECTED, ("Eicar",)),
-    ("ecls", 1, b"", INFECTED, ()),
-    ("ecls", 10, b'name="a.zip", threat="", info="archive is password-protected"', ENCRYPTED, ()),
-    ("ecls", 10, b"", UNSCANNABLE, ()),
-    ("ecls", 100, b"", None, ()),
-    ("odscan", 0, b"", CLEAN, ()),
-    ("odscan", 50, b'name="m", threat="Eicar", action=""', INFECTED, ("Eicar",)),
-    ("odscan", 10, b'name="a.zip", result="password-protected"', ENCRYPTED, ()),
-    ("odscan", 10, b"", UNSCANNABLE, ()),
-    ("odscan", 100, b"", None, ()),
-    ("drweb", 0, b"", CLEAN, ()),
-    ("drweb", 1, b"/s/m infected with EICAR Test File (NOT a Virus!)", INFECTED,
-     ("EICAR Test File",)),
-    ("drweb", 9, b"", INFECTED, ()),
-    ("drweb", 33, b"", INFECTED, ()),
-    ("drweb", 32, b"", SUSPICIOUS, ()),
-    ("drweb", 64, b"", None, ()),
-    ("drweb", 127, b"", None, ()),
-    ("kavscanner", 0, b"", CLEAN, ()),
-    ("kavscanner", 25, b"/s/m INFECTED EICAR-Test-File", INFECTED, ("EICAR-Test-File",)),
-    ("kavscanner", 20, b"/s/m SUSPICION Type_Trojan", SUSPICIOUS, ("Type_Trojan",)),
-    ("kavscanner", 10, b"/s/m/a.zip PROTECTED", ENCRYPTED, ()),
-    ("kavscanner", 15, b"/s/m/a.zip CORRUPTED", UNSCANNABLE, ()),
-    ("kavscanner", 30, b"", None, ()),
-    ("aveclient", 0, b"/s/m OK", CLEAN, ()),
-    ("aveclient", 4, b"/s/m INFECTED EICAR-Test-File", INFECTED, ("EICAR-Test-File",)),
-    ("aveclient", 0, b"/s/m INFECTED EICAR-Test-File", INFECTED, ("EICAR-Test-File",)),
-    ("aveclient", 3, b"/s/m SUSPICION Type_Trojan", SUSPICIOUS, ("Type_Trojan",)),
-    ("aveclient", 8, b"/s/m/a.zip PROTECTED", ENCRYPTED, ()),
-    ("aveclient", 6, b"/s/m/a.zip CORRUPTED", UNSCANNABLE, ()),
-    ("aveclient", 7, b"", None, ()),
-    ("bdscan", 0, BDSCAN % (b"", 0, 0), CLEAN, ()),
-    ("bdscan", 1, BDSCAN % (b"/s/m infected: EICAR-Test-File\n", 1, 0), INFECTED,
-     ("EICAR-Test-File",)),
-    ("bdscan", 0, BDSCAN % (b"/s/m infected: A\033[0m\n", 10, 0), INFECTED, ("A",)),
-    ("bdscan", 0, BDSCAN % (b"", 0, 1), None, ()),
-    ("bdscan", 1, BDSCAN % (b"", 0, 0), None, ()),
-    ("bdscan", 0, b"", None, ()),
-    ("fsav", 0, b"", CLEAN, ()),
-    ("fsav", 3, b"/s/m: Infected: EICAR_Test_File [FSE]", INFECTED, ("EICAR_Test_File",)),
-    ("fsav", 4, b"/s/m: Riskware: Adware.X [AVP]", POLICY, ("Adware.X",)),
-    ("fsav", 8, b"/s/m: Suspected: Type_X [AVP]", SUSPICIOUS, ("Type_X",)),
-    ("fsav", 9, b"/s/m: ERROR: Password protected archive [FSE]", ENCRYPTED, ()),
-    ("fsav", 9, b"/s/m: ERROR: Malformed archive [FSE]", UNSCANNABLE, ()),
-    ("fsav", 9, b"/s/m: ERROR: Could not open the file", None, ()),
-    ("fsav", 1, b"evaluation period has expired", None, ()),
-    ("fsav", 7, b"", None, ()),
-    ("uvscan", 0, b"", CLEAN, ()),
-    ("uvscan", 13, b"/s/m\n    Found: EICAR test file NOT a virus.", INFECTED,
-     ("EICAR test file",)),
-    ("uvscan", 13, b"/s/m\n    Found the W32/Netsky virus !!!", INFECTED, ("W32/Netsky",)),
-    ("uvscan", 13, b"/s/m\n    Found virus or variant W32/X !!!", INFECTED, ("W32/X",)),
-    ("uvscan", 8, b"", None, ()),
-    ("fpscan", 0, b"", CLEAN, ()),
-    ("fpscan", 1, b"[Found virus] <EICAR_Test (exact)> \t/s/m", INFECTED, ("EICAR_Test",)),
-    ("fpscan", 2, b"[Found possible virus] <New_Malware> /s/m", SUSPICIOUS, ("New_Malware",)),
-    ("fpscan", 65, b"", INFECTED, ()),
-    ("fpscan", 64, b"", UNSCANNABLE, ()),
-    ("fpscan", 64, b"[Encrypted] /s/m", ENCRYPTED, ()),
-    ("fpscan", 8, b"", UNSCANNABLE, ()),
-    ("fpscan", 16, b"", None, ()),
-    ("fpscan", 80, b"", None, ()),
-    ("avastcmd", 0, b"", CLEAN, ()),
-    ("avastcmd", 1, b"/s/m\t[infected by: EICAR Test-NOT virus!!!]", INFECTED, ("EICAR",)),
-    ("avastcmd", 1, b"/s/m\t[infected by: EICAR]", INFECTED, ("EICAR",)),
-    ("avastcmd", 2, b"", None, ()),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("program", "status", "output", "verdict", "names"), ENDS)
-def test_a_program_that_is_known(
-    program: str, status: int, output: bytes, verdict: Verdict | None, names: tuple[str, ...]
-) -> None:
-    _, parameters = PROGRAMS[program.encode()]
-    finding = finding_or_none(command.parse, status, output, parameters)
-    assert (finding.verdict if finding else None) is verdict
-    assert (finding.names if finding else ()) == names
-
-
-def test_every_program_that_is_known_is_tested_clean_infected_and_in_trouble() -> None:
-    for program in PROGRAMS:
-        if program not in (b"sweep", b"kav4fs-kavscanner"):  # savscan and kavscanner
-            seen = {verdict for name, _, _, verdict, _ in ENDS if name.encode() == program}
-            assert {CLEAN, INFECTED, None} <= seen, program
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_no_status_is_in_two_lists(program: bytes) -> None:
-    _, parameters = PROGRAMS[program]
-    for status in range(256):
-        kinds = [
-            kind
-            for kind in command.LISTS
-            if status in command._numbers(kind, parameters.get(kind, b""))
-        ]
-        assert len(kinds) <= 1, (status, kinds)
-    assert b"{path}" in parameters["args"]
-
-
-@given(st.integers(-1, 300), st.binary(max_size=60), st.sampled_from(sorted(PROGRAMS)))
-def test_clean_is_status_0_of_every_program(status: int, output: bytes, program: bytes) -> None:
-    finding = finding_or_none(command.parse, status, output, PROGRAMS[program][1])
-    if finding and finding.verdict is CLEAN:
-        assert status == 0
+    assert parameters["args"] == PROGRAMS[b"uvscan"].parameters["args"]
 
 
 # Words that decide.
@@ -420,3 +254,59 @@ def test_where_is_a_word_or_a_path_and_its_parameters_are_decoded() -> None:
     assert target.parameters["args"] == b"--mail {path}"
     assert command.parse(2, b"virus=X", target.parameters).names == ("X",)
     assert settings(b"-s", b"command:clamscan").scanners[-1].targets[0].path == b"clamscan"
+
+
+# What a status alone is worth.
+
+
+def test_an_answer_by_status_alone_says_so(ask: Ask) -> None:
+    assert "clean by its exit status alone" in ask("exit 0", args="{path}", clean="0").text
+
+
+def test_an_answer_by_words_does_not(ask: Ask) -> None:
+    finding = ask("echo $1: OK", args="{path}", clean="0", passed=r"^{path}: OK\n")
+    assert (finding.verdict, "alone" in finding.text) == (CLEAN, False)
+
+
+def test_the_path_in_passed_is_the_one_that_the_program_got_and_no_pattern(ask: Ask) -> None:
+    with pytest.raises(Defer, match="did not say"):
+        ask("echo ${1%?}x: OK", args="{path}", clean="0", passed=r"^{path}: OK\n")
+
+
+def test_a_known_program_without_words_for_clean_says_so(tmp_path: Path) -> None:
+    program = tmp_path / "drweb"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o700)
+    (tmp_path / "spool").mkdir(mode=0o700)
+    target = Target(None, PATH, False, bytes(program))
+    with spooled(tmp_path / "spool") as message:
+        finding = command.run(message, target, time.monotonic() + 20)
+    assert finding.verdict is CLEAN
+    assert PROGRAMS[b"drweb"].unproved in finding.text
+
+
+def test_words_that_mean_suspicious_or_unwanted_count_unless_it_is_worse() -> None:
+    parameters = {
+        "clean": b"0",
+        "infected": b"1",
+        "suspicious": b"2",
+        "suspected": b"^maybe",
+        "unwanted": b"^adware",
+    }
+    cases = [
+        (0, b"maybe X\n", SUSPICIOUS),
+        (0, b"adware X\n", POLICY),
+        (9, b"adware X\nmaybe Y\n", SUSPICIOUS),
+        (1, b"maybe X\n", INFECTED),
+        (2, b"adware X\n", SUSPICIOUS),
+        (0, b"nothing\n", CLEAN),
+    ]
+    for status, output, verdict in cases:
+        assert command.parse(status, output, parameters).verdict is verdict, (status, output)
+
+
+def test_what_cannot_all_be_looked_at_is_in_no_better_class_than_infected() -> None:
+    parameters = {"clean": b"0", "found": b"FOUND$", "name": b": (.+) FOUND$", "classes": b"clamav"}
+    words = b"/s/m: Heuristics.Encrypted.Zip FOUND\n"
+    assert command.parse(1, words, parameters).verdict is ENCRYPTED
+    assert command.parse(1, words * 2000, parameters).verdict is INFECTED

@@ -31,6 +31,8 @@ WRONG = [
     ("command", ":/opt/scan?clean=0&args={path}&found=(", "found: missing )"),
     ("command", ":clamscan?name=[", "name: unterminated character set"),
     ("command", ":clamscan?classes=sophos", "only clamav's"),
+    ("command", ":/opt/scan?clean=0&args=x&stdin=path", "stdin=path: only message"),
+    ("command", ":/opt/scan?clean=0&args=x&stdin=message&passed={path}", "passed has a {path}"),
     ("command", ":nonesuch?clean=0&args={path}", "neither the path of a program"),
     ("kse", ":/run/k?timeout=soon", "timeout=soon: a whole number"),
     ("kse", ":/run/k?timeout=", "timeout=: a whole number"),

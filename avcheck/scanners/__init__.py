@@ -265,6 +265,7 @@ SCANNERS = {
         "A program.",
         parameters=(
             "args",
+            "stdin",
             "clean",
             "infected",
             "suspicious",
@@ -273,6 +274,8 @@ SCANNERS = {
             "unscannable",
             "name",
             "found",
+            "suspected",
+            "unwanted",
             "passed",
             "protected",
             "broken",

@@ -1,31 +1,36 @@
 r"""command, a scanner that is a program.
 
-    /usr/bin/clamscan --no-summary --infected /the/path
+    /usr/bin/clamscan --no-summary --stdout /the/path
     exit status 1, and on standard output /the/path: Eicar-Test-Signature FOUND
 
     -s command:clamscan
-    -s 'command:/opt/av/scan?args=--mail%20{path}&clean=0&infected=1%202&name=virus=(.*)'
+    -s 'command:/opt/av/scan?args=--mail%20{path}&clean=0&infected=1%202&passed=^{path}:%20OK$'
 
 WHERE is a word of PROGRAMS (command_programs.py), or the path of a program; one with a name
 of PROGRAMS has what is said there.  The parameters are percent-encoded, as in an address, and win:
 
     args      the words after the program, separated by blanks, with {path} in one of them
+    stdin     message: the program reads the message there; {path} may be left out then
     clean, infected, suspicious, policy, encrypted, unscannable
               exit statuses: numbers, and ranges like 8-15, separated by blanks
     name      what a name is in the output: a regular expression of Python, for bytes, in
               each line; its first group if it has one
     found     the same, for words that mean infected with any status
-    passed    the same, for words without which a status of clean is the scanner's trouble
-    protected the same, for words that make a status of unscannable one of encrypted
+    suspected, unwanted
+              the same, for words that mean at least suspicious, or policy
+    passed    the same, for words without which a status of clean is the scanner's trouble;
+              {path} in it is the path that the program got
+    protected the same, for words that make a status of unscannable or clean one of encrypted
     broken    the same, for words that make it (the words of a scanner which is damaged, and
               has the same status for that) the scanner's trouble
-    classes   clamav: what is infected by its status is of the class that its names have
+    classes   clamav: what is infected is of the class that its names have
 
 No shell is between us and the program, and nothing of the message is on its command line
-but the path, which is ours.  A status that is in no list, a signal, and a program that is
-late, are the scanner's trouble; so the statuses are to be those of the scanner, and not
-those of a script around it that has failed.  Of what it says the first 64 KiB are looked at,
-and 4 KiB of each line; where CLEAN depends on its words, it may not say more than that.
+but the path, which is ours.  It gets a copy (command_copy.py), or a descriptor for reading.
+A status that is in no list, a signal, and a program that is late, are the scanner's trouble;
+so the statuses are to be those of the scanner, and not those of a script around it that has
+failed.  Of what it says the first 64 KiB are looked at, and 4 KiB of each line; where CLEAN
+depends on its words, it may not say more than that.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ import os
 from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.printable import printable
+from avcheck.scanners.command_copy import Copy
 from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.verdict import (
     CLEAN,
@@ -63,7 +69,11 @@ LISTS = {
     "unscannable": UNSCANNABLE,
     "clean": CLEAN,
 }  # the worst first
-PATTERNS = ("name", "found", "passed", "protected", "broken")
+WORDS = {"found": INFECTED, "suspected": SUSPICIOUS, "unwanted": POLICY}  # the worst first
+PATTERNS = ("name", *WORDS, "passed", "protected", "broken")
+
+# What cannot be proved of a program of the administrator's own without passed=.
+STATUS_ALONE = "clean by its exit status alone; no words were asked for (passed=)"
 
 # What is kept of the output: a line for each object in a message, and at the end the one
 # that was looked for.
@@ -74,6 +84,7 @@ OUTPUT_MAX = 64 * 1024
 LINE_MAX = 4096
 
 CLAMAV = b"clamav"  # the only classes there are
+MESSAGE = b"message"  # the only thing to read on standard input
 
 # What the names are written in, and where programs that programs start are found.
 ENVIRONMENT = {b"PATH": b"/usr/local/bin:/usr/bin:/bin", b"LC_ALL": b"C", b"TZ": b"UTC"}
@@ -83,9 +94,30 @@ def run(message: Message, target: Target, deadline: float) -> Finding:
     """Run the program on the message, with what is ours before it."""
     parameters = known(target)
     program = program_at(target.path)
-    path = message.directory.join(message.name).replace(b"/./", b"/")
+    if not _wants_path(parameters):
+        return _ran(program, b"", message, parameters, target, deadline)
+    with Copy(message) as copy:
+        finding = _ran(program, copy.path, message, parameters, target, deadline)
+        changed = copy.changed() if finding.verdict is CLEAN else ""
+    if changed:
+        text = f"{changed} the file that it called clean, so it did not mean the message"
+        raise Defer(f"{text}; it must not disinfect", CONFIG)
+    return finding
+
+
+def _ran(
+    program: bytes,
+    path: bytes,
+    message: Message,
+    parameters: Mapping[str, bytes],
+    target: Target,
+    deadline: float,
+) -> Finding:
     argv = [program, *(word.replace(b"{path}", path) for word in parameters["args"].split())]
-    stdin = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    if "stdin" in parameters:
+        stdin = message.reopen()
+    else:
+        stdin = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         ended = child.run(argv, stdin, ENVIRONMENT, deadline, message.directory.fd, keep=OUTPUT_MAX)
     finally:
@@ -94,7 +126,23 @@ def run(message: Message, target: Target, deadline: float) -> Finding:
         raise Defer(str(ended), EXPIRED)
     if ended.lost:  # words that mean infected may be in what was not read
         raise Defer(f"its output could not be read: {ended.lost}")
-    return parse(ended.status, ended.output, parameters)
+    finding = parse(ended.status, ended.output, parameters, path)
+    doubt = unproved(target, parameters) if finding.verdict is CLEAN else ""
+    if doubt:
+        finding.text = f"{finding.text} ({doubt})"
+    return finding
+
+
+def unproved(target: Target, parameters: Mapping[str, bytes]) -> str:
+    """Why it does not prove that a message is clean; empty if its words do."""
+    if "passed" in parameters:
+        return ""
+    program = PROGRAMS.get(target.path.rpartition(b"/")[2])
+    return program.unproved if program else STATUS_ALONE
+
+
+def _wants_path(parameters: Mapping[str, bytes]) -> bool:
+    return b"{path}" in parameters.get("args", b"")
 
 
 def check(target: Target) -> None:
@@ -105,7 +153,7 @@ def check(target: Target) -> None:
 def known(target: Target) -> dict[str, bytes]:
     """All parameters, those of PROGRAMS included; Defer where they cannot be used."""
     word = target.path.rpartition(b"/")[2]
-    _, usual = PROGRAMS.get(word, ((), {}))
+    usual = PROGRAMS[word].parameters if word in PROGRAMS else {}
     parameters = {**usual, **target.parameters}
     names = printable(b", ".join(PROGRAMS))
     if not target.path.startswith(b"/") and target.path not in PROGRAMS:
@@ -113,8 +161,13 @@ def known(target: Target) -> dict[str, bytes]:
         raise Defer(f"{where}: neither the path of a program nor one of {names}", CONFIG)
     if "clean" not in parameters:
         raise Defer(f"the parameter clean is required (but for {names})", CONFIG)
-    if not any(b"{path}" in each for each in parameters.get("args", b"").split()):
-        raise Defer("args has no {path}", CONFIG)
+    if parameters.get("stdin", MESSAGE) != MESSAGE:
+        raise Defer(f"stdin={printable(parameters['stdin'])}: only message", CONFIG)
+    if not _wants_path(parameters):
+        if "stdin" not in parameters:
+            raise Defer("args has no {path}", CONFIG)
+        if b"{path}" in parameters.get("passed", b""):
+            raise Defer("passed has a {path}, but args has none", CONFIG)
     if parameters.get("classes", CLAMAV) != CLAMAV:
         raise Defer(f"classes={printable(parameters['classes'])}: only clamav's are known", CONFIG)
     for kind in LISTS:
@@ -127,7 +180,7 @@ def program_at(where: bytes) -> bytes:
     """The path of the program; Defer where none of its usual places has it."""
     if where.startswith(b"/"):
         return where
-    places, _ = PROGRAMS[where]
+    places = PROGRAMS[where].places
     for place in places:
         if os.access(place, os.X_OK):
             return place
@@ -135,38 +188,54 @@ def program_at(where: bytes) -> bytes:
     raise Defer(f"{printable(where)}: not found (looked at {looked}); write its path", CONFIG)
 
 
-def parse(status: int, output: bytes, parameters: Mapping[str, bytes]) -> Finding:
+def parse(
+    status: int, output: bytes, parameters: Mapping[str, bytes], path: bytes = b"/"
+) -> Finding:
     """The finding that exit status and output mean by these parameters.
 
     Raises Defer for any others; a status below 0 is that of a program killed by a signal.
+    Words that mean infected win over every status; a status, and less than such words, is
+    never enough to be clean where the program has words for that.
     """
-    patterns = _compiled(parameters)
+    patterns = _compiled(parameters, path)
     said = f"exit status {status}: {printable(output, 200)}" if output else f"exit status {status}"
     lines = output.split(b"\n")
     too_much = len(output) >= OUTPUT_MAX or any(len(line) > LINE_MAX for line in lines)
     output = b"\n".join([line[:LINE_MAX] for line in lines])
-    if status >= 0 and _says("found", patterns, output):
-        return Finding(INFECTED, _names(output, patterns), said)
-    listed = [
+    verdict = _worst(status, output, parameters, patterns)
+    if verdict is None or (verdict is UNSCANNABLE and _says("broken", patterns, output)):
+        raise Defer(said)
+    if verdict in (UNSCANNABLE, CLEAN) and _says("protected", patterns, output):
+        return Finding(ENCRYPTED, (), said)
+    if verdict is CLEAN:
+        if "passed" in patterns and not _says("passed", patterns, output):
+            raise Defer(f"did not say that it found nothing; {said}")
+        if too_much and any(name in patterns for name in ("passed", *WORDS)):
+            raise Defer(f"said more than can be looked at; {said}")
+        return Finding(CLEAN, (), said)
+    names = _names(output, patterns)
+    # (A worse name may be in what was not looked at.)
+    if verdict is INFECTED and names and not too_much and parameters.get("classes") == CLAMAV:
+        verdict = min(map(_of_clamav, names), key=lambda each: each.rank)
+    return Finding(verdict, names, said)
+
+
+def _worst(
+    status: int,
+    output: bytes,
+    parameters: Mapping[str, bytes],
+    patterns: Mapping[str, re.Pattern[bytes]],
+) -> Verdict | None:
+    """The worst of what status and words mean; None if neither means anything."""
+    if status < 0:
+        return None
+    meant = [
         verdict
         for kind, verdict in LISTS.items()
         if status in _numbers(kind, parameters.get(kind, b""))
     ]
-    if not listed or (listed[0] is UNSCANNABLE and _says("broken", patterns, output)):
-        raise Defer(said)
-    if listed[0] is UNSCANNABLE and _says("protected", patterns, output):
-        return Finding(ENCRYPTED, (), said)
-    if listed[0] is CLEAN:
-        if "passed" in patterns and not _says("passed", patterns, output):
-            raise Defer(f"did not say that it found nothing; {said}")
-        if too_much and ("passed" in patterns or "found" in patterns):
-            raise Defer(f"said more than can be looked at; {said}")
-        return Finding(CLEAN, (), said)
-    names = _names(output, patterns)
-    verdict = listed[0]
-    if verdict is INFECTED and names and parameters.get("classes") == CLAMAV:
-        verdict = min(map(_of_clamav, names), key=lambda each: each.rank)
-    return Finding(verdict, names, said)
+    meant += [verdict for name, verdict in WORDS.items() if _says(name, patterns, output)]
+    return min(meant, key=lambda each: each.rank, default=None)
 
 
 def _of_clamav(name: bytes) -> Verdict:
@@ -182,7 +251,7 @@ def _says(name: str, patterns: Mapping[str, re.Pattern[bytes]], output: bytes) -
     return name in patterns and bool(patterns[name].search(output))
 
 
-def _compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
+def _compiled(parameters: Mapping[str, bytes], path: bytes = b"/") -> dict[str, re.Pattern[bytes]]:
     import re
     from warnings import catch_warnings, simplefilter
 
@@ -193,7 +262,10 @@ def _compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
                 # Its warnings would come before our own words on standard error.
                 with catch_warnings():
                     simplefilter("ignore")
-                    patterns[name] = re.compile(parameters[name], re.MULTILINE)
+                    pattern = parameters[name]
+                    if name == "passed":
+                        pattern = pattern.replace(b"{path}", re.escape(path))
+                    patterns[name] = re.compile(pattern, re.MULTILINE)
             except (re.error, OverflowError, RecursionError) as why:
                 raise Defer(f"{name}: {why}", CONFIG) from why
     return patterns

@@ -50,6 +50,12 @@ def savscan(found: Content, path: str) -> Ending:
     if found.licence:
         lines.append("Your licence for this product has expired")
     partly = found.encrypted or found.limits or found.error or found.licence
+    lines.append("1 file scanned in 6 seconds.")
+    if partly:
+        lines.append("1 error was encountered.")
+    number = len(found.names)
+    lines.append(f"{number} viruses were discovered." if number else "No viruses were discovered.")
+    lines.append("End of Scan.")
     return 3 if found.names else 2 if partly else 0, lines
 
 
@@ -61,6 +67,10 @@ def avscanner(found: Content, path: str) -> Ending:
         lines.append(f"Failed to scan {path}/a.zip as it is corrupted")
     if found.error or found.licence:
         return 8, [*lines, "Failed to initialize the scanner"]
+    lines += ["End of Scan Summary:", "1 file scanned in less than a second"]
+    lines.append(f"{int(bool(found.names))} files out of 1 were infected.")
+    if found.encrypted or found.limits:
+        lines.append("1 scan error encountered.")
     return 24 if found.names else 16 if found.encrypted else 2 if found.limits else 0, lines
 
 
@@ -73,6 +83,14 @@ def eset(found: Content, path: str) -> Ending:
     if found.error or found.licence:
         return 100, [*lines, "License expired" if found.licence else "Error opening file"]
     return 50 if found.names else 10 if found.encrypted or found.limits else 0, lines
+
+
+def ecls(found: Content, path: str) -> Ending:
+    status, lines = eset(found, path)
+    number = len(found.names)
+    lines.append("Total:             files - 1, objects 3")
+    lines.append(f"Detected:          files - {int(number > 0)}, objects {number}")
+    return status, [*lines, "Cleaned:           files - 0, objects 0"]
 
 
 def esets_cli(found: Content, path: str) -> Ending:
@@ -129,6 +147,10 @@ def uvscan(found: Content, path: str) -> Ending:
     lines = [path, *named("    Found the {name} virus !!!", found.names, path)]
     if found.error or found.licence:
         return 8, [*lines, "The driver files could not be loaded"]
+    infected = int(bool(found.names))
+    lines += [f"Summary Report on {path}", "File(s)", "        Total files:...............     1"]
+    lines.append(f"        Clean:.....................     {1 - infected}")
+    lines.append(f"        Possibly Infected:.........     {infected}")
     return 13 if found.names else 0, lines
 
 
@@ -137,6 +159,15 @@ def fpscan(found: Content, path: str) -> Ending:
     lines += named("[Found possible virus] <{name}> \t{path}", found.suspicious, path)
     if found.encrypted:
         lines.append(f"[Unscannable] <encrypted> \t{path}/a.zip")
+    counts = {
+        "Files": 1,
+        "Skipped files": 0,
+        "Objects scanned": 3,
+        "Infected objects": len(found.infected),
+        "Infected files": int(bool(found.infected)),
+        "Files with errors": int(found.error or found.licence),
+    }
+    lines += ["Results:", *(f"{what}: {number}" for what, number in counts.items())]
     status = (1 if found.infected else 0) | (2 if found.suspicious else 0)
     status |= 64 if found.encrypted else 0
     status |= 8 if found.limits else 0
@@ -163,16 +194,16 @@ def avastcmd(found: Content, path: str) -> Ending:
     lines = named("{path}\t[infected by: {name}]", found.names, path)
     if found.error or found.licence:
         return 2, [*lines, "avastcmd: license expired" if found.licence else "cannot scan"]
-    return 1 if found.names else 0, lines
+    return 1 if found.names else 0, lines or [f"{path}\t[OK]"]
 
 
 # Name: what it does, and the words that it is to be called with, but for the path.
 PROGRAMS: dict[str, tuple[Callable[[Content, str], Ending], str]] = {
-    "savscan": (savscan, "-nb -f -all -rec -ss -sc -archive -cab -mime -oe -tnef"),
-    "sweep": (savscan, "-nb -f -all -rec -ss -sc -archive -cab -mime -oe -tnef"),
+    "savscan": (savscan, "-nb -f -all -rec -sc -archive -cab -mime -oe -tnef"),
+    "sweep": (savscan, "-nb -f -all -rec -sc -archive -cab -mime -oe -tnef"),
     "avscanner": (avscanner, "--scan-archives"),
     "esets_cli": (esets_cli, "--subdir"),
-    "ecls": (eset, "--subdir"),
+    "ecls": (ecls, "--subdir"),
     "odscan": (eset, "--scan"),
     "drweb": (drweb, "-al -go -ot -cn -upn -ok-"),
     "kavscanner": (kavscanner, "-i0 -xn -xp -mn -R -ePASBME"),
