@@ -286,6 +286,21 @@ def test_a_scanner_that_is_blind(site: Site, clamd: KnowingClamd) -> None:
     assert levels("scanner_knows_virus", site.own()) == {ERROR}
 
 
+@pytest.mark.parametrize(
+    ("where", "level"),
+    [
+        ("clamscan", OK),
+        ("clamdscan", OK),
+        ("drweb", WARNING),
+        ("drweb?passed=fine", OK),
+        ("/opt/scan?clean=0&args={path}", WARNING),
+        ("/opt/scan?clean=0&args={path}&passed=fine", OK),
+    ],
+)
+def test_a_program_that_says_nothing_when_all_is_well(site: Site, where: str, level: str) -> None:
+    assert levels("scanner_words", site.own(f"--backup command:{where}")) == {level}
+
+
 @pytest.mark.parametrize(("days", "level"), [(1, OK), (9, WARNING), (99, ERROR)])
 def test_old_signatures(site: Site, clamd: KnowingClamd, days: int, level: str) -> None:
     date = (datetime.now() - timedelta(days=days)).strftime("%a %b %d %H:%M:%S %Y")

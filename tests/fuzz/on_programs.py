@@ -15,11 +15,20 @@ from tests.wire import settings
 
 NAMES = sorted(PROGRAMS)
 
+CLEAN_WORDS = re.compile(rb"OK\]?\n|No viruses were|\b0+(?: files?)?(?: out of\b|[\s,])")
+INFECTED_WORDS = {
+    b"clamscan": b": X FOUND\n",
+    b"clamdscan": b": X FOUND\n",
+    b"savscan": b"\n>>> Virus 'X' found",
+    b"avastcmd": b"infected by: X",
+    b"aveclient": b" INFECTED X",
+    b"kavscanner": b" INFECTED X",
+}
 LIST = re.compile(rb"[ ,]*(\d{1,3})(?:-(\d{1,3}))?(?=[ ,]|$)")
 
 
 def known_program(data: bytes) -> None:
-    """WHICH, STATUS/OUTPUT: none of the programs in the table is clean but with status 0."""
+    """WHICH, STATUS/OUTPUT: no program in the table is clean but with status 0 and its words."""
     which, output = (text(each) for each in fields(data, 2))
     name = NAMES[which[0] % len(NAMES)] if which else NAMES[0]
     status = which[1] if len(which) > 1 else -9
@@ -28,6 +37,8 @@ def known_program(data: bytes) -> None:
     if finding is not None and finding.verdict is CLEAN:
         assert status == 0
         assert not finding.names
+        assert PROGRAMS[name].unproved or CLEAN_WORDS.search(output)
+        assert INFECTED_WORDS.get(name, b"\0not said\0") not in output
 
 
 def any_program(data: bytes) -> None:
@@ -80,6 +91,10 @@ def programs() -> Iterator[bytes]:
         b"No viruses\nLicence expired\n",
         b"\xff\0FOUND\n",
         b"a: OK\nInfected files: 0\n",
+        b"/: OK\n",
+        b"fd[10]: OK\n",
+        b"1 file scanned in 1 second.\nNo viruses were discovered.\nEnd of Scan.\n",
+        b"/\t[OK]\n/\t[infected by: X]\n",
     )
     for number in range(len(NAMES)):
         for status in (0, 1, 2, 3, 8, 24):

@@ -88,6 +88,7 @@ CHECKS = {
     "waitfile": "spool",
     "scanner_answers": "scanner",
     "scanner_knows_virus": "scanner",
+    "scanner_words": "scanner",
     "scanner_signatures": "scanner",
     "scanner_account": "scanner",
     "scanner_socket": "scanner",

@@ -10,7 +10,7 @@ from avcheck.admin import given, known, ping
 from avcheck.admin.account import account
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
 from avcheck.printable import printable
-from avcheck.scanners import PATH
+from avcheck.scanners import PATH, command
 
 # Days after which signatures are a fault and no longer an oddity.
 VERY_OLD = 30
@@ -46,6 +46,19 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
             yield Result(ERROR, f"{scanner.type}: not to be trusted: {wrong}", "avcheckctl probe")
         else:
             yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
+
+
+def scanner_words(look: Look) -> Iterator[Result]:
+    """A program says in words that a message is clean, and does not just end with 0."""
+    for scanner, target in look.targets:
+        if not scanner.row.program:
+            continue
+        name = f"{scanner.type} {printable(target.path)}"
+        doubt = command.unproved(target, command.known(target))
+        if doubt:
+            yield Result(WARNING, f"{name}: {doubt}", "passed=WORDS: docs/scanners.md, Programs")
+        else:
+            yield Result(OK, f"{name} says in words that a message is clean")
 
 
 def scanner_signatures(look: Look) -> Iterator[Result]:
