@@ -121,10 +121,10 @@ def test_every_other_end_is_trouble(ask: Ask, end: str) -> None:
 def test_output_that_is_lost_may_have_been_a_name(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = child.Ended(0, b"", late=False, lost="Input/output error")
+    ended = child.Ended(0, b"fine\n", late=False, lost="Input/output error")
     monkeypatch.setattr(child, "run", lambda *_, **__: ended)
     with pytest.raises(Defer, match="its output could not be read: Input/output error"):
-        ask("exit 0", clean="0", args="{path}")
+        ask("exit 0", clean="0", args="{path}", passed="^fine")
 
 
 def test_a_program_that_is_late_is_killed(ask: Ask, tmp_path: Path) -> None:
@@ -207,9 +207,22 @@ def test_without_the_words_that_prove_it_nothing_is_clean() -> None:
             command.parse(0, said, parameters)
 
 
-def test_a_killed_program_has_found_nothing() -> None:
-    with pytest.raises(Defer):
-        command.parse(-1, b"bad: Eicar", {"clean": b"0", "found": b"^bad"})
+@pytest.mark.parametrize("end", ["kill -9 $$", "kill -11 $$", "exec sleep 60"])
+def test_what_a_program_has_found_before_it_was_killed_is_found(ask: Ask, end: str) -> None:
+    """It would be killed again at every try."""
+    script = f"echo bad: Eicar; echo maybe X; {end}"
+    how = {"args": "{path}", "clean": "0", "found": "^bad", "name": "bad: (.*)"}
+    finding = ask(script, seconds=3.0, **how)
+    assert (finding.verdict, finding.names) == (INFECTED, ("Eicar",))
+
+
+def test_what_else_a_killed_program_has_said_counts_for_nothing() -> None:
+    parameters = {"clean": b"0", "suspected": b"^maybe", "passed": b"^fine$", "found": b"FOUND$"}
+    parameters |= {"name": b": (.+) FOUND$", "classes": b"clamav"}
+    words = (b"maybe X\n", b"fine\n", b"", b"/m: Heuristics.Limits.Exceeded FOUND\n")
+    for output in words:
+        with pytest.raises(Defer):
+            command.parse(command.KILLED, output, parameters)
 
 
 # A listing of other files that is longer than the limit for other programs' output.

@@ -27,7 +27,8 @@ of PROGRAMS has what is said there.  The parameters are percent-encoded, as in a
 
 No shell is between us and the program, and nothing of the message is on its command line
 but the path, which is ours.  It gets a copy (command_copy.py), or a descriptor for reading.
-A status that is in no list, a signal, and a program that is late, are the scanner's trouble;
+A status that is in no list, a signal, and a program that is late, are the scanner's trouble,
+unless it has said before that the message is infected;
 so the statuses are to be those of the scanner, and not those of a script around it that has
 failed.  Of what it says the first 64 KiB are looked at, and 4 KiB of each line; where CLEAN
 depends on its words, it may not say more than that.
@@ -38,7 +39,7 @@ from __future__ import annotations
 import os
 
 from avcheck import child
-from avcheck.exits import CONFIG, EXPIRED, Defer
+from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
 from avcheck.printable import printable
 from avcheck.scanners.command_copy import Copy
 from avcheck.scanners.command_programs import PROGRAMS
@@ -71,6 +72,8 @@ LISTS = {
 }  # the worst first
 WORDS = {"found": INFECTED, "suspected": SUSPICIOUS, "unwanted": POLICY}  # the worst first
 PATTERNS = ("name", *WORDS, "passed", "protected", "broken")
+
+KILLED = -1  # the status of a program that did not come to its own end
 
 # What cannot be proved of a program of the administrator's own without passed=.
 STATUS_ALONE = "clean by its exit status alone; no words were asked for (passed=)"
@@ -122,10 +125,13 @@ def _ran(
         ended = child.run(argv, stdin, ENVIRONMENT, deadline, message.directory.fd, keep=OUTPUT_MAX)
     finally:
         os.close(stdin)
-    if ended.late:
-        raise Defer(str(ended), EXPIRED)
-    if ended.lost:  # words that mean infected may be in what was not read
-        raise Defer(f"its output could not be read: {ended.lost}")
+    if ended.killed or ended.lost:  # there might have been more words that mean infected
+        try:
+            return parse(KILLED, ended.output, parameters, path)
+        except Defer:
+            lost = f"its output could not be read: {ended.lost}"
+            text = str(ended) if ended.killed else lost
+            raise Defer(text, EXPIRED if ended.late else SYSTEM) from None
     finding = parse(ended.status, ended.output, parameters, path)
     doubt = unproved(target, parameters) if finding.verdict is CLEAN else ""
     if doubt:
@@ -193,9 +199,9 @@ def parse(
 ) -> Finding:
     """The finding that exit status and output mean by these parameters.
 
-    Raises Defer for any others; a status below 0 is that of a program killed by a signal.
-    Words that mean infected win over every status; a status, and less than such words, is
-    never enough to be clean where the program has words for that.
+    Raises Defer for any others.  Words that mean infected win over every status, and are all
+    that counts where it is KILLED; a status without words is never enough to be clean where
+    the program has words for that.
     """
     patterns = _compiled(parameters, path)
     said = f"exit status {status}: {printable(output, 200)}" if output else f"exit status {status}"
@@ -217,6 +223,8 @@ def parse(
     # (A worse name may be in what was not looked at.)
     if verdict is INFECTED and names and not too_much and parameters.get("classes") == CLAMAV:
         verdict = min(map(_of_clamav, names), key=lambda each: each.rank)
+    if status == KILLED and verdict is not INFECTED:
+        raise Defer(said)
     return Finding(verdict, names, said)
 
 
@@ -227,8 +235,6 @@ def _worst(
     patterns: Mapping[str, re.Pattern[bytes]],
 ) -> Verdict | None:
     """The worst of what status and words mean; None if neither means anything."""
-    if status < 0:
-        return None
     meant = [
         verdict
         for kind, verdict in LISTS.items()
