@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from avcheck.exits import CONFIG, Defer
 from avcheck.scanners import PATH, command, command_copy
 from avcheck.settings import Target
 from avcheck.verdict import CLEAN, INFECTED, UNSCANNABLE, Finding
-from tests.wire import MESSAGE, open_files, settings, spooled
+from tests.wire import MESSAGE, given, open_files, settings, spooled
 
 Run = Callable[..., tuple[Finding | str, bytes]]
 
@@ -174,3 +176,30 @@ def test_a_program_that_disinfects_lets_nothing_through(command: Path, tmp_path:
     assert check().returncode == 0
     assert (tmp_path / "sent").read_bytes() == MESSAGE
     assert os.listdir(tmp_path / "spool") == []
+
+
+@pytest.mark.parametrize(("how", "left"), [("SIGTERM", 0), ("SIGKILL", 1)])
+def test_what_a_signal_leaves_is_what_the_page_says(
+    how: str, left: int, command: Path, tmp_path: Path
+) -> None:
+    """Nothing; only by SIGKILL the copy, under a name that is known to be ours to remove."""
+    (tmp_path / "spool").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / "begun")
+    scanner = tmp_path / "scanner"
+    scanner.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/begun\nexec sleep 60\n")
+    scanner.chmod(0o700)
+    words = ["-n", "-d", f"{tmp_path}/spool", "-s", f"command:{scanner}?args={{path}}&clean=0"]
+    argv = [str(command), *words, "-f", "a@b.example", "--", "c@d.example"]
+    with (
+        given(MESSAGE) as stdin,
+        subprocess.Popen(argv, stdin=stdin, stderr=subprocess.PIPE) as running,
+    ):
+        child = int((tmp_path / "begun").read_text())
+        running.send_signal(signal.Signals[how])
+        running.communicate()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    names = os.listdir(tmp_path / "spool")
+    assert len(names) == left
+    assert all(name.startswith("avcheck.") for name in names)
+    assert running.returncode == (75 if how == "SIGTERM" else -signal.SIGKILL)
