@@ -214,8 +214,12 @@ def test_room_in_the_spool(
 
 
 def test_a_file_system_without_nameless_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: bytes, flags: int, mode: int) -> int:
-        raise OSError(95, "Operation not supported")
+    really = os.open
+
+    def refuse(path: bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(95, "Operation not supported")
+        return really(path, flags, mode, dir_fd=dir_fd)
 
     look = site.own()
     monkeypatch.setattr(os, "open", refuse)
@@ -426,7 +430,9 @@ def test_programs(site: Site) -> None:
     (site.bin / "avcheck").unlink()
     assert levels("program", site.own()) == {ERROR}
     unknown = Look(given.Service("x", site.own().settings))
-    assert levels("program", unknown) == levels("handler", unknown) == set()
+    assert levels("program", unknown) == set()
+    assert levels("handler", unknown) == {WARNING}
+    assert "was not looked at" in text("handler", unknown)
 
 
 def test_handlers(site: Site) -> None:
@@ -632,7 +638,7 @@ def test_clamd_conf_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert conf.is_on("Debug")
     assert conf.number("MaxFiles") == 10000
     assert conf.number("LogFile") == 0
-    assert clamdconf.read(str(tmp_path / "no")) is None
+    assert clamdconf.read(str(tmp_path / "no"), os.geteuid()) is None
     monkeypatch.setattr(clamdconf, "PLACES", (str(tmp_path / "no"), str(tmp_path / "scan.conf")))
     assert clamdconf.of("", None) is None
     (tmp_path / "scan.conf").write_text("MaxThreads 3\n")
@@ -664,7 +670,7 @@ def test_clamconf_is_asked_where_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     program.chmod(0o755)
     (tmp_path / "clamd.conf").write_text("MaxThreads 3\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    conf = clamdconf.read(str(tmp_path / "clamd.conf"))
+    conf = clamdconf.read(str(tmp_path / "clamd.conf"), os.geteuid())
     assert conf is not None
     assert conf.number("MaxFiles") == 7
     assert conf.number("MaxThreads") == 3
@@ -675,11 +681,11 @@ def test_a_listener_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
-        found = peer.of(bytes(tmp_path / "s"))
+        found = peer.process(peer.listener(bytes(tmp_path / "s")))
     assert found is not None
     assert (found.pid, found.user) == (os.getpid(), US)
     assert found.root == os.readlink("/proc/self/root")
-    assert peer.of(bytes(tmp_path / "no")) is None
+    assert peer.listener(bytes(tmp_path / "no")) == 0
     assert peer.process(2**30) is None
     assert peer.only("no such program") == 0
     assert peer.Peer(1, 3999999998, ()).user == "3999999998"
@@ -693,7 +699,7 @@ def test_a_listener_that_systemd_made_is_looked_for_by_name(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
-        found = peer.of(bytes(tmp_path / "s"))
+        found = peer.process(peer.listener(bytes(tmp_path / "s")))
     assert found is not None
     assert found.pid == os.getpid()
 

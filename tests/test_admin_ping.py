@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from avcheck.admin import account, daemon, given
+from avcheck.admin import account, daemon, given, places
 from avcheck.admin.output import Trouble
 from avcheck.options import OPTIONS, Given
 from tests.admin import KnowingClamd, avcheckctl
@@ -141,7 +141,7 @@ def test_a_service_runs_as_the_owner_of_its_spool(tmp_path: Path) -> None:
 
 
 def test_nobody_owns_what_is_not_there() -> None:
-    with pytest.raises(Trouble, match="No such file"), account.owner_of(b"/nowhere/at/all"):
+    with pytest.raises(Trouble, match="No such file"), places.opened(b"/nowhere/at/all"):
         pass
 
 
@@ -158,7 +158,7 @@ def test_the_administrator_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_root_acts_as_the_owner_and_comes_back(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     before = os.getresuid(), os.getresgid(), os.getgroups()
-    with account.owner_of(bytes(tmp_path)):
+    with places.opened(bytes(tmp_path)):
         assert os.getresuid() == (65534, 65534, 0)
         assert os.getresgid()[:2] == (os.getgid(), os.getegid())
         assert os.getgroups() == [os.getgid()] != before[2] or os.getgid() != 0

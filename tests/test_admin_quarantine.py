@@ -221,14 +221,15 @@ def test_a_release_is_done_once(place: Path) -> None:
     with smtp:
         assert ctl(place, "release", name, "-S", smtp.where).status == 0
         said = ctl(place, "release", name, "-S", smtp.where)
-        assert said.status == 0
-        assert "not again without --again" in said.out
+        assert said.status == 2
+        assert "is not sent again" in said.err
+        assert "--again" in said.err
         assert len(smtp.messages) == 1
         # By the way of the last one, as nothing else is said.
         assert ctl(place, "release", name, "--again").status == 0
         assert ctl(place, "release", name, "--to", "eve@example.org").status == 0
-        assert ctl(place, "release", name, "--to", "eve@example.org").status == 0
-        assert ctl(place, "release", name).status == 0
+        assert ctl(place, "release", name, "--to", "eve@example.org").status == 2
+        assert ctl(place, "release", name).status == 2
     assert len(smtp.messages) == 3
     assert [each.decode() for each in smtp.messages[2].recipients] == ["eve@example.org"]
 
@@ -297,7 +298,9 @@ def test_a_release_that_may_have_been_done_is_not_done_again(place: Path, tmp_pa
     said = ctl(place, "release", name, "-S", str(program.path))
     assert said.status == 2
     assert "possible duplicate" in said.err
-    assert "not again" in ctl(place, "release", name, "-S", str(program.path)).out
+    said = ctl(place, "release", name, "-S", str(program.path))
+    assert said.status == 2
+    assert "not sent again" in said.err
     assert program.calls == 1
 
 

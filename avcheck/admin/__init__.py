@@ -70,5 +70,16 @@ def group(context: click.Context) -> None:
 
 
 def main() -> None:
-    """The command avcheckctl."""
-    group(prog_name="avcheckctl")
+    """The command avcheckctl.
+
+    What nobody has foreseen is told in one line: a traceback could have anything in it.
+    """
+    try:
+        group(prog_name="avcheckctl")
+    except Exception as why:
+        if os.environ.get("AVCHECKCTL_DEBUG"):
+            raise
+        from avcheck.admin import output
+
+        output.bug(why)
+        raise SystemExit(output.Trouble.exit_code) from None

@@ -1,8 +1,8 @@
 """On whose behalf something is done.
 
 The spool directory and the quarantine belong to the account that runs avcheck.
-Root works in them as that account: a file there, or a symbolic link in the place of
-one, cannot make root do anything that the account cannot do itself.  It is also
+Root works in them as that account (see places): a file there, or a symbolic link in the
+place of one, cannot make root do anything that the account cannot do itself.  It is also
 what makes a test of the scanner's permissions mean something.
 """
 
@@ -14,23 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import strptime
 
-from avcheck.admin.output import Trouble
 from avcheck.printable import printable
-
-
-@contextmanager
-def owner_of(path: bytes) -> Iterator[None]:
-    """Act as the owner of the path while in the with block, if we are root and he is not.
-
-    Programs that are started meanwhile cannot go back.  Raises Trouble if there is no
-    such path.
-    """
-    try:
-        status = os.stat(path)
-    except OSError as why:
-        raise Trouble(f"{printable(path)}: {why.strerror}", "name an existing directory") from why
-    with account(status.st_uid):
-        yield
 
 
 @contextmanager
@@ -71,10 +55,13 @@ def account(user: int, group: int | None = None) -> Iterator[None]:
 
 def who() -> str:
     """The administrator: the account, and the one behind sudo(8)."""
-    uid = os.getuid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = str(uid)
     behind = printable(os.environ.get("SUDO_USER", ""), 40)
-    return f"{behind} as {printable(name, 40)}" if behind else printable(name, 40)
+    return f"{behind} as {name(os.getuid())}" if behind else name(os.getuid())
+
+
+def name(user: int) -> str:
+    """What the account is called, or its number."""
+    try:
+        return printable(pwd.getpwuid(user).pw_name, 40)
+    except KeyError:
+        return str(user)

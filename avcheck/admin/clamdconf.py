@@ -1,4 +1,8 @@
-"""clamd.conf, with clamd's own defaults for what it does not say."""
+"""clamd.conf, with clamd's own defaults for what it does not say.
+
+Which file that is, the daemon's arguments may tell, and a process can have any.  So the
+file is read, and clamconf(1) is run, by the account of that process.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from avcheck.admin import places
+from avcheck.admin.account import account
 from avcheck.admin.peer import Peer
 
 # Where distributions keep it.
@@ -32,6 +38,15 @@ DEFAULTS = {
 
 UNITS = {"K": 1024, "k": 1024, "M": 1024**2, "m": 1024**2, "G": 1024**3, "g": 1024**3}
 
+# The file has some hundred lines, most of them comments.
+SIZE_MAX = 1024 * 1024
+
+# Seconds for clamconf(1), which reads the databases as well.
+PATIENCE = 60.0
+
+# No limit of clamd's is larger.
+NUMBER_MAX = 1 << 63
+
 SAID = re.compile(r'^(\w+)(?: = (?:"(.*)"|(.*))| disabled)$')
 
 
@@ -47,7 +62,9 @@ class Conf:
         text = self.values.get(name, DEFAULTS.get(name, ""))
         unit = UNITS.get(text[-1:], 1)
         digits = text[:-1] if unit > 1 else text
-        return int(digits) * unit if digits.isdigit() else 0
+        if not (digits.isascii() and digits.isdigit()):
+            return 0
+        return min(int(digits[:20]) * unit, NUMBER_MAX)
 
     def is_on(self, name: str) -> bool:
         """A switch."""
@@ -59,11 +76,16 @@ def of(path: str, peer: Peer | None) -> Conf | None:
 
     Without either it is one of the usual places; None if there is none that can be read.
     """
-    for place in [path, from_argv(peer.argv)] if peer else [path]:
-        if place:
-            return read(place)
+    if path:
+        try:
+            return read(path, places.owner(os.fsencode(os.path.dirname(path))))
+        except OSError:
+            return None
+    if peer is not None and (path := from_argv(peer.argv)):
+        # A path that begins elsewhere is of no use: nobody knows where it was started.
+        return read(path, peer.uid, peer.groups[0]) if path.startswith("/") else None
     for place in PLACES:
-        conf = read(place)
+        conf = read(place, os.geteuid())
         if conf is not None:
             return conf
     return None
@@ -79,12 +101,23 @@ def from_argv(argv: tuple[str, ...]) -> str:
     return ""
 
 
-def read(path: str) -> Conf | None:
-    """The configuration in the file, by clamconf(1) if that can be asked."""
+def read(path: str, user: int, group: int | None = None) -> Conf | None:
+    """The configuration in the file, by clamconf(1) if that can be asked; None if there is none.
+
+    Read as the account.
+    """
+    with account(user, group):
+        return _read(path)
+
+
+def _read(path: str) -> Conf | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
+        fd = os.open(path, places.READ)
+        try:
+            text = places.content(fd, SIZE_MAX).decode("utf-8", "replace")
+        finally:
+            os.close(fd)
+    except (OSError, ValueError):  # a NUL in its name is a ValueError
         return None
     own = parse(text)
     values = by_clamconf(path) or {}
@@ -110,14 +143,18 @@ def by_clamconf(path: str) -> dict[str, str] | None:
     program = shutil.which("clamconf")
     if program is None or os.path.basename(path) != "clamd.conf":
         return None
-    done = subprocess.run(  # noqa: S603 - the words are ours
-        [program, f"--config-dir={os.path.dirname(path)}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours
+            [program, f"--config-dir={os.path.dirname(path)}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     # It complains by its status when freshclam.conf is not there.
     return parse_clamconf(done.stdout) or None
 

@@ -9,6 +9,7 @@ import click
 
 from avcheck.admin import checks, given, output
 from avcheck.admin.checks import ERROR, LEVELS, OK, WARNING, Look, Result
+from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 
 COLOURS = {OK: output.GOOD, WARNING: output.DOUBTFUL, ERROR: output.BAD}
@@ -44,6 +45,8 @@ def _results(name: str, look: Look) -> list[Result]:
     except PermissionError as why:
         where = printable(str(why.filename or ""))
         return [Result(WARNING, f"{name}: {where}: {why.strerror}", "run this as root")]
+    except Trouble as why:
+        return [Result(ERROR, why.message, why.remedy)]
 
 
 @click.command()
@@ -87,13 +90,13 @@ def command(
 def _show(found: list[Found], everything: bool) -> None:
     for service in given.once([each.service for each in found]):
         ours = [each for each in found if each.service == service]
-        click.echo(click.style(f"{service}:", bold=True))
+        output.heading(f"{service}:")
         for each in ours:
             if everything or each.level != OK:
-                label = click.style(each.level.ljust(7), fg=COLOURS[each.level])
-                click.echo(f"  {label}  {each.text}  [{each.check}]")
+                label = output.Styled(each.level.ljust(7), COLOURS[each.level])
+                output.say("  ", label, f"  {each.text}  [{each.check}]")
                 for line in each.remedy.splitlines():
-                    click.echo(f"             {line}")
+                    output.say(f"             {line}")
         counts = [sum(each.level == level for each in ours) for level in LEVELS]
         words = zip(counts, ("in order", "warnings", "errors"), strict=True)
-        click.echo("  " + ", ".join(f"{count} {word}" for count, word in words))
+        output.say("  " + ", ".join(f"{count} {word}" for count, word in words))

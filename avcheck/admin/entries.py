@@ -4,28 +4,37 @@ QUARANTINE/20260102T030405Z-0123456789ab/message       as received
 QUARANTINE/20260102T030405Z-0123456789ab/about.json    the rest
 QUARANTINE/.log      what administrators did: a line of JSON each
 QUARANTINE/.lock     held by one who changes something
+
+All of it belongs to the account that avcheck runs as, which is not root's friend: names,
+times and texts are whatever that account wants them to be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from avcheck import report, spool
-from avcheck.admin import account, hold
+from avcheck.admin import hold, output, places
 from avcheck.admin.output import Trouble
-from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.waitfile import TIME
 
 LOG = ".log"
 LOCK = b".lock"
 NEW = ".new"
+
+# The names that avcheck and infected.sh give their entries.  Others are none, and are
+# neither shown nor touched.
+NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
 
 STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -34,6 +43,15 @@ NOTICE = 21
 
 # Far more than a sidecar of thousands of recipients.
 SIDECAR_MAX = 4 * 1024 * 1024
+
+# Of a log that is larger, which has some 200 000 lines, only the end is read.
+LOG_MAX = 64 * 1024 * 1024
+
+# What others must not be allowed in a quarantine: see avcheck.quarantine.
+OPEN = 0o007
+
+# How many of the names that are none of ours are told.
+OTHERS_MAX = 5
 
 BEGUN = "release begun"
 RELEASED = "released"
@@ -100,20 +118,36 @@ class Entry:
 class Quarantine:
     """An open quarantine directory.  Use it within opened()."""
 
-    def __init__(self, directory: spool.Directory) -> None:
+    def __init__(self, directory: spool.Directory | places.Folder) -> None:
         self.path = directory.path
-        self.fd = directory.fd
+        self.fd = directory.fd  # to be listed, too
         self._log: dict[str, list[Act]] | None = None
+
+    def names(self) -> list[str]:
+        """The names of entries that there are."""
+        return [name for name in os.listdir(self.fd) if NAME.fullmatch(name)]
+
+    def others(self) -> str:
+        """A sentence about what is there and is no entry; empty if there is nothing."""
+        names = sorted(
+            name
+            for name in os.listdir(self.fd)
+            if not NAME.fullmatch(name) and name not in (LOG, NEW, LOCK.decode())
+        )
+        if not names:
+            return ""
+        told = ", ".join(printable(os.fsencode(name), 60) for name in names[:OTHERS_MAX])
+        more = f", and {len(names) - OTHERS_MAX} more" if len(names) > OTHERS_MAX else ""
+        return f"Not entries, and left alone: {told}{more}"
 
     def entries(self) -> list[Entry]:
         """All entries, the oldest first."""
-        names = [name for name in os.listdir(self.fd) if not name.startswith(".")]
-        found = [self._entry(name) for name in names]
+        found = [self._entry(name) for name in self.names()]
         return sorted((each for each in found if each), key=lambda each: (each.time, each.name))
 
     def one(self, beginning: str) -> Entry:
         """The entry whose name begins so; raises Trouble if that is none, or more than one."""
-        names = [name for name in os.listdir(self.fd) if not name.startswith(".")]
+        names = self.names()
         fitting = [name for name in names if name.startswith(beginning) and beginning]
         if beginning in names:
             fitting = [beginning]
@@ -133,29 +167,39 @@ class Quarantine:
     def _entry(self, name: str) -> Entry | None:
         """The entry of that name, or None if it is none, or gone meanwhile."""
         try:
-            status = os.stat(f"{name}/message", dir_fd=self.fd, follow_symlinks=False)
+            with self._inside(name) as folder:
+                status = folder.status(b"message")
+                acts = tuple(self.log().get(name, ()))
+                try:
+                    facts = json.loads(folder.read(b"about.json", SIDECAR_MAX))
+                    return _entry(name, status, facts, acts)
+                except (OSError, ValueError, RecursionError) as why:
+                    when = output.moment(status.st_mtime)
+                    wrong = f"about.json: {printable(str(why), 100)}"
+                    return Entry(name, when, status.st_size, wrong=wrong, acts=acts)
         except OSError:
             return None
-        acts = tuple(self.log().get(name, ()))
-        try:
-            with open(self._open(f"{name}/about.json"), "rb") as file:
-                facts = json.loads(file.read(SIDECAR_MAX))
-            return _entry(name, status, facts, acts)
-        except (OSError, ValueError, RecursionError) as why:
-            when = datetime.fromtimestamp(status.st_mtime, UTC)
-            wrong = f"about.json: {printable(str(why), 100)}"
-            return Entry(name, when, status.st_size, wrong=wrong, acts=acts)
 
-    def _open(self, name: str) -> int:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=self.fd)
+    def _inside(self, name: str) -> places.Folder:
+        """The directory of an entry; raises OSError if it is not its owner's alone."""
+        fd = os.open(name, places.LOOK | os.O_DIRECTORY, dir_fd=self.fd)
+        status = os.fstat(fd)
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & places.OTHERS_WRITE:
+            os.close(fd)
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return places.Folder(os.fsencode(name), fd)
 
     def message(self, entry: Entry) -> int:
         """A descriptor of the message as received; raises Trouble if it cannot be opened."""
         try:
-            return self._open(f"{entry.name}/message")
+            with self._inside(entry.name) as folder:
+                fd = os.open(b"message", places.READ | os.O_NOFOLLOW, dir_fd=folder.fd)
         except OSError as why:
             raise Trouble(f"{entry.name}: {why.strerror}") from why
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        raise Trouble(f"{entry.name}: its message is no file")
 
     def log(self) -> dict[str, list[Act]]:
         """What administrators did, by entry."""
@@ -168,10 +212,17 @@ class Quarantine:
     def acts(self) -> list[Act]:
         """What administrators did, in order; lines that make no sense are left out."""
         try:
-            with open(self._open(LOG), "rb") as file:
-                lines = file.read().split(b"\n")
+            fd = os.open(LOG, places.READ | os.O_NOFOLLOW, dir_fd=self.fd)
         except FileNotFoundError:
             return []
+        try:
+            size = os.fstat(fd).st_size
+            os.lseek(fd, max(size - LOG_MAX, 0), os.SEEK_SET)
+            lines = places.content(fd, LOG_MAX).split(b"\n")
+        except OSError as why:
+            raise Trouble(f"{printable(self.path)}/{LOG}: {why.strerror}") from why
+        finally:
+            os.close(fd)
         found = []
         for line in lines:
             with contextlib.suppress(ValueError, TypeError, RecursionError):
@@ -182,9 +233,9 @@ class Quarantine:
         """Add to the log, durably, and tell syslog; raises Trouble if that cannot be done."""
         facts = {name: value for name, value in vars(act).items() if value}
         line = json.dumps(facts).encode("ascii") + b"\n"
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = os.open(LOG, flags, 0o600, dir_fd=self.fd)
+            fd = os.open(LOG, flags | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
             try:
                 # What a power cut has left of a line does not spoil this one.
                 size = os.fstat(fd).st_size
@@ -261,17 +312,30 @@ def _are_texts(*words: Any) -> bool:
 def opened(path: str, change: bool = False) -> Iterator[Quarantine]:
     """The quarantine, as its owner; with change, no other administrator is at it meanwhile.
 
-    Raises Trouble if there is none or if it is not safe, and turns what avcheck raises
+    Raises Trouble if there is none or if it is not safe, and turns what the system refuses
     within the with block into Trouble.
     """
-    name = os.fsencode(os.path.abspath(path))
-    with account.owner_of(name):
+    name = os.fsencode(path)
+    with places.opened(name) as folder:
+        status = os.fstat(folder.fd)
+        where = printable(name)
+        if status.st_uid not in (os.geteuid(), 0):
+            raise Trouble(f"quarantine {where}: owned by somebody else", "run this as root")
+        # The group of a directory that is ours has no business in it: see avcheck.spool.
+        group = stat.S_IWGRP if status.st_uid == os.geteuid() else 0
+        if status.st_mode & (OPEN | group):
+            raise Trouble(f"quarantine {where}: open to others", f"chmod g-w,o= {where}")
         try:
-            with spool.Directory(name, "quarantine", 0o007) as directory:
+            with places.Folder(name, folder.itself()) as directory:
                 if not change:
                     yield Quarantine(directory)
                     return
-                with hold.locked(name + b"/" + LOCK, name):
+                lock = hold.locked(folder, LOCK)
+                try:
                     yield Quarantine(directory)
-        except Defer as why:
-            raise Trouble(why.text) from why
+                finally:
+                    lock.release()
+        except BrokenPipeError:
+            raise
+        except OSError as why:
+            raise Trouble(f"quarantine {where}: {why.strerror or why}") from why

@@ -13,15 +13,17 @@ import os
 import pwd
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import click
 
-from avcheck import arguments, config, options, scanners, usage
-from avcheck.admin import postfix
+from avcheck import arguments, config, exits, options, scanners, usage
+from avcheck.admin import places, postfix
 from avcheck.admin.output import Trouble
-from avcheck.exits import Leave
+from avcheck.exits import Defer, Leave
 from avcheck.options import Given
+from avcheck.printable import printable
 from avcheck.settings import Settings
 
 # Attributes of Settings, of which a command may need some.
@@ -64,16 +66,21 @@ class Service:
     def runs_as(self) -> tuple[int, int | None]:
         """User and group that it runs as: by its user=, or the owner of its spool directory.
 
-        The group is None for the user's own; where nothing can be told, it is us.
+        Or of the nearest directory above, where it is not there.  The group is None for the
+        user's own; without a spool directory it is us.  Raises Trouble if root is not to
+        trust that directory: see places.
         """
-        try:
+        with contextlib.suppress(KeyError):  # no such account: doctor says so
             if self.pipe is not None:
                 user = pwd.getpwnam(self.pipe.user)
                 group = self.pipe.group
                 return user.pw_uid, grp.getgrnam(group).gr_gid if group else user.pw_gid
-            return os.stat(self.sure.spool).st_uid, None
-        except (KeyError, OSError):
+        if os.geteuid() != 0 or not self.sure.spool:
             return os.geteuid(), None
+        try:
+            return places.owner(self.sure.spool), None
+        except OSError as why:
+            raise Trouble(f"spool {printable(self.sure.spool)}: {why.strerror}") from why
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,30 @@ class Site:
     postfix: postfix.Postfix | None = None
 
 
-def takes(*attributes: str, need: Sequence[str] = ()) -> Callable[..., Any]:
+# What options mean to these commands, by attribute, where that is not what they mean to avcheck.
+WORDS = {
+    "scanners": "A scanner to ask.  May be given again.",
+    "backups": "A scanner that is asked when too few of the others answer.  May be given again.",
+    "spool": "Directory for messages while they are checked.",
+    "metrics": "Prometheus text file that avcheck keeps up to date.",
+    "waitfile": "Every message is held back while FILE exists.",
+    "infected": "Handler of infected mail; without it, it is not known here which it is.",
+    "on": "What is done with a message of that verdict.  May be given again.",
+    "deadline": "Time for a whole run of avcheck, 900 unless given; 0: no limit.",
+    "timeout": "Time to wait for the scanners, as avcheck does.",
+    "slots": "At most N scans at a time on this host; as many as there were unless given.",
+}
+
+
+def takes(
+    *attributes: str, need: Sequence[str] = (), words: Mapping[str, str] = MappingProxyType({})
+) -> Callable[..., Any]:
     """Give the command the options of avcheck, and its function the Site that they name.
 
-    attributes are those of Settings that its help shows, need those that must be given.
+    attributes are those of Settings that its help shows, need those that must be given;
+    words say what some of them mean to this command.
     """
+    meant = {**WORDS, **words}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -100,6 +126,7 @@ def takes(*attributes: str, need: Sequence[str] = ()) -> Callable[..., Any]:
             if option.attribute:
                 parameter = usage.parameter(option)
                 parameter.hidden = option.attribute not in shown
+                parameter.help = _sentence(option, meant, need)
                 _remember(call, parameter)
         return click.option(
             "--postfix",
@@ -111,6 +138,11 @@ def takes(*attributes: str, need: Sequence[str] = ()) -> Callable[..., Any]:
         )(call)
 
     return decorate
+
+
+def _sentence(option: options.Option, meant: Mapping[str, str], need: Sequence[str]) -> str:
+    words = meant.get(option.attribute, option.sentence)
+    return f"{words}  Required without --postfix." if option.attribute in need else words
 
 
 def _remember(function: Callable[..., Any], parameter: click.Option) -> None:
@@ -162,11 +194,21 @@ def of_pipe(pipe: postfix.Pipe) -> Service:
     try:
         known = with_configuration(options.split(words)[0])
         attributes = frozenset(each.option.attribute for each in known)
-        settings = options.read(words, config.load)
+        settings = options.read(words, load)
         check_backups(settings)
     except Leave as why:
         return Service(pipe.name, None, why.text, pipe.argv[0], pipe)
     return Service(pipe.name, settings, "", pipe.argv[0], pipe, attributes)
+
+
+def load(path: bytes) -> bytes:
+    """The file of --config, read as the owner of its directory; raises Defer if that fails."""
+    try:
+        return places.read(path, config.SIZE_MAX)
+    except OSError as why:
+        raise Defer(f"--config {printable(path)}: {why.strerror}", exits.CONFIG) from why
+    except Trouble as why:
+        raise Defer(f"--config {why.message}", exits.CONFIG) from why
 
 
 def with_configuration(given: Sequence[Given]) -> list[Given]:
@@ -176,7 +218,7 @@ def with_configuration(given: Sequence[Given]) -> list[Given]:
         if each.option.attribute == "config":
             file = each.value()
             own = {every.option.attribute for every in given} - {"on"}
-            more = options.configured(config.load(file), os.fsdecode(file))
+            more = options.configured(load(file), os.fsdecode(file))
             known = [line for line in more if line.option.attribute not in own] + known
     return [each for each in known if each.option.attribute not in ("config", "client")]
 
@@ -195,7 +237,7 @@ def settle(given: Sequence[Given], need: Sequence[str]) -> Settings:
     for attribute, value in MADE_UP.items():
         if attribute not in attributes:
             known.append(Given(by_attribute[attribute], value))
-    settings = options.settle(known, [b"postmaster"], config.load)
+    settings = options.settle(known, [b"postmaster"], load)
     check_backups(settings)
     if "scanners" not in attributes:
         settings.scanners = ()

@@ -12,10 +12,11 @@ from time import gmtime, monotonic, sleep, strftime
 import filelock
 
 from avcheck import waitfile
-from avcheck.admin import account, given
+from avcheck.admin import given
+from avcheck.admin import places as folders
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
-from avcheck.waitfile import TIME, Note
+from avcheck.waitfile import HELD, TIME, Note
 
 # Seconds between two looks at a lock that somebody else has, or at a scanner that
 # does not answer yet.  Neither tells when that changes.
@@ -31,7 +32,11 @@ class Place:
 
     @property
     def parent(self) -> bytes:
-        return os.path.dirname(os.path.abspath(self.waitfile))
+        return folders.split(self.waitfile)[0]
+
+    @property
+    def name(self) -> bytes:
+        return folders.split(self.waitfile)[1]
 
 
 def places(site: given.Site) -> list[Place]:
@@ -47,95 +52,150 @@ def places(site: given.Site) -> list[Place]:
 
 @contextlib.contextmanager
 def alone(place: Place) -> Iterator[None]:
-    """No other administrator is at it while in the with block; raises Trouble if one is."""
-    with locked(place.waitfile + b".lock", place.parent):
-        yield
+    """No other administrator is at it while in the with block; raises Trouble if one is.
 
-
-@contextlib.contextmanager
-def locked(name: bytes, directory: bytes) -> Iterator[None]:
-    """Hold the lock file, as the owner of its directory; raises Trouble if somebody else does."""
-    lock = filelock.FileLock(
-        os.fsdecode(name), timeout=0, mode=0o600, fallback_to_soft=False, is_singleton=False
-    )
-    try:
-        with account.owner_of(directory):
-            lock.acquire()
-    except filelock.Timeout:
-        raise Trouble(
-            f"{printable(name)}: another avcheckctl is at work here", "wait until it has ended"
-        ) from None
-    except OSError as why:
-        raise Trouble(f"{printable(name)}: {why.strerror or why}", "run this as root") from why
+    In the block root is root again, for the command that it runs meanwhile.
+    """
+    with _beside(place) as folder:
+        lock = locked(folder, place.name + b".lock")
     try:
         yield
     finally:
         lock.release()
 
 
-def write(place: Place, note: Note) -> None:
-    """Make the waitfile, whole from the first moment; raises Trouble if there is one."""
-    new = place.waitfile + b".new"
+def locked(folder: folders.Folder, name: bytes) -> filelock.BaseFileLock:
+    """Get the lock file, as the owner of its directory; raises Trouble if somebody else has it.
+
+    The package knows paths only, and has no use for a descriptor of the directory.  It
+    follows no link in the place of the file; and what the directory's owner may lead it
+    to, it opens with his permissions.
+    """
+    place = folder.path.rstrip(b"/") + b"/" + name
+    lock = filelock.FileLock(
+        os.fsdecode(folder.named(name)),
+        timeout=0,
+        mode=0o600,
+        fallback_to_soft=False,
+        is_singleton=False,
+    )
     try:
-        with account.owner_of(place.parent):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(new, flags, 0o600)
-            try:
-                os.write(fd, note.render())
-                os.fchmod(fd, 0o644)
-                # Those who are held back write to it, and they are the spool's owner.
-                if place.spool and os.geteuid() == 0:
-                    os.fchown(fd, os.stat(place.spool).st_uid, -1)
-            finally:
-                os.close(fd)
-            try:
-                os.link(new, place.waitfile, follow_symlinks=False)
-            finally:
-                os.unlink(new)
-    except FileExistsError:
-        held = read(place)
-        why = f": {held.reason}" if held and held.reason else ""
+        lock.acquire()
+    except filelock.Timeout:
         raise Trouble(
-            f"mail is held back already by {printable(place.waitfile)}{why}",
-            f"avcheckctl resume --waitfile {printable(place.waitfile)}",
+            f"{printable(place)}: another avcheckctl is at work here", "wait until it has ended"
         ) from None
+    except OSError as why:
+        raise Trouble(f"{printable(place)}: {why.strerror or why}", "run this as root") from why
+    return lock
+
+
+@contextlib.contextmanager
+def _beside(place: Place) -> Iterator[folders.Folder]:
+    """The directory of the waitfile, as its owner; raises Trouble for what goes wrong there."""
+    try:
+        with folders.opened(place.parent) as folder:
+            yield folder
     except OSError as why:
         raise Trouble(
             f"{printable(place.waitfile)}: {why.strerror}", "run this as root, or as its owner"
         ) from why
 
 
+def write(place: Place, note: Note) -> None:
+    """Make the waitfile, whole from the first moment; raises Trouble if there is one.
+
+    It belongs to the owner of its directory.  Where those who are held back are somebody
+    else, and could not add to it, it does not count them.
+    """
+    counts = not place.spool or _maker(place.parent) == _owner(place.spool)
+    text = note.render() if counts else note.render().removesuffix(b"\n" + HELD.encode())
+    new = place.name + b".new"
+    with _beside(place) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=folder.fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(new, flags, 0o600, dir_fd=folder.fd)
+        try:
+            os.write(fd, text)
+            os.fchmod(fd, 0o644)
+        finally:
+            os.close(fd)
+        try:
+            os.link(
+                new,
+                place.name,
+                src_dir_fd=folder.fd,
+                dst_dir_fd=folder.fd,
+                follow_symlinks=False,
+            )
+            return
+        except FileExistsError:
+            held = _seen(folder, place)
+        finally:
+            os.unlink(new, dir_fd=folder.fd)
+    why = f": {held.reason}" if held and held.reason else ""
+    raise Trouble(
+        f"mail is held back already by {printable(place.waitfile)}{why}",
+        f"avcheckctl resume --waitfile {printable(place.waitfile)}",
+    )
+
+
+def _maker(directory: bytes) -> int:
+    """Who we are when we make something there."""
+    return _owner(directory) if os.geteuid() == 0 else os.geteuid()
+
+
+def _owner(directory: bytes) -> int:
+    try:
+        return folders.owner(directory)
+    except OSError as why:
+        raise Trouble(f"{printable(directory)}: {why.strerror}") from why
+
+
 def read(place: Place) -> Note | None:
     """What the waitfile says, or None if there is none; raises Trouble if that is unknown."""
+    with _beside(place) as folder:
+        return _seen(folder, place)
+
+
+def _seen(folder: folders.Folder, place: Place) -> Note | None:
     try:
-        with account.owner_of(place.parent):
-            return _note(place.waitfile)
+        fd, note = _opened(folder, place)
+        os.close(fd)
+        return note
     except FileNotFoundError:
         return None
-    except OSError as why:
-        if os.path.lexists(place.waitfile):
-            return Note()  # a directory or a dangling link holds the mail back, too
-        raise Trouble(f"{printable(place.waitfile)}: {why.strerror}", "run this as root") from why
+    except OSError:
+        folder.status(place.name)
+        return Note()  # a directory or a dangling link holds the mail back, too
 
 
-def _note(name: bytes) -> Note:
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened(folder: folders.Folder, place: Place) -> tuple[int, Note]:
+    """A descriptor of the waitfile, and what it says."""
+    fd = os.open(place.name, folders.READ | os.O_NOFOLLOW, dir_fd=folder.fd)
     try:
-        return waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
-    finally:
+        return fd, waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
+    except OSError:
         os.close(fd)
+        raise
 
 
 def held_back(place: Place) -> int:
     """How many attempts the waitfile has held back; -1 if that was not counted."""
     try:
-        with account.owner_of(place.parent):
-            note = _note(place.waitfile)
-            return os.stat(place.waitfile).st_size - note.counted if note.counted >= 0 else -1
+        with folders.opened(place.parent) as folder:
+            return _counted(*_opened(folder, place))
     except OSError:
         return -1
+
+
+def _counted(fd: int, note: Note) -> int:
+    """The number of attempts in the waitfile, which is closed."""
+    try:
+        return os.fstat(fd).st_size - note.counted if note.counted >= 0 else -1
+    finally:
+        os.close(fd)
 
 
 def remove(place: Place) -> int | None:
@@ -143,27 +203,21 @@ def remove(place: Place) -> int | None:
 
     Raises Trouble if the waitfile cannot be removed.
     """
-    try:
-        with account.owner_of(place.parent):
-            try:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                fd = os.open(place.waitfile, flags)
-            except FileNotFoundError:
-                return None
-            except OSError:
-                os.unlink(place.waitfile)
-                return -1
-            try:
-                os.unlink(place.waitfile)
-                # Looked at after nobody new can find it.
-                note = waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
-                return os.fstat(fd).st_size - note.counted if note.counted >= 0 else -1
-            finally:
-                os.close(fd)
-    except OSError as why:
-        raise Trouble(
-            f"{printable(place.waitfile)}: {why.strerror}", "run this as root, or as its owner"
-        ) from why
+    with _beside(place) as folder:
+        try:
+            fd, note = _opened(folder, place)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            os.unlink(place.name, dir_fd=folder.fd)
+            return -1
+        try:
+            os.unlink(place.name, dir_fd=folder.fd)
+        except OSError:
+            os.close(fd)
+            raise
+        # Looked at after nobody new can find it.
+        return _counted(fd, note)
 
 
 def drained(spool: bytes, seconds: float) -> bool:
@@ -174,8 +228,8 @@ def drained(spool: bytes, seconds: float) -> bool:
     """
     until = monotonic() + seconds
     try:
-        with account.owner_of(spool):
-            fd = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with folders.opened(spool) as folder:
+            fd = folder.itself()
             try:
                 while True:
                     try:
@@ -193,7 +247,8 @@ def drained(spool: bytes, seconds: float) -> bool:
 
 def in_flight(spool: bytes) -> list[int]:
     """The processes that share the lock on the spool directory, by /proc/locks."""
-    return lock_holders(os.stat(spool), "READ")
+    with folders.opened(spool) as folder:
+        return lock_holders(os.fstat(folder.fd), "READ")
 
 
 def lock_holders(status: os.stat_result, mode: str) -> list[int]:

@@ -1,4 +1,8 @@
-"""What the commands print: tables, colours on a terminal only, JSON, and what went wrong."""
+"""What the commands print: tables, colours on a terminal only, JSON, and what went wrong.
+
+All of it goes out here, and is made printable on its way: names, addresses and the words
+of others cannot move a terminal, whichever command prints them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
 from typing import IO, Any
 
 import click
+
+from avcheck.printable import printable
 
 GOOD = "green"
 DOUBTFUL = "yellow"
@@ -20,6 +27,17 @@ FAINT = "bright_black"
 
 GAP = "  "
 
+# Characters of a line, or of a cell: no path and no list of addresses is longer.
+LINE_MAX = 8192
+
+
+def plain(text: str) -> str:
+    """The text as printable ASCII on one line, with the blanks around it."""
+    before = len(text) - len(text.lstrip(" "))
+    after = len(text) - len(text.rstrip(" "))
+    inside = printable(text, LINE_MAX)
+    return " " * before + inside + " " * after if inside else " " * len(text)
+
 
 class Trouble(click.ClickException):
     """The command cannot do what it was asked; remedy is the next step."""
@@ -27,7 +45,7 @@ class Trouble(click.ClickException):
     exit_code = 2
 
     def __init__(self, text: str, remedy: str = "") -> None:
-        super().__init__(text)
+        super().__init__(plain(text))
         self.remedy = remedy
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -36,8 +54,16 @@ class Trouble(click.ClickException):
         where = file or sys.stderr
         label = click.style("error:", fg=BAD, bold=True)
         click.echo(f"avcheckctl: {label} {self.message}", file=where, color=colour)
-        if self.remedy:
-            click.echo(f"    {self.remedy}", file=where, color=colour)
+        for line in self.remedy.splitlines():
+            click.echo(f"    {plain(line)}", file=where, color=colour)
+
+
+def bug(why: Exception) -> None:
+    """Say that something happened which nobody had foreseen, on one line."""
+    Trouble(
+        f"a fault in avcheckctl: {type(why).__name__}: {why}",
+        "to see where, set AVCHECKCTL_DEBUG=1 and run it again; please report that",
+    ).show()
 
 
 @dataclass(frozen=True)
@@ -48,32 +74,58 @@ class Styled:
     colour: str
 
 
+def say(*parts: str | Styled) -> None:
+    """Print a line of these parts, one after another."""
+    click.echo("".join(_styled(part) for part in parts).rstrip(" "))
+
+
+def _styled(part: str | Styled, width: int = 0) -> str:
+    if isinstance(part, str):
+        return plain(part).ljust(width)
+    text = plain(part.text).ljust(width)
+    return click.style(text, fg=part.colour) if part.colour else text
+
+
+def heading(text: str) -> None:
+    """Print a line that others are below."""
+    click.echo(click.style(plain(text), bold=True))
+
+
 def table(rows: Sequence[Sequence[str | Styled]], header: Sequence[str] = ()) -> None:
     """Print the rows in aligned columns; nothing at all if there are none."""
     if not rows:
         return
-    lines = [[Styled(name, FAINT) for name in header]] if header else []
-    lines += [
-        [cell if isinstance(cell, Styled) else Styled(cell, "") for cell in row] for row in rows
-    ]
+    lines: list[Sequence[str | Styled]] = [*rows]
+    if header:
+        lines.insert(0, [Styled(name, FAINT) for name in header])
     # The last cell of a line stretches nothing: it may be a sentence.
     columns = max(len(line) for line in lines)
     widths = [
-        max((len(line[column].text) for line in lines if column < len(line) - 1), default=0)
+        max((len(_text(line[column])) for line in lines if column < len(line) - 1), default=0)
         for column in range(columns)
     ]
     for line in lines:
-        cells = []
-        for number, cell in enumerate(line):
-            last = number == len(line) - 1
-            text = cell.text if last else cell.text.ljust(widths[number])
-            cells.append(click.style(text, fg=cell.colour) if cell.colour else text)
+        last = len(line) - 1
+        cells = [
+            _styled(cell, 0 if number == last else widths[number])
+            for number, cell in enumerate(line)
+        ]
         click.echo(GAP.join(cells).rstrip())
+
+
+def _text(cell: str | Styled) -> str:
+    return plain(cell if isinstance(cell, str) else cell.text)
+
+
+def lines(text: str) -> None:
+    """Print a text of several lines."""
+    for line in text.splitlines():
+        click.echo(plain(line))
 
 
 def note(text: str) -> None:
     """Say something that is no result: to standard error."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 def as_json(facts: Any) -> None:
@@ -119,6 +171,15 @@ class Progress:
         if shown:
             print("\r\033[K", end="", file=sys.stderr)
             sys.stderr.flush()
+
+
+def moment(seconds: float) -> datetime:
+    """The time of a file, which may be in a year that no calendar here has: then the last."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        limit = datetime.max if seconds > 0 else datetime.min
+        return limit.replace(tzinfo=UTC, microsecond=0)
 
 
 def age(seconds: float) -> str:

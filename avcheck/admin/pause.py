@@ -109,7 +109,7 @@ def _held(
                 output.note(f"Mail is still held back.  To end it: {resume(places)}")
                 return 1
     if not words:
-        click.echo(f"Mail is held back.  To end it: {resume(places)}")
+        output.say(f"Mail is held back.  To end it: {resume(places)}")
         return 0
     try:
         status = subprocess.run(words, check=False).returncode  # noqa: S603 - what was asked for
@@ -147,7 +147,7 @@ def _until_trusted(site: given.Site, limit: float) -> list[str]:
 
 def _resume(places: list[hold.Place]) -> None:
     for place in places:
-        click.echo(ended(hold.remove(place)))
+        output.say(ended(hold.remove(place)))
 
 
 def resume(places: list[hold.Place]) -> str:

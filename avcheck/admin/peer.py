@@ -11,6 +11,9 @@ from dataclasses import dataclass
 # Seconds: the other side need not say anything.
 PATIENCE = 5.0
 
+# A process can say anything in the place of its arguments, and as much as it wants.
+ARGV_MAX = 64 * 1024
+
 # The process that listens for daemons which are started by systemd.
 SYSTEMD = 1
 
@@ -33,19 +36,20 @@ class Peer:
             return str(self.uid)
 
 
-def of(path: bytes) -> Peer | None:
-    """The process that listens there; None if that cannot be told."""
+def listener(path: bytes) -> int:
+    """The process that listens there; 0 if that cannot be told.
+
+    To be called as the account that runs avcheck, which could have led us anywhere.
+    """
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(PATIENCE)
             link.connect(path)
             credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     except OSError:
-        return None
-    pid, _, _ = struct.unpack("3i", credentials)
-    if pid == SYSTEMD:
-        pid = only("clamd")
-    return process(pid) if pid > 0 else None
+        return 0
+    pid: int = struct.unpack("3i", credentials)[0]
+    return only("clamd") if pid == SYSTEMD else pid
 
 
 def only(name: str) -> int:
@@ -68,7 +72,8 @@ def process(pid: int) -> Peer | None:
         with open(f"/proc/{pid}/status", "rb") as status:
             facts = dict(line.split(b":", 1) for line in status.read().splitlines() if b":" in line)
         with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-            argv = tuple(os.fsdecode(word) for word in cmdline.read().split(b"\0")[:-1])
+            words = cmdline.read(ARGV_MAX).split(b"\0")[:-1]
+        argv = tuple(os.fsdecode(word) for word in words)
         root = os.readlink(f"/proc/{pid}/root")
     except OSError:
         return None

@@ -12,10 +12,15 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from avcheck.admin import places
+from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+
+# Seconds for postconf(1), which reads two files.
+PATIENCE = 60.0
 
 # What master.cf may call.
 NAMES = ("avcheck", "avcheck-guard.sh")
@@ -120,14 +125,20 @@ def ask(directory: str, *words: str) -> str:
             "postconf: not found; is Postfix installed here?",
             "without Postfix, give avcheck's options in place of --postfix",
         )
-    done = subprocess.run(  # noqa: S603 - the words are ours
-        [program, *(["-c", directory] if directory else []), *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        check=False,
-    )
+    try:
+        # A directory of somebody else's has his files, and what he has linked there.
+        with account(places.owner(os.fsencode(directory)) if directory else 0):
+            done = subprocess.run(  # noqa: S603 - the words are ours
+                [program, *(["-c", directory] if directory else []), *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="surrogateescape",
+                check=False,
+                timeout=PATIENCE,
+            )
+    except (OSError, subprocess.TimeoutExpired) as why:
+        raise Trouble(f"postconf {' '.join(words)}: {why}") from why
     if done.returncode != 0:
         raise Trouble(
             f"postconf {' '.join(words)}: {printable(done.stderr)}",

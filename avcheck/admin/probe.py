@@ -169,11 +169,12 @@ def _show(found: list[Tried]) -> None:
     output.table(rows, ("SCANNER", "TEST", "MAIL", "VERDICT", "IT SAID"))
     wrong = [each for each in found if each.wrong]
     if wrong:
-        click.echo()
+        output.say()
     for each in wrong:
         how = "The test virus gets past" if each.outcome == PASSES else "Good mail is stopped by"
-        click.echo(f"{how} {each.scanner}: {each.what}.")
-        click.echo(f"    {each.setting}")
+        output.say(f"{how} {each.scanner}: {each.what}.")
+        output.say(f"    {each.setting}")
     waiting = [each.sample for each in found if each.outcome == WAITS]
     if waiting:
-        click.echo(f"\nNo verdict, so such mail waits: {', '.join(waiting)}.")
+        output.say()
+        output.say(f"No verdict, so such mail waits: {', '.join(waiting)}.")

@@ -79,6 +79,9 @@ def list_entries(
             and (match is None or _matches(each, match))
             and not (held and each.released())
         ]
+        others = quarantine.others()
+    if others:
+        output.note(others)
     if as_json:
         output.as_json([facts(each) for each in found])
         return
@@ -148,7 +151,7 @@ def _raw(file: IO[bytes]) -> None:
     if on_terminal(sys.stdout):
         raise Trouble("this is infected mail, and no text for a terminal", "add: > FILE")
     while piece := file.read(65536):
-        click.echo(piece, nl=False)
+        click.echo(piece, nl=False)  # bytes, to where no terminal is
 
 
 def on_terminal(stream: IO[str]) -> bool:
@@ -180,7 +183,7 @@ def _show(entry: Entry) -> None:
 
 def _lines(file: IO[bytes], body: bool) -> None:
     """The header, and the beginning of the body, each line as printable ASCII and marked."""
-    click.echo()
+    output.say()
     left = HEADER_MAX
     in_header = True
     while left and (line := file.readline(1000)):
@@ -189,17 +192,23 @@ def _lines(file: IO[bytes], body: bool) -> None:
                 return
             in_header, left = False, BODY_MAX
         indent = "    " if line[:1] in (b" ", b"\t") else ""
-        click.echo(f"  | {indent}{printable(line, 200)}".rstrip())
+        output.say(f"  | {indent}{printable(line, 200)}")
         left -= 1
     if not left:
-        click.echo("  | ...")
+        output.say("  | ...")
 
 
 @command.command("release")
 @directory_option
 @click.option("--to", multiple=True, metavar="ADDRESS", help="To this address, not as before.")
 @click.option("--again", is_flag=True, help="Even if it has been released already.")
-@given.takes("program", "sender")
+@given.takes(
+    "program", "sender",
+    words={
+        "sender": "Sender, in the place of the recorded one; empty or <> for a bounce.",
+        "program": "Program, or host:port, that takes the mail; as recorded unless given.",
+    },
+)  # fmt: skip
 @names_argument
 def release_entries(
     site: given.Site, directory: str, to: tuple[str, ...], again: bool, names: tuple[str, ...]
@@ -207,7 +216,8 @@ def release_entries(
     """Send entries to those they were for, past the scanner.
 
     By -S as avcheck has it; else by the way that the entry or the last release names.
-    The entry stays; who released it when is kept in the log.
+    That is run by the account that the quarantine belongs to, never by root for it.  The
+    entry stays; who released it when is kept in the log.
 
     \b
     avcheckctl quarantine release 20260102T03 -S 127.0.0.1:10026
@@ -223,19 +233,28 @@ def release_entries(
     with entries.opened(directory, change=True) as quarantine:
 
         def one(entry: Entry) -> str:
-            act = entry.released()
-            wanted = set(order.to or entry.recipients)
-            if act is not None and not again and wanted <= entry.sent_to():
-                if act.what == BEGUN:
-                    raise Trouble(
-                        f"{entry.name}: {act.by} began to release it at {act.time},"
-                        " and perhaps it was sent",
-                        "look into the mail log; to send it once more: --again",
-                    )
-                return f"was {act.what} by {act.by} at {act.time}; not again without --again"
-            return f"released: {release.release(quarantine, entry, order)}"
+            if not again:
+                _unless_released(entry, set(order.to or entry.recipients))
+            who = account.name(os.geteuid())
+            return f"released as {who}: {release.release(quarantine, entry, order)}"
 
         _each(quarantine, names, one)
+
+
+def _unless_released(entry: Entry, wanted: set[str]) -> None:
+    """Raise Trouble if it has been released to all of these already, or may have been."""
+    act = entry.released()
+    if act is None or not wanted <= entry.sent_to():
+        return
+    if act.what == BEGUN:
+        raise Trouble(
+            f"{entry.name}: {act.by} began to release it at {act.time}, and perhaps it was sent",
+            "look into the mail log; to send it once more: --again",
+        )
+    raise Trouble(
+        f"{entry.name}: was {act.what} by {act.by} at {act.time}, and is not sent again",
+        "to send it once more: --again",
+    )
 
 
 def _sender_given(service: given.Service) -> bool:
@@ -257,15 +276,16 @@ def _each(
 ) -> None:
     """Do it to each entry, and say so; leaves with 1 if it failed for some, 2 for all."""
     failed: list[Trouble] = []
-    for name in dict.fromkeys(names):
+    asked = dict.fromkeys(names)
+    for name in asked:
         try:
             entry = quarantine.one(name)
-            click.echo(f"{entry.name} {do(entry)}")
+            output.say(f"{entry.name} {do(entry)}")
         except Trouble as why:
             why.show()
             failed.append(why)
     if failed:
-        raise SystemExit(2 if len(failed) == len(set(names)) else 1)
+        raise SystemExit(2 if len(failed) == len(asked) else 1)
 
 
 @command.command()
@@ -278,7 +298,8 @@ def delete(directory: str, yes: bool, names: tuple[str, ...]) -> None:
         if not yes:
             if not on_terminal(sys.stdin):
                 raise Trouble("nobody can be asked whether that is meant", "add: --yes")
-            click.confirm(f"Delete {len(names)} entries for good?", abort=True, err=True)
+            if not click.confirm(f"Delete {len(names)} entries for good?", err=True):
+                raise Trouble("nothing was deleted")
         _each(quarantine, names, functools.partial(_delete, quarantine, DELETED))
 
 
@@ -306,14 +327,24 @@ def expire(directory: str, older: float | None, keep: int | None, dry_run: bool)
     """
     if older is None and keep is None:
         raise click.UsageError("give --older, or --keep, or both")
+    failed = 0
     with entries.opened(directory, change=not dry_run) as quarantine:
         doomed = chosen(quarantine.entries(), older, keep)
+        others = quarantine.others()
         for entry in doomed:
-            if not dry_run:
-                _delete(quarantine, EXPIRED, entry)
-            click.echo(f"{entry.name} {'would be expired' if dry_run else EXPIRED}")
+            try:
+                if not dry_run:
+                    _delete(quarantine, EXPIRED, entry)
+                output.say(f"{entry.name} {'would be expired' if dry_run else EXPIRED}")
+            except Trouble as why:
+                why.show()
+                failed += 1
+    if others:
+        output.note(others)
     total = output.size(sum(entry.size for entry in doomed))
-    output.note(f"{len(doomed)} entries, {total}")
+    output.note(f"{len(doomed) - failed} entries, of {total}")
+    if failed:
+        raise SystemExit(2 if failed == len(doomed) else 1)
 
 
 def chosen(found: list[Entry], older: float | None, keep: int | None) -> list[Entry]:

@@ -1,4 +1,9 @@
-"""A message leaves the quarantine, by a way that is not scanned, once."""
+"""A message leaves the quarantine, by a way that is not scanned, once.
+
+The way may be a program that the entry names, or the log of the quarantine; both belong
+to the account that avcheck runs as.  So it is run as the owner of the quarantine, whoever
+calls: entries.opened() has made that of root.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,8 @@ from time import monotonic
 
 # The last two are imported by deliver when it needs one, and then it may be too late:
 # the owner of the quarantine may not be able to read Python's files.
-from avcheck import config, deliver, deliver_sendmail, deliver_smtp, options, spool, stop  # noqa: F401
+from avcheck import deliver, deliver_sendmail, deliver_smtp, options, spool, stop  # noqa: F401
+from avcheck.admin import given
 from avcheck.admin.entries import BEGUN, FAILED, RELEASED, Act, Entry, Quarantine
 from avcheck.admin.output import Trouble
 from avcheck.exits import Leave
@@ -71,7 +77,7 @@ def send(fd: int, sender: str, to: tuple[str, ...], words: str) -> str:
     argv = [b"-c", b"-f", text(sender)]
     for word in shlex.split(words):
         argv += [b"-S", os.fsencode(word)]
-    settings = options.read([*argv, b"--", *[text(each) for each in to]], config.load)
+    settings = options.read([*argv, b"--", *[text(each) for each in to]], given.load)
     with _signals():
         return deliver.inject(spool.Incoming(fd), b"", settings, monotonic() + PATIENCE)
 

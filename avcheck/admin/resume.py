@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from avcheck.admin import given, hold
+from avcheck.admin import given, hold, output
 
 
 def ended(held: int | None) -> str:
@@ -27,4 +27,4 @@ def command(site: given.Site) -> None:
     """
     for place in hold.places(site):
         with hold.alone(place):
-            click.echo(ended(hold.remove(place)))
+            output.say(ended(hold.remove(place)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avcheck import metrics
-from avcheck.admin import given, output
+from avcheck.admin import given, output, places
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 
@@ -72,7 +72,8 @@ def summed(values: Mapping[str, float], now: float) -> Stats:
         elif name == "avcheck_scans_total":
             _add(scanners.setdefault(scanner, {}), labels.get("verdict", "none"), value)
         elif name == "avcheck_scan_seconds_bucket":
-            buckets.setdefault(scanner, {})[labels.get("le", "+Inf")] = value
+            if (end := labels.get("le")) in metrics.BUCKETS:
+                buckets.setdefault(scanner, {})[end] = value
         elif name == "avcheck_scan_seconds_sum":
             sums[scanner] = value
         elif name == "avcheck_last_clean_timestamp_seconds":
@@ -158,7 +159,7 @@ def command(site: given.Site, as_json: bool, prometheus: bool, watch: float | No
     values = gather(files)
     answers = _ages(site)
     if prometheus:
-        click.echo(metrics.render(values).decode("ascii"), nl=False)
+        output.lines(metrics.render(values).decode("ascii"))
         _signatures(answers)
     elif as_json:
         ages = {f"{each.scanner} {each.where}": each.age_days for each in answers}
@@ -192,8 +193,7 @@ def gather(files: list[bytes]) -> dict[str, float]:
 
 def _read(file: bytes) -> bytes:
     try:
-        with open(file, "rb") as metrics_file:
-            return metrics_file.read()
+        return places.read(file, metrics.SIZE_MAX)
     except FileNotFoundError:
         return b""
 
@@ -211,11 +211,11 @@ def _ages(site: given.Site) -> list[Answer]:
 def _signatures(answers: list[Answer]) -> None:
     known = [each for each in answers if each.age_days is not None]
     if known:
-        click.echo(f"# HELP {SIGNATURES} When the signatures of a scanner were made.")
-        click.echo(f"# TYPE {SIGNATURES} gauge")
+        output.say(f"# HELP {SIGNATURES} When the signatures of a scanner were made.")
+        output.say(f"# TYPE {SIGNATURES} gauge")
     for each in known:
         when = time() - (each.age_days or 0.0) * 86400
-        click.echo(f'{SIGNATURES}{{scanner="{each.scanner}",where="{each.where}"}} {when:.0f}')
+        output.say(f'{SIGNATURES}{{scanner="{each.scanner}",where="{each.where}"}} {when:.0f}')
 
 
 def _watch(
@@ -234,15 +234,15 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
     """The totals in tables, with what was added since."""
     earlier = summed(before, 0.0)
     since = f"  (+{stats.messages - earlier.messages:.0f})" if before else ""
-    click.echo(f"Messages  {stats.messages:.0f}{since}")
+    output.say(f"Messages  {stats.messages:.0f}{since}")
     for title, totals, old in (
         ("VERDICT", stats.verdicts, earlier.verdicts),
         ("ACTION", stats.actions, earlier.actions),
     ):
-        click.echo()
+        output.say()
         output.table(_shares(totals, old if before else None), (title, "MESSAGES", "SHARE"))
     for name, latency in stats.latency.items():
-        click.echo()
+        output.say()
         _scanner(name, stats.scanners.get(name, {}), latency)
     rows: list[list[str | output.Styled]] = []
     if stats.last_clean_age is not None:
@@ -255,7 +255,7 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
             text = output.Styled(each.wrong or "does not say", output.DOUBTFUL)
         rows.append([f"Signatures of {each.scanner} {each.where}", text])
     if rows:
-        click.echo()
+        output.say()
         output.table(rows)
 
 
@@ -276,17 +276,17 @@ def _shares(
 
 def _scanner(name: str, verdicts: Mapping[str, float], latency: Latency) -> None:
     words = ", ".join(f"{verdict} {number:.0f}" for verdict, number in verdicts.items())
-    click.echo(f"Scanner {printable(name)}: {words}")
+    output.say(f"Scanner {printable(name)}: {words}")
     quantiles = ", ".join(
         f"{float(share):.0%} within {_time(value)}" for share, value in latency.quantiles.items()
     )
-    click.echo(f"  mean {_time(latency.mean)}, {quantiles}")
+    output.say(f"  mean {_time(latency.mean)}, {quantiles}")
     most = max(latency.buckets.values(), default=0.0)
     for end, number in latency.buckets.items():
-        if number:
+        if number > 0:
             bar = "#" * max(1, round(number / most * BAR))
             edge = "more" if end == "+Inf" else f"<= {_time(float(end))}"
-            click.echo(f"  {edge:>10}  {bar} {number:.0f}")
+            output.say(f"  {edge:>10}  {bar} {number:.0f}")
 
 
 def _time(seconds: float) -> str:

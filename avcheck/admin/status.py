@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING
 
 import click
 
 from avcheck import canary
-from avcheck.admin import account, given, hold, output
+from avcheck.admin import given, hold, output, places
 from avcheck.admin.output import Trouble
 from avcheck.attempts import PREFIX
 from avcheck.printable import printable
 
 if TYPE_CHECKING:
     from avcheck.settings import Settings
+
+# The result of a known-answer test is one byte.
+CANARY_MAX = 1024
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,19 @@ def state(service: given.Service) -> State:
 
 def _spool(settings: Settings) -> dict[str, object]:
     try:
-        with account.owner_of(settings.spool):
-            names = sorted(os.listdir(settings.spool))
-            slots = [settings.spool + b"/" + name for name in names if name.startswith(b"slot.")]
+        with places.opened(settings.spool) as folder:
+            names = folder.names()
+            slots = [name for name in names if name.startswith(b"slot.")]
             return {
-                "in_flight": hold.in_flight(settings.spool),
+                "in_flight": hold.lock_holders(os.fstat(folder.fd), "READ"),
                 "slots": settings.slots or len(slots),
                 "slots_taken": sum(
-                    bool(hold.lock_holders(os.stat(slot), "WRITE")) for slot in slots
+                    bool(hold.lock_holders(folder.status(slot), "WRITE")) for slot in slots
                 ),
                 "canaries": [
-                    _canary(settings.spool + b"/" + name)
+                    found
                     for name in names
-                    if name.startswith(b"canary.")
+                    if name.startswith(b"canary.") and (found := _canary(folder, name))
                 ],
                 "counted_messages": sum(name.startswith(PREFIX) for name in names),
             }
@@ -99,16 +101,15 @@ def _spool(settings: Settings) -> dict[str, object]:
         raise Trouble(f"{printable(settings.spool)}: {why.strerror}", "run this as root") from why
 
 
-def _canary(file: bytes) -> Canary:
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _canary(folder: places.Folder, file: bytes) -> Canary | None:
+    """The result in the file; None for what is no file of avcheck's."""
     try:
-        when = os.fstat(fd).st_mtime
-        good = os.read(fd, 1) == canary.GOOD
-    finally:
-        os.close(fd)
-    name = _place(os.path.basename(file).removeprefix(b"canary."))
-    stamp = datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
-    return Canary(name, good, stamp, round(time() - when, 3))
+        good = folder.read(file, CANARY_MAX)[:1] == canary.GOOD
+        when = folder.status(file).st_mtime
+    except OSError:
+        return None
+    stamp = output.moment(when).isoformat(timespec="seconds")
+    return Canary(_place(file.removeprefix(b"canary.")), good, stamp, round(time() - when, 3))
 
 
 def _place(name: bytes) -> str:
@@ -136,7 +137,7 @@ def command(site: given.Site, as_json: bool) -> None:
     else:
         for number, each in enumerate(states):
             if number:
-                click.echo()
+                output.say()
             output.table(rows(each))
     if any(each.paused for each in states):
         raise SystemExit(1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from avcheck.admin import clamdconf, peer
+from avcheck.admin.account import account
 from avcheck.admin.given import Service
 from avcheck.admin.postfix import Postfix
 from avcheck.settings import Scanner, Settings, Target
@@ -56,7 +57,9 @@ class Look:
         """The process that listens on the Unix socket, if it can be told."""
         if id(target) not in self.found:
             path = target.address.path if target.address else b""
-            self.found[id(target)] = peer.of(path) if path else None
+            with account(*self.service.runs_as):
+                pid = peer.listener(path) if path else 0
+            self.found[id(target)] = peer.process(pid) if pid > 0 else None
         return self.found[id(target)]
 
     @cached_property

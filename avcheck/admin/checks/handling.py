@@ -62,10 +62,15 @@ def handler(look: Look) -> Iterator[Result]:
         directory = os.path.dirname(os.path.abspath(os.fsencode(look.service.program)))
         names = [directory + b"/" + name for name in handle.NAMES]
     else:
+        text = (
+            "which handler is run was not looked at: it is the one beside avcheck, wherever that is"
+        )
+        yield Result(WARNING, text, f"-i {printable(b'/path/to/' + handle.NAMES[-1])}")
         return
     with account(*look.service.runs_as):
         usable = [name for name in names if os.access(name, os.X_OK, effective_ids=True)]
-    if usable and os.path.isfile(usable[0]):
+        there = bool(usable) and os.path.isfile(usable[0])
+    if there:
         yield Result(OK, f"the handler is {printable(usable[0])}")
     else:
         listing = " or ".join(printable(name) for name in names)

@@ -104,8 +104,9 @@ def scanner_socket(look: Look) -> Iterator[Result]:
     for scanner, target in look.targets:
         path = target.address.path if target.address else b""
         try:
-            mode = os.stat(path).st_mode if path else 0
-            directory = os.stat(os.path.dirname(path)).st_mode if path else 0
+            with account(*look.service.runs_as):
+                mode = os.stat(path).st_mode if path else 0
+                directory = os.stat(os.path.dirname(path)).st_mode if path else 0
         except OSError:
             continue  # scanner_answers has said it
         if not path:
@@ -129,7 +130,8 @@ def scanner_chroot(look: Look) -> Iterator[Result]:
         if target.way != PATH or peer is None:
             continue
         said = os.fsdecode(chroot) or "/" if dot else "/"
-        real = os.path.realpath(said)
+        with account(*look.service.runs_as):
+            real = os.path.realpath(said)
         if real != peer.root:
             wanted = "-d DIR" if peer.root == "/" else f"-d {printable(peer.root)}/./DIR"
             yield Result(
@@ -145,7 +147,8 @@ def scanner_chroot(look: Look) -> Iterator[Result]:
 def scanner_group(look: Look) -> Iterator[Result]:
     """A scanner that opens files can get at them, by the group of the spool directory."""
     try:
-        status = os.stat(look.settings.spool)
+        with account(*look.service.runs_as):
+            status = os.stat(look.settings.spool)
     except OSError:
         return
     for scanner, target in look.targets:

@@ -98,7 +98,8 @@ def spool_owner(look: Look) -> Iterator[Result]:
 def spool_room(look: Look) -> Iterator[Result]:
     """There is room for some large messages."""
     try:
-        facts = os.statvfs(look.settings.spool)
+        with account(*look.service.runs_as):
+            facts = os.statvfs(look.settings.spool)
     except OSError:
         return
     size = (look.message_size_limit or SIZE) * MESSAGES
@@ -139,7 +140,8 @@ def spool_nameless(look: Look) -> Iterator[Result]:
 
 def spool_local(look: Look) -> Iterator[Result]:
     """It is on a file system of this machine."""
-    kind = _file_system(look.settings.spool)
+    with account(*look.service.runs_as):
+        kind = _file_system(look.settings.spool)
     place = printable(look.settings.spool)
     if kind in REMOTE:
         yield Result(ERROR, f"spool {place} is on {kind}", "move it to a local disk")
@@ -206,16 +208,18 @@ def waitfile(look: Look) -> Iterator[Result]:
     place = hold.Place(settings.waitfile, settings.spool)
     name = printable(settings.waitfile)
     try:
-        mode = os.stat(place.parent).st_mode
+        with account(*look.service.runs_as):
+            mode = os.stat(place.parent).st_mode
+        if mode & stat.S_IWOTH:
+            text = f"waitfile {name}: everybody can make it, and hold back all mail"
+            yield Result(ERROR, text, f"-w {printable(settings.spool.rstrip(b'/'))}/wait")
+            return
         note = hold.read(place)
     except (OSError, Trouble) as why:
         reason = why.strerror if isinstance(why, OSError) else why.message
         yield Result(ERROR, f"waitfile {name}: {reason}", "correct the path of -w")
         return
-    if mode & stat.S_IWOTH:
-        text = f"waitfile {name}: everybody can make it, and hold back all mail"
-        yield Result(ERROR, text, f"-w {printable(settings.spool.rstrip(b'/'))}/wait")
-    elif note is not None:
+    if note is not None:
         overdue = bool(note.end) and note.end <= hold.now()
         words = note.words(hold.now())
         yield Result(
@@ -229,6 +233,7 @@ def waitfile(look: Look) -> Iterator[Result]:
 
 def _status(look: Look) -> os.stat_result | None:
     try:
-        return os.stat(look.settings.spool)
+        with account(*look.service.runs_as):
+            return os.stat(look.settings.spool)
     except OSError:
         return None
