@@ -19,6 +19,9 @@ from avcheck.admin import group
 from tests.fakes import FakeClamd
 from tests.live.letters import EICAR
 
+# The name of an entry in a quarantine.
+ENTRY = "20260102T030405Z-0123456789ab"
+
 VERSION = b"ClamAV 1.4.6/27412/Sun Jan  4 09:22:37 2026"
 
 
@@ -42,6 +45,23 @@ def avcheckctl(*words: str | os.PathLike[str], stdin: bytes = b"", colour: bool 
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Said(result.exit_code, result.stdout, result.stderr)
+
+
+def ctl(place: Path, what: str, *words: str | os.PathLike[str]) -> Said:
+    """Run a command of `avcheckctl quarantine` on that quarantine."""
+    return avcheckctl("quarantine", what, "--directory", place, *words)
+
+
+def entry(place: Path, name: str = ENTRY, **facts: Any) -> Path:
+    """An entry in a quarantine, which is made if it is not there; facts are of its sidecar."""
+    place.mkdir(mode=0o700, exist_ok=True)
+    made = place / name
+    made.mkdir(mode=0o700)
+    (made / "message").write_text("Subject: x\n\nx\n")
+    good = {"time": "2026-01-02T03:04:05Z", "verdict": "infected", "sender": "a@b"}
+    about = {**good, "recipients": ["c@d"], **facts}
+    (made / "about.json").write_text(json.dumps(about))
+    return made
 
 
 def runner() -> CliRunner:
