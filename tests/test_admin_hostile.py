@@ -175,6 +175,13 @@ def test_what_was_looked_at_is_what_is_used(swapped: Stage, command: str) -> Non
     assert swapped.intact() == before
 
 
+def test_what_is_made_is_made_in_what_was_looked_at(swapped: Stage) -> None:
+    swapped.roots.chmod(0o777)  # where the account itself might write, it is not led either
+    hold.write(hold.Place(bytes(swapped.spool / "new"), b""), Note("x"))
+    assert (swapped.spool.parent / "old" / "new").exists()
+    assert not (swapped.roots / "new").exists()
+
+
 SWAP = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
