@@ -156,6 +156,27 @@ def dumped(facts: dict[str, Any]) -> str:
         sys.set_int_max_str_digits(limit)
 
 
+@pytest.mark.parametrize("key", ["sender", "recipients", "sendmail", "log"])
+@pytest.mark.parametrize(
+    "value",
+    ["x'", "a\0b", "/nowhere", "-x", "\x1b[2J", "\udcff", "--", "host:99999", " ", "x" * 999],
+)
+def test_a_release_of_anything_is_done_or_refused(
+    place: Path, tmp_path: Path, key: str, value: str
+) -> None:
+    facts: dict[str, Any] = {"sendmail": str(Program(tmp_path / "sendmail").path)}
+    if key == "log":
+        facts = {}
+    else:
+        facts[key] = [value] if key == "recipients" else value
+    entry(place, **facts)
+    act = {"time": "t", "what": "released", "entry": "e", "by": "b", "sendmail": value}
+    (place / ".log").write_text(json.dumps(act) + "\n")
+    said = ctl(place, "release", "2")
+    assert said.status in (0, 2)
+    assert is_harmless(said)
+
+
 @pytest.mark.parametrize("key", ["time", "what", "entry", "by", "sendmail", "said", "to", "other"])
 def test_the_log_may_say_anything(place: Path, key: str) -> None:
     entry(place)

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from avcheck import report, spool
-from avcheck.admin import hold, output, places
+from avcheck.admin import hold, output, places, walk
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 from avcheck.waitfile import TIME
@@ -182,9 +182,9 @@ class Quarantine:
 
     def _inside(self, name: str) -> places.Folder:
         """The directory of an entry; raises OSError if it is not its owner's alone."""
-        fd = os.open(name, places.LOOK | os.O_DIRECTORY, dir_fd=self.fd)
+        fd = os.open(name, walk.LOOK | os.O_DIRECTORY, dir_fd=self.fd)
         status = os.fstat(fd)
-        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & places.OTHERS_WRITE:
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & walk.OTHERS_WRITE:
             os.close(fd)
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         return places.Folder(os.fsencode(name), fd)

@@ -22,7 +22,7 @@ from avcheck import deliver, deliver_sendmail, deliver_smtp, options, spool, sto
 from avcheck.admin import given
 from avcheck.admin.entries import BEGUN, FAILED, RELEASED, Act, Entry, Quarantine
 from avcheck.admin.output import Trouble
-from avcheck.exits import Leave
+from avcheck.exits import Leave, Usage
 from avcheck.printable import printable
 
 # Seconds for a mail server to take the message.
@@ -75,11 +75,19 @@ def release(quarantine: Quarantine, entry: Entry, order: Order) -> str:
 def send(fd: int, sender: str, to: tuple[str, ...], words: str) -> str:
     """Inject the message past avcheck, as `avcheck -c` does; raises Leave if that fails."""
     argv = [b"-c", b"-f", text(sender)]
-    for word in shlex.split(words):
+    for word in split(words):
         argv += [b"-S", os.fsencode(word)]
     settings = options.read([*argv, b"--", *[text(each) for each in to]], given.load)
     with _signals():
         return deliver.inject(spool.Incoming(fd), b"", settings, monotonic() + PATIENCE)
+
+
+def split(words: str) -> list[str]:
+    """The words of a command line; raises Usage for one that is none."""
+    try:
+        return shlex.split(words)
+    except ValueError as why:
+        raise Usage(f"-S {printable(words, 80)}: {why}") from why
 
 
 @contextmanager
