@@ -185,6 +185,33 @@ def test_doctor_looks_at_a_spool_that_is_not_safe_as_nobody_in_particular(stage:
     assert stage.intact() == before
 
 
+@pytest.mark.parametrize("check", ["spool_usable", "spool_private", "spool_owner", "quarantine"])
+def test_doctor_advises_nothing_that_would_give_roots_directory_away(
+    stage: Stage, check: str
+) -> None:
+    """install -d -o, chown and chmod follow the link that they are told to correct."""
+    link = stage.link("q", stage.roots)
+    words = ["-s", "clamd:/nowhere", "--on", f"infected=quarantine:{link}"]
+    spool = link / "below" if check != "quarantine" else stage.spool
+    (stage.roots / "below").mkdir(mode=0o777)
+    given_ = options.split([os.fsencode(word) for word in [*words, "-d", str(spool)]])[0]
+    line = postfix.parse_line("avcheck unix - n n - 10 pipe user=nobody argv=/bin/avcheck")
+    pipe = postfix.parse_pipe(line)
+    look = Look(given.Service("x", given.settle(given_, []), pipe=pipe))
+    for result in checks.load(check)(look):
+        assert result.level == checks.ERROR
+        assert "symbolic link" in result.text
+        assert not result.remedy.startswith(("install", "chown", "chmod"))
+
+
+def test_what_was_left_behind_is_removed_as_the_account(stage: Stage) -> None:
+    (stage.spool / "avcheck.1").touch()
+    os.utime(stage.spool / "avcheck.1", (0, 0))
+    stage.give()
+    (result,) = checks.load("spool_left_behind")(looking(stage, stage.spool / "s"))
+    assert result.remedy.startswith("runuser -u nobody -- find ")
+
+
 # What is recorded is not run by root.
 
 

@@ -327,24 +327,23 @@ def expire(directory: str, older: float | None, keep: int | None, dry_run: bool)
     """
     if older is None and keep is None:
         raise click.UsageError("give --older, or --keep, or both")
-    failed = 0
+    done, failed = [], 0
     with entries.opened(directory, change=not dry_run) as quarantine:
-        doomed = chosen(quarantine.entries(), older, keep)
-        others = quarantine.others()
-        for entry in doomed:
+        for entry in chosen(quarantine.entries(), older, keep):
             try:
                 if not dry_run:
                     _delete(quarantine, EXPIRED, entry)
                 output.say(f"{entry.name} {'would be expired' if dry_run else EXPIRED}")
+                done.append(entry)
             except Trouble as why:
                 why.show()
                 failed += 1
+        others = quarantine.others()
     if others:
         output.note(others)
-    total = output.size(sum(entry.size for entry in doomed))
-    output.note(f"{len(doomed) - failed} entries, of {total}")
+    output.note(f"{len(done)} entries, {output.size(sum(entry.size for entry in done))}")
     if failed:
-        raise SystemExit(2 if failed == len(doomed) else 1)
+        raise SystemExit(1 if done else 2)
 
 
 def chosen(found: list[Entry], older: float | None, keep: int | None) -> list[Entry]:

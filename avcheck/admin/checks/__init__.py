@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from avcheck.admin import clamdconf, peer
+from avcheck.admin import clamdconf, peer, places
 from avcheck.admin.account import account
 from avcheck.admin.given import Service
+from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import Postfix
 from avcheck.settings import Scanner, Settings, Target
 
@@ -75,6 +76,21 @@ class Look:
         """The size of the largest message in bytes; 0: none, or not known."""
         text = self.postfix.value("message_size_limit") if self.postfix else ""
         return int(text) if text.isdigit() else 0
+
+
+def misplaced(path: bytes) -> Result | None:
+    """What is wrong with where the directory is, if root is not to touch it.
+
+    To be looked at before root is told to create it, or to change its owner or its mode:
+    install(1), chown(1) and chmod(1) follow any link.
+    """
+    try:
+        places.owner(path)
+    except Trouble as why:
+        return Result(ERROR, why.message, why.remedy)
+    except OSError:
+        return None  # other checks say so
+    return None
 
 
 Check = Callable[[Look], Iterable[Result]]

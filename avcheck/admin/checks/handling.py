@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from avcheck import handle, policy, spool
 from avcheck.admin import output
 from avcheck.admin.account import account
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, misplaced
 from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.verdict import CLEAN
@@ -85,6 +85,9 @@ def quarantine(look: Look) -> Iterator[Result]:
     """The quarantine directories of --on are there, or can be made, and are private."""
     for verdict, (action, directory) in look.settings.on.items():
         if action != policy.QUARANTINE:
+            continue
+        if unsafe := misplaced(directory):
+            yield unsafe
             continue
         with account(*look.service.runs_as):
             result = _directory(verdict.name, directory)

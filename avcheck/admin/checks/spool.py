@@ -12,7 +12,7 @@ from time import time
 from avcheck import spool
 from avcheck.admin import hold, output
 from avcheck.admin.account import account
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, misplaced
 from avcheck.admin.output import Trouble
 from avcheck.exits import Defer
 from avcheck.printable import printable
@@ -30,6 +30,9 @@ OLD = 24 * 3600  # seconds; no run takes that long
 def spool_usable(look: Look) -> Iterator[Result]:
     """The directory is there, and avcheck finds it safe."""
     path = look.settings.spool
+    if unsafe := misplaced(path):
+        yield unsafe
+        return
     wrong = ""
     with account(*look.service.runs_as):
         try:
@@ -184,12 +187,14 @@ def spool_left_behind(look: Look) -> Iterator[Result]:
         except OSError:
             return
     place = printable(path)
+    user, _ = look.service.runs_as
+    as_user = f"runuser -u {_user(user)} -- " if user else ""
     if old:
         yield Result(
             WARNING,
             f"spool {place}: {len(old)} messages are left from runs that were killed"
             " (the mail system has them still)",
-            f"find {place} -maxdepth 1 -name 'avcheck.*' -mtime +0 -delete",
+            f"{as_user}find {place} -maxdepth 1 -name 'avcheck.*' -mtime +0 -delete",
         )
     else:
         yield Result(OK, f"nothing was left behind in spool {place}")
@@ -232,6 +237,9 @@ def waitfile(look: Look) -> Iterator[Result]:
 
 
 def _status(look: Look) -> os.stat_result | None:
+    """Of the spool directory; None if it is not there or not safe: spool_usable says that."""
+    if misplaced(look.settings.spool):
+        return None
     try:
         with account(*look.service.runs_as):
             return os.stat(look.settings.spool)
