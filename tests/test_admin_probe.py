@@ -166,6 +166,8 @@ def test_without_any_verdict_it_could_not_be_found_out(tmp_path: Path) -> None:
         ("long-stream", "clamd:127.0.0.1", SMALL, ""),
         ("deep", "clamd:/x", {"MaxRecursion": 0}, "no limit"),
         ("long-mail", "clamd:/x", {"MaxFileSize": 10**10}, "too large to try"),
+        ("deep", "clamd:/x", {"MaxRecursion": 10**6}, "MaxRecursion is 1000000: too large to try"),
+        ("many-files", "clamd:/x", {"MaxFiles": 10**9}, "MaxFiles is 1000000000: too large to try"),
         ("zip", "clamd:/x", {}, ""),
         ("deep", "sophie:/x", SMALL, "is clamd's"),
     ],

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # Seconds for one mail, unless -t says less: clamd takes up to MaxScanTime.
 PATIENCE = 180.0
 
+# Of limits that are no sizes the largest that are tried: the file may be anybody's, and the
+# mail is made in memory.
+MOST = {"MaxRecursion": 200, "MaxFiles": 50_000}
+
 STOPPED = "stopped"
 PASSES = "PASSES"
 WAITS = "waits"
@@ -88,8 +92,10 @@ def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:
         return "--no-limits"
     if not limits[sample.limit]:
         return f"{sample.limit} 0: no limit"
-    if sample.limit.endswith(("Size", "Length")) and limits[sample.limit] > LARGE:
-        return f"{sample.limit} is {output.size(limits[sample.limit])}: too large to try"
+    limit = limits[sample.limit]
+    if limit > MOST.get(sample.limit, LARGE):
+        told = str(limit) if sample.limit in MOST else output.size(limit)
+        return f"{sample.limit} is {told}: too large to try"
     return ""
 
 
