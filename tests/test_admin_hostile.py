@@ -215,7 +215,7 @@ def test_a_race_is_not_won(stage: Stage, other: str) -> None:
         assert swapper.stdout is not None
         assert swapper.stdout.readline() == b"ready\n"
         statuses = set()
-        for _ in range(100):
+        for _ in range(50):
             for command in ("pause", "resume", "status of the spool", "expire", "stats"):
                 statuses.add(avcheckctl(*filled(command, stage.spool / "one")).status)
     finally:

@@ -40,6 +40,16 @@ def test_a_directory_is_found_however_it_is_written(
     assert is_found(b"/", Path("/"))
 
 
+def test_a_whole_path_needs_no_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert is_found(tmp_path, tmp_path)
+    assert places.split(bytes(tmp_path / "wait")) == (bytes(tmp_path), b"wait")
+
+
 def test_a_link_of_our_own_is_followed(tmp_path: Path) -> None:
     (tmp_path / "data" / "spool").mkdir(parents=True)
     (tmp_path / "one").symlink_to("data")

@@ -25,7 +25,7 @@ from types import TracebackType
 
 from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
-from avcheck.admin.walk import walked
+from avcheck.admin.walk import absolute, walked
 from avcheck.printable import printable
 
 # A pipe that nobody writes to, a device, a terminal: none of them makes root wait.
@@ -137,5 +137,5 @@ def walk(path: bytes) -> Folder:
 
 def split(path: bytes) -> tuple[bytes, bytes]:
     """The directory of a file and its name there; no link is looked at for that."""
-    directory, _, name = os.path.join(os.getcwdb(), path).rpartition(b"/")
+    directory, _, name = absolute(path).rpartition(b"/")
     return directory or b"/", name

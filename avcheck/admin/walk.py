@@ -32,7 +32,7 @@ class _Walk:
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        self.left = _components(os.path.join(os.getcwdb(), path))
+        self.left = _components(absolute(path))
         self.links = LINKS_MAX
         self.fd = -1
         self.start()
@@ -112,7 +112,7 @@ def walked(path: bytes, whole: bool, missing: bool = False) -> tuple[int, bytes]
         while walk.left:
             name = walk.left.pop()
             try:
-                found = os.open(name, LOOK, dir_fd=walk.fd)
+                found = _look(name, walk.fd)
             except FileNotFoundError:
                 if missing or (not whole and not walk.left):
                     break
@@ -131,6 +131,20 @@ def walked(path: bytes, whole: bool, missing: bool = False) -> tuple[int, bytes]
         return walk.end(), name
     finally:
         walk.close()
+
+
+def absolute(path: bytes) -> bytes:
+    """The path from the root directory; nothing else about it is changed."""
+    return path if path.startswith(b"/") else os.getcwdb() + b"/" + path
+
+
+def _look(name: bytes, above: int) -> int:
+    """A descriptor of whatever has that name; a directory is mounted, where it is to be."""
+    try:
+        # O_PATH alone triggers no automount, and O_DIRECTORY does (open(2), namei.c).
+        return os.open(name, LOOK | os.O_DIRECTORY, dir_fd=above)
+    except NotADirectoryError:
+        return os.open(name, LOOK, dir_fd=above)
 
 
 def _components(path: bytes) -> list[bytes]:
