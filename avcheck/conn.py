@@ -196,6 +196,7 @@ class Conn:
     """A connection; a Defer that leaves its with block begins with peer, the address."""
 
     __slots__ = (
+        "_late",
         "_probed",
         "_sending",
         "_tls",
@@ -209,6 +210,7 @@ class Conn:
     )
 
     def __init__(self, sock: socket.socket, address: Address, deadline: float) -> None:
+        self._late = 0  # bytes that were read when the time was up
         self._probed = False
         self._sending = _Sending(self)
         self.sock = sock
@@ -413,8 +415,13 @@ class Conn:
         """Add what comes to seen; False at the end of the stream."""
         until = min(self.deadline, monotonic() + LAST_WORDS) if self.gone else self.deadline
         try:
-            _limit(self.sock, until)
-            data = self.sock.recv(_RECEIVE)
+            try:
+                _limit(self.sock, until)
+                data = self.sock.recv(_RECEIVE)
+            except TimeoutError as why:
+                if why.errno:
+                    raise
+                data = self._arrived(why)
         except TimeoutError as why:
             if self.gone:
                 return False
@@ -429,3 +436,22 @@ class Conn:
             raise Defer(f"receiving: {why.strerror}", BROKEN) from why
         self.seen += data
         return bool(data)
+
+    def _arrived(self, late: TimeoutError) -> bytes:
+        """What has come by the end of the time; raises late if that is nothing.
+
+        An answer that is there is an answer, whatever the clock says: a process that was
+        stopped (a laptop, a snapshot of a virtual machine) wakes up when its time is over.
+        Who goes on talking gets no more time by it.
+        """
+        if self._late >= _RECEIVE:
+            raise late
+        self.sock.settimeout(0)
+        try:
+            data = self.sock.recv(_RECEIVE - self._late)
+        except ConnectionResetError:
+            raise
+        except OSError:  # nothing is there; TLS has a name of its own for it
+            raise late from None
+        self._late += len(data)
+        return data

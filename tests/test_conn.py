@@ -149,7 +149,7 @@ def test_a_byte_now_and_then_does_not_stretch_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conn, "monotonic", Clock())
-    with Wire(b"x" * 100, one_by_one=True, stays=True) as wire:
+    with Wire(b"x" * 100, steps=[1] * 100, stays=True) as wire:
         wire.conn.deadline = 10.0
         with pytest.raises(Defer, match="no answer in time"):
             wire.conn.line()
