@@ -339,6 +339,17 @@ class Conn:
         poll.register(self.sock.fileno(), select.POLLOUT)
         poll.poll(max(left, 0) * 1000 if left < 1e6 else None)
 
+    def say_no_more(self) -> None:
+        """Let the peer know that nothing more is sent; what it says can still be read.
+
+        Not under TLS, which has no half of a connection.
+        """
+        if not self.encrypted:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:  # it has hung up
+                return
+
     # Receiving.
 
     def has_spoken(self) -> bool:

@@ -16,6 +16,8 @@ r"""SMTP, the client's side (RFC 5321), without a socket.  Pure.
     S: 354 End data with <CR><LF>.<CR><LF>
     C: ... .
     S: 250 2.0.0 Ok: queued as 4XYZ            the only proof that it was handed on
+    C: QUIT
+    S: 221 2.0.0 Bye                           and nothing else came in between
 
 dialogue() is a generator: it yields the commands to send and is sent their
 replies, so the conversation reads from top to bottom and can be replayed with
@@ -40,6 +42,12 @@ REPLY_LINES_MAX = 128
 # sides and leave each waiting for the other (RFC 2920 3.1).
 PIPELINE_MAX = 100
 
+# The server hangs up, whatever was asked (RFC 5321 3.8); no further reply will come.
+CLOSING = 421
+
+# The answer to QUIT.
+BYE = 221
+
 # What is sent at once, at least where there is as much.
 WIRE_MAX = 32 * 1024
 
@@ -51,6 +59,16 @@ XFORWARD_MAX = 255
 _ATOM = frozenset(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~."
 ) | frozenset(range(0x80, 0x100))
+
+
+# A command is one line, and NUL ends it for some (RFC 5321 4.1.2 knows neither in it).
+_ENDS_COMMAND = b"\r\n\0"
+
+# In a domain, which cannot be quoted: ">" ends the path, and what follows would be read as
+# parameters; so it would after white space, by servers that look for them from the end of the
+# line (Exim 4.96).  After the others the ">" that ends the path would be in another path, a
+# quoted string, a pair or a comment.
+_ENDS_PATH = b'> \t\v\f<"\\()'
 
 
 class Reply:
@@ -92,6 +110,49 @@ class Replies:
         reply = Reply(int(code), tuple(self.lines))
         self.lines.clear()
         return reply
+
+
+class Parting:
+    """What the server says after its answer to the final dot: goodbye, and nothing else.
+
+    As QUIT is sent after that answer, one more reply is due.  If there are more, or another
+    one, the answer was given to something else: a server that has seen an end in the middle
+    of the message (a dot between two bare CRs, say) answers every line after that, too, and
+    one that says yes before it is asked has the true answer still to give.  421 may come
+    unasked.  No answer, or half of one, contradicts nothing.
+    """
+
+    __slots__ = ("_answer", "_replies", "_reply", "doubt", "over")
+
+    def __init__(self, answer: Reply) -> None:
+        self._answer = answer
+        self._replies = Replies()
+        self._reply: Reply | None = None
+        self.over = False  # nothing more is due
+        self.doubt = ""  # why nobody knows what was taken
+
+    def add(self, line: bytes) -> None:
+        """A whole line, without its LF."""
+        try:
+            reply = self._replies.add(line)
+        except Defer:
+            self._contradicted(line)
+            return
+        code = int(self._replies.code)
+        if self._reply or not (code // 100 == 2 or code == CLOSING):
+            self._contradicted(line)
+        self._reply = reply
+        # With another yes than 221 only the end tells that it was the last one.
+        self.over = self.over or (reply is not None and code in (BYE, CLOSING))
+
+    def end(self, rest: bytes) -> None:
+        """That is all; rest is what was read and is no whole line."""
+        if rest and (self._reply or not rest.startswith((b"2", b"421"[: len(rest)]))):
+            self._contradicted(rest)
+
+    def _contradicted(self, said: bytes) -> None:
+        self.over = True
+        self.doubt = self.doubt or f"more than one answer: {self._answer}; {printable(said, 80)}"
 
 
 class Envelope:
@@ -218,9 +279,9 @@ def judge(commands: Sequence[bytes], replies: Sequence[Reply]) -> None:
     refused = [
         (command, reply)
         for command, reply in zip(commands, replies, strict=True)
-        if reply.code // 100 != 2
+        if not _says(2, reply)
     ]
-    for_good = all(reply.code // 10 == 55 for _, reply in refused)
+    for_good = all(is_for_good(reply) for _, reply in refused)
     for command, reply in refused:
         want(2, command, [reply], for_all=for_good and len(refused) == len(commands))
 
@@ -314,49 +375,64 @@ def no_eight_bit() -> Defer:
 
 
 def want(kind: int, command: bytes, replies: Sequence[Reply], for_all: bool = False) -> None:
-    """Raise Defer unless the code of the reply begins with kind.
+    """Raise Defer unless the code of the reply begins with kind, and nothing contradicts it.
 
     The server's enhanced code is passed on, but as a temporary one: 550 5.1.1 gives 4.1.1.
     for_all tells that it is about the whole message: a permanent refusal is Refused then.
     """
     (reply,) = replies
-    if reply.code // 100 == kind:
+    if _says(kind, reply):
         return
     text = f"{printable(command, 80)} refused: {reply}"
-    # x5z is about the mail (RFC 5321 4.2.1); 530 asks for TLS or a login, 503 is our fault.
-    if for_all and reply.code // 10 == 55:
+    if for_all and is_for_good(reply):
         raise Refused(text, _detail(reply))
     raise Defer(text, "4" + _detail(reply))
 
 
-def doubt(reply: Reply, more: bytes) -> str:
+def _says(kind: int, reply: Reply) -> bool:
+    """Whether the reply is of that kind (2, yes; 3, go on) and its enhanced codes say no no."""
+    return reply.code // 100 == kind and _classes(reply) <= {b"2"}
+
+
+def is_for_good(reply: Reply) -> bool:
+    """Whether the reply says no for good, with its code and with every enhanced code.
+
+    x5z is about the mail (RFC 5321 4.2.1); 530 asks for TLS or a login, 503 is our fault.
+    Of two words that contradict each other the temporary one counts: it loses nothing.
+    """
+    return reply.code // 10 == 55 and _classes(reply) <= {b"5"}
+
+
+def doubt(reply: Reply) -> str:
     """Why the reply to the final dot leaves it open what was taken; empty if it does not.
 
-    more is what the server has said after it by now.  A 421 may come unasked; anything else
-    answers what was in the message, of which it has seen an end before the end.  An enhanced
-    code (RFC 2034 4) has to say the same as the code: one changed digit is noticed.
+    An enhanced code has to say the same as the code: one changed digit is noticed.  (4 and 5
+    are both a no, and servers mix them.)
     """
-    yes = reply.code // 100 == 2
-    class_, _ = _enhanced(reply)
-    if reply.code // 100 == 3 or (class_ and (class_ == b"2") != yes):
+    classes = _classes(reply)
+    agrees = classes <= {b"2"} if reply.code // 100 == 2 else b"2" not in classes
+    if reply.code // 100 == 3 or not agrees:
         return f"an answer that is neither yes nor no: {reply}"
-    if yes and more and not more.startswith(b"421"):
-        return f"more than one answer: {reply}; {printable(more, 80)}"
     return ""
+
+
+def _classes(reply: Reply) -> set[bytes]:
+    """The classes of the enhanced codes of all its lines (RFC 2034 4: each line has the same)."""
+    return {_enhanced(line)[0] for line in reply.lines} - {b""}
 
 
 def _detail(reply: Reply) -> str:
     """Subject and detail of the enhanced status code of a no, with their dots."""
-    class_, detail = _enhanced(reply)
+    class_, detail = _enhanced(reply.lines[0])
     return detail.decode("ascii") if class_ in (b"4", b"5") else REFUSED[1:]
 
 
-def _enhanced(reply: Reply) -> tuple[bytes, bytes]:
+def _enhanced(line: bytes) -> tuple[bytes, bytes]:
     """Class, and subject and detail with their dots, of the enhanced status code (RFC 2034).
 
     Both are empty without one.
     """
-    class_, dot, detail = reply.lines[0].partition(b" ")[0].partition(b".")
+    class_, dot, detail = line.partition(b" ")[0].partition(b".")
     numbers = detail.split(b".")
     if (
         dot
@@ -372,7 +448,8 @@ def mailbox(address: bytes) -> bytes:
     """The address as a Reverse-path or Forward-path has it, without the brackets.
 
     pipe(8) without flags=q gives the local part unquoted: `two words@x` becomes
-    `"two words"@x`.  Raises Defer for what no quoting makes right.
+    `"two words"@x`.  Raises Defer for what no path can hold; whether the rest is a mail
+    address the server knows best (Postfix takes control characters, and passes them on).
     """
     if not address:
         return b""
@@ -381,21 +458,9 @@ def mailbox(address: bytes) -> bytes:
         local, domain = domain, b""
     if not local or not (_is_dot_string(local) or _is_quoted_string(local)):
         local = b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-    path = local + at + domain
-    # No control characters anywhere (RFC 5321 4.1.2), and a domain that cannot end the
-    # path: what follows a ">" would be read as parameters.
-    if any(byte < 0x20 or byte == 0x7F for byte in path) or any(
-        byte in b' <>()[],;:\\"@' for byte in _unbracketed(domain)
-    ):
+    if any(byte in _ENDS_COMMAND for byte in address) or any(byte in _ENDS_PATH for byte in domain):
         raise Defer(f"{printable(address)}: not a mail address", "4.1.3")
-    return path
-
-
-def _unbracketed(domain: bytes) -> bytes:
-    """The domain without the brackets and colons of an address literal."""
-    if domain.startswith(b"[") and domain.endswith(b"]"):
-        return domain[1:-1].replace(b":", b"")
-    return domain
+    return local + at + domain
 
 
 def _is_dot_string(local: bytes) -> bool:

@@ -155,6 +155,12 @@ def settle(status: int) -> None:
     settled = status
 
 
+def unsettle() -> None:
+    """What was taken for a yes has been contradicted: nobody knows who has the message."""
+    global settled
+    settled = None
+
+
 def in_doubt() -> bool:
     """Whether somebody else may have the message, and nobody knows."""
     return _committed and settled is None

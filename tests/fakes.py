@@ -297,7 +297,8 @@ class FakeSmtp(Server):
                             self.messages.append(letter)
                         going = self._answer(lines, "dot", b"250 2.0.0 taken\r\n")
             else:
-                going = self._answer(lines, verb, b"250 2.0.0 yes\r\n") and verb != "QUIT"
+                usual = b"221 2.0.0 bye\r\n" if verb == "QUIT" else b"250 2.0.0 yes\r\n"
+                going = self._answer(lines, verb, usual) and verb != "QUIT"
 
     def _answer(self, lines: _Lines, step: str, usual: bytes | None) -> bool:
         """Say it; returns whether the conversation goes on."""

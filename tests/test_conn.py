@@ -133,6 +133,21 @@ def test_the_rest_has_a_limit() -> None:
         assert wire.conn.rest(100) == b"x" * 100
 
 
+def test_who_says_no_more_can_still_be_told_something() -> None:
+    with Wire(b"", stays=True) as wire:
+        wire.conn.send(b"QUIT")
+        wire.conn.say_no_more()
+        assert (wire._theirs.recv(9), wire._theirs.recv(9)) == (b"QUIT", b"")
+        wire._theirs.sendall(b"221 bye\n")
+        assert wire.conn.line() == b"221 bye"
+
+
+def test_who_says_no_more_to_nobody_is_not_disturbed() -> None:
+    with Wire(b"") as wire:
+        wire.conn.sock.close()
+        wire.conn.say_no_more()
+
+
 # The deadline.
 
 

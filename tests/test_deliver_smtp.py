@@ -14,6 +14,7 @@ import pytest
 from avcheck import deliver_smtp, spool, stop
 from avcheck.conn import Conn
 from avcheck.exits import REJECT, Defer, Leave, Refused
+from avcheck.smtp import Parting
 from tests.fakes import HANG_UP, FakeSmtp
 from tests.wire import MESSAGE, PATIENCE, called_by_us, given, settings, spooled
 
@@ -25,6 +26,7 @@ SENT = b"Subject: a letter\r\n\r\nHello.\r\n.\r\nBye.\r\n"
 @pytest.fixture(autouse=True)
 def caller(monkeypatch: pytest.MonkeyPatch) -> None:
     called_by_us(monkeypatch)
+    monkeypatch.setattr(stop, "settled", None)
 
 
 @pytest.fixture
@@ -156,6 +158,44 @@ def test_a_yes_is_a_yes(server: Servers, tmp_path: Path, answer: bytes) -> None:
     assert "/smtp 250 " in send(server(answers={"dot": answer}, quits="dot"), tmp_path)
 
 
+def test_a_bug_after_the_yes_leaves_the_yes(
+    server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory can run out while the goodbye is read; to fail now would be a second delivery."""
+
+    def fail(parting: Parting, line: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Parting, "add", fail)
+    with pytest.raises(MemoryError):
+        send(server(), tmp_path, b"-g", b"7")
+    assert stop.settled == 7
+
+
+def test_a_word_against_the_yes_unsettles_it(server: Servers, tmp_path: Path) -> None:
+    with pytest.raises(Defer, match=r"more than one answer: 250 2\.0\.0 taken; 554 no"):
+        send(server(answers={"QUIT": b"554 no\r\n"}), tmp_path)
+    assert stop.settled is None
+    assert stop.in_doubt()
+
+
+def test_a_server_that_says_no_goodbye_is_not_waited_for_until_the_deadline(
+    server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does its silence unsay the yes."""
+    monkeypatch.setattr(deliver_smtp, "PARTING_MAX", 0.05)
+    fake = server(hold="QUIT")
+    assert send(fake, tmp_path, seconds=1e9).endswith("250 2.0.0 taken")
+
+
+def test_a_goodbye_is_not_waited_for_beyond_the_deadline(
+    server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver_smtp, "PARTING_MAX", 1e9)
+    fake = server(hold="QUIT")
+    assert send(fake, tmp_path, seconds=1.0).endswith("250 2.0.0 taken")
+
+
 def test_silence_after_the_dot_is_a_doubt(server: Servers, tmp_path: Path) -> None:
     fake = server(hold="dot")
     with pytest.raises(Defer, match="possible duplicate: after the final dot: no answer in time"):
@@ -173,10 +213,48 @@ def test_refused_for_good_is_kept_unless_it_is_to_bounce(server: Servers, tmp_pa
     assert "552 5.3.4 too large" in bounced.value.text
 
 
-def test_refused_for_now_is_kept_even_if_it_is_to_bounce(server: Servers, tmp_path: Path) -> None:
-    fake = server(answers={"dot": b"452 4.3.1 full\r\n"})
-    with pytest.raises(Defer):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"452 4.3.1 full\r\n",
+        b"452 5.7.1 no\r\n",
+        b"550 4.2.0 later\r\n",
+        b"550-5.7.1 no\r\n550 4.7.1 later\r\n",
+        b"550-no\r\n550 4.7.1 later\r\n",
+        b"500 5.5.2 what?\r\n",
+    ],
+)
+@pytest.mark.parametrize("step", ["MAIL", "RCPT 1", "DATA", "dot"])
+def test_refused_for_now_is_kept_even_if_it_is_to_bounce(
+    server: Servers, tmp_path: Path, step: str, answer: bytes
+) -> None:
+    with pytest.raises(Defer) as why:
+        send(server(answers={step: answer}), tmp_path, b"--refused=bounce")
+    assert why.value.code.startswith("4.")
+    assert "possible duplicate" not in why.value.text
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [
+        ("MAIL", b"250 5.1.8 no such sender\r\n"),
+        ("RCPT 1", b"250 5.1.1 no such user\r\n"),
+        ("RCPT 1", b"250-2.1.5 ok\r\n250 4.2.0 later\r\n"),
+        ("DATA", b"354 5.7.1 no\r\n"),
+        ("DATA", b"354-go\r\n354 4.3.0 later\r\n"),
+    ],
+)
+def test_a_yes_that_contradicts_itself_is_none(
+    server: Servers, tmp_path: Path, step: str, answer: bytes
+) -> None:
+    """And so before anything is sent: to go on could lose the message for somebody."""
+    fake = server(answers={step: answer})
+    with pytest.raises(Defer) as why:
         send(fake, tmp_path, b"--refused=bounce")
+    fake.stop()
+    assert why.value.code.startswith("4.")
+    assert fake.messages == []
+    assert fake.cut_short == ([b""] if step == "DATA" else [])
 
 
 def test_a_server_that_says_more_than_it_was_asked_is_not_believed(

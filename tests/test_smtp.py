@@ -18,8 +18,9 @@ from tests.wire import spooled
 
 # What RFC 5321 and RFC 6531 allow between the angle brackets, written down once more.
 DOT_STRING = rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.\x80-\xff]+"
-QUOTED_STRING = rb'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"'
-DOMAIN = rb"(?:\[[^\[\]<>()\\\" ,;@\x00-\x1f\x7f]*\]|[^\[\]<>()\\\" ,;:@\x00-\x1f\x7f]*)"
+# But for control characters, and for what else in a domain takes no server out of the path.
+QUOTED_STRING = rb'"(?:[^"\\\r\n\0]|\\[^\r\n\0])*"'
+DOMAIN = rb"[^<>()\\\"@ \t\v\f\r\n\0]*"
 PATH = re.compile(b"(?:(%b|%b)(?:(@)(%b))?)?" % (DOT_STRING, QUOTED_STRING, DOMAIN), re.DOTALL)
 
 OFFERS = (
@@ -148,6 +149,15 @@ def test_a_server_that_knows_no_ehlo_is_greeted_by_helo() -> None:
         ("RCPT", "530 5.7.0 log in first", "4.7.0", False),
         ("DATA", "554 5.5.1 no", "4.5.1", True),
         ("DATA", "250 2.0.0 ok", "4.5.0", False),
+        ("MAIL", "550 4.2.0 later", "4.2.0", False),
+        ("MAIL", "452 5.7.1 no", "4.7.1", False),
+        ("MAIL", "250 5.1.8 no such sender", "4.1.8", False),
+        ("RCPT", "550 4.2.0 later", "4.2.0", False),
+        ("RCPT", "550 2.0.0 what", "4.5.0", False),
+        ("RCPT", "250 4.2.0 later", "4.2.0", False),
+        ("DATA", "354 5.3.0 no", "4.3.0", False),
+        ("DATA", "554 4.3.0 later", "4.3.0", False),
+        ("content", "554 4.7.1 later", "4.7.1", False),
         ("content", "451 4.7.1 later", "4.7.1", False),
         ("content", "552 5.3.4 too large", "4.3.4", True),
         ("content", "354 go on", "4.5.0", False),
@@ -183,6 +193,8 @@ def test_a_server_that_refuses_both_greetings_is_not_greeted_again() -> None:
         ("550 5.1.1 no", "450 4.2.0 later", "4.1.1", False),
         ("450 4.2.0 later", "550 5.1.1 no", "4.2.0", False),
         ("550 5.1.1 no", "551 5.1.6 moved", "4.1.1", True),
+        ("550 5.1.1 no", "550 4.2.0 later", "4.1.1", False),
+        ("250 5.1.1 no", "250 ok", "4.1.1", False),
         ("251 forwarded", "252 maybe", "", False),
     ],
 )
@@ -509,6 +521,16 @@ def test_an_address_is_a_path_that_reads_as_the_same_address(address: bytes) -> 
         (b"a@[IPv6:2001:db8::1]", b"a@[IPv6:2001:db8::1]"),
         ("gr\u00fcn@b\u00fccher.example".encode(), "gr\u00fcn@b\u00fccher.example".encode()),
         (b"x> SIZE=1@example", b'"x> SIZE=1"@example'),
+        (b"a\x07@b", b'"a\x07"@b'),
+        (b"\x7f\x1b@b", b'"\x7f\x1b"@b'),
+        (b"a\t@b", b'"a\t"@b'),
+        (b'"a\x01"@b', b'"a\x01"@b'),
+        (b"a@b\x01\x7f", b"a@b\x01\x7f"),
+        (b"a@[1]]", b"a@[1]]"),
+        (b"a@[[1]", b"a@[[1]"),
+        (b"a@b:c", b"a@b:c"),
+        (b"a@b,c;d", b"a@b,c;d"),
+        (b"a@", b"a@"),
     ],
 )
 def test_an_address_is_quoted_where_it_has_to_be(address: bytes, path: bytes) -> None:
@@ -521,15 +543,20 @@ def test_an_address_is_quoted_where_it_has_to_be(address: bytes, path: bytes) ->
         b"a@b> SIZE=1",
         b"a@b c",
         b"a@b\tc",
-        b"a\x07@b",
-        b"a\x7f@b",
+        b"a@b\vc",
+        b"a@b\fc",
         b"a@[1>2]",
-        b"a@[1]]",
-        b"a@[[1]",
+        b"a@<b",
         b"a@[1] ",
-        b"a@b:c",
         b'a@"b"',
         b"a@b\\",
+        b"a@b(c)",
+        b"a@b)",
+        b"a\r@b",
+        b"a\n@b",
+        b"a\0@b",
+        b'"a\r\nDATA"@b',
+        b"a@b\r\nDATA",
     ],
 )
 def test_what_no_quoting_makes_right_is_no_address(address: bytes) -> None:
@@ -681,27 +708,28 @@ PIECES = st.lists(
 
 
 @pytest.mark.parametrize(
-    ("words", "more", "doubtful"),
+    ("words", "doubtful"),
     [
-        ("250 2.0.0 taken", b"", False),
-        ("250 taken", b"", False),
-        ("250 4.2.x is a version", b"", False),
-        ("250 3.0.0 is no class", b"", False),
-        ("451 4.3.0 later", b"", False),
-        ("554 4.7.1 servers do that", b"", False),
-        ("450 5.1.1 and that", b"", False),
-        ("250 2.0.0 taken", b"421 4.3.2 closing\r\n", False),
-        ("451 4.3.0 later", b"500 what?\r\n", False),
-        ("250 2.0.0 taken", b"500 what?\r\n", True),
-        ("250 taken", b"2", True),
-        ("250 4.3.0 later", b"", True),
-        ("250 5.7.1 never", b"", True),
-        ("450 2.0.0 taken", b"", True),
-        ("354 go ahead", b"", True),
+        ("250 2.0.0 taken", False),
+        ("250 taken", False),
+        ("250 4.2.x is a version", False),
+        ("250 3.0.0 is no class", False),
+        ("250 2.0.0 taken/2.0.0 as 4XYZ", False),
+        ("451 4.3.0 later", False),
+        ("554 4.7.1 servers do that", False),
+        ("450 5.1.1 and that", False),
+        ("250 4.3.0 later", True),
+        ("250 5.7.1 never", True),
+        ("250 2.0.0 taken/4.3.0 later", True),
+        ("250 taken/5.7.1 never", True),
+        ("450 2.0.0 taken", True),
+        ("550 5.7.1 never/2.0.0 taken", True),
+        ("354 go ahead", True),
+        ("354 2.0.0 go ahead", True),
     ],
 )
-def test_what_an_answer_to_the_dot_leaves_open(words: str, more: bytes, doubtful: bool) -> None:
-    assert bool(smtp.doubt(reply(words), more)) == doubtful
+def test_what_an_answer_to_the_dot_leaves_open(words: str, doubtful: bool) -> None:
+    assert bool(smtp.doubt(reply(words))) == doubtful
 
 
 @hypothesis.settings(max_examples=1500)

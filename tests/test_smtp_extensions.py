@@ -397,8 +397,6 @@ CODES = {
     b"550 5.1 no": b"5.5.0",
     b"550 5.1.1.1 no": b"5.5.0",
     b"550 5.1234.1 no": b"5.5.0",
-    b"550 4.1.8 a temporary one": b"5.1.8",
-    b"550 2.1.5 yes": b"5.5.0",
     b"550 5.7.1": b"5.7.1",
     b"559 5.999.999 no": b"5.999.999",
 }
@@ -423,6 +421,9 @@ NOT_ABOUT_THE_MESSAGE = [
     ("dot", b"354 go on\r\n"),
     ("body", b"450 4.3.0 later\r\n"),
     ("RCPT 1", b"354 what?\r\n"),
+    ("RCPT 1", b"550 4.1.8 a temporary one\r\n"),
+    ("RCPT 1", b"550 2.1.5 yes\r\n"),
+    ("RCPT 1", b"550-5.1.1 nobody\r\n550 4.2.0 later\r\n"),
     # We are not as the server wants us (RFC 3207 4, RFC 4954 6), or it is confused.
     *((step, b"530 5.7.0 Must issue a STARTTLS command first\r\n") for step in FOR_ALL),
     *((step, b"503 5.5.1 Error: bad sequence of commands\r\n") for step in FOR_ALL),

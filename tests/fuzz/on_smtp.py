@@ -13,7 +13,7 @@ from avcheck.exits import REJECT, TEMPFAIL, Defer, Leave
 from avcheck.settings import Settings
 from avcheck.spool import Message
 from tests.fuzz.letter import directory
-from tests.fuzz.notation import FIELD, PIECE, STEP, fields, mark, pieces, quoted, text
+from tests.fuzz.notation import FIELD, PIECE, SILENCE, STEP, fields, mark, pieces, quoted, text
 from tests.fuzz.peer import Peer, listening
 from tests.wire import SENDER, settings
 
@@ -103,6 +103,10 @@ def conversation(data: bytes) -> None:
     answer = REPLY.match(bytes(peer.delivered)[len(sends[dot_at][1]) :])
     assert answer
     assert int(answer[1] or answer[2]) // 100 == 2
+    # What was read after it is the answer to QUIT, or the beginning of one.
+    after = bytes(peer.delivered)[len(sends[dot_at][1]) + answer.end() :]
+    goodbye = after.replace(mark(SILENCE), b"")
+    assert re.fullmatch(rb"(?:2\d\d-[^\n]*\n)*(?:2[^\n]*\n?)?|4(?:2(?:1.*)?)?", goodbye, re.DOTALL)
     wire = b"".join(sent for sent, _ in sends[data_at + 1 : dot_at + 1])
     assert unstuffed(wire) == lines(given)
 
@@ -175,13 +179,14 @@ MESSAGES = (
 def conversations() -> Iterator[bytes]:
     for letter in MESSAGES:
         for number, steps in enumerate(GOOD):
-            for last in (
-                b"250 2.0.0 taken\r\n",
-                b"554 5.7.1 no\r\n",
-                b"450-a\r\n450 b\r\n",
-                b"250 x",
+            for last, goodbye in (
+                (b"250 2.0.0 taken\r\n", b"221 bye\r\n"),
+                (b"250 2.0.0 taken\r\n", b"554 no\r\n"),
+                (b"554 5.7.1 no\r\n", b"221 bye\r\n"),
+                (b"450-a\r\n450 b\r\n", b""),
+                (b"250 x", b""),
             ):
-                said = mark(STEP).join([*steps, last])
+                said = mark(STEP).join([*steps, last, goodbye])
                 yield b"0" + letter + mark(FIELD) + said
                 if number < 2:
                     yield (
@@ -336,7 +341,7 @@ COMMAND = re.compile(
     rb"(?:EHLO|HELO) host\.example|DATA"
     rb"|XFORWARD(?: (?:HELO|ADDR|NAME)=[!-~]+)+"
     rb"|(?:MAIL FROM|RCPT TO):<(?P<path>(?:" + QUOTED + rb'|[^\x00- "\x7f<>(),:;\\]*)?'
-    rb"(?:@(?:\[[^\x00- \x7f<>()\[\],;\\\"@]*\]|[^\x00- \x7f<>()\[\],;:\\\"@]*))?)>(?: [!-~]+)*"
+    rb"(?:@[^\0\r\n \t\v\f<>()\\\"@]*)?)>(?: [!-~]+)*"
 )
 
 
@@ -380,6 +385,11 @@ def envelopes() -> Iterator[bytes]:
         b"@x",
         b"postmaster",
         b"\xc3\xbc@x",
+        b"a\x01b@x\x7f",
+        b"a@b\t",
+        b"a@b\\",
+        b'a@b"',
+        b"a@b:c,d;e[",
     )
     for address in addresses:
         for said in (

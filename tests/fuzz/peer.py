@@ -30,6 +30,7 @@ class Peer:
         self.sends: list[tuple[bytes, bytes]] = []
         self.cut = False  # something could not be sent
         self._deaf = False
+        self._silent = False  # the time of a read is up, and nothing has come
 
     def said(self) -> bytes:
         """What was read, and what could be without waiting."""
@@ -48,6 +49,9 @@ class Peer:
         self._deaf = False
 
     def receive(self, size: int, timeout: float | None) -> bytes:
+        silent, self._silent = self._silent, False
+        if silent and timeout == 0:
+            raise BlockingIOError
         while self._items:
             item = self._items[-1]
             if isinstance(item, bytes):
@@ -65,6 +69,7 @@ class Peer:
                 if len(self._items) > 1:
                     self._items.pop()
                 self.delivered += mark(SILENCE)
+                self._silent = True
                 raise TimeoutError
             self._items.pop()
             if item == DEAF:
@@ -110,6 +115,9 @@ class Socket:
         """For sendfile(2): goes nowhere."""
         self._peer.take(b"<file>")
         return _nowhere()
+
+    def shutdown(self, how: int) -> None:
+        pass
 
     def close(self) -> None:
         pass
