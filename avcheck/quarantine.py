@@ -6,7 +6,9 @@ One directory for each message, as infected.sh makes it, too:
     QUARANTINE/20260102T030405Z-0123456789ab/about.json    the rest
 
 It is made under QUARANTINE/.new and appears with one rename, complete and on disk,
-or not at all: storing is a delivery, and the MTA deletes its copy after it.
+or not at all: storing is a delivery, and the MTA deletes its copy after it.  Who makes
+it has a lock on its directory until then.  By that, and never by the clock alone, others
+tell it from what a kill has left: a clock can be set a day ahead while a run stores.
 
 An MTA that is stopped before it hears of that tries again.  With a queue id the end of
 the name is the same at each try, and a message that is there already is not stored twice.
@@ -14,7 +16,10 @@ the name is the same at each try, and a message that is there already is not sto
 
 from __future__ import annotations
 
+import fcntl
 import os
+from errno import ENOENT
+from stat import S_ISDIR
 from time import gmtime, strftime, time
 
 from avcheck import injector, stop
@@ -32,7 +37,16 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.verdict import Finding
 
 NEW = b".new"  # where entries are made
-OLD = 24 * 3600  # seconds; no run takes that long
+
+# Seconds.  What is younger is left alone, locked or not: on NFS the lock of another host
+# cannot be seen, and infected.sh has none where there is no flock(1).
+OLD = 24 * 3600
+
+# How often an entry is begun: another run can remove it before its lock is there, if the
+# clock was set ahead in this very moment.
+TRIES = 9
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def store(
@@ -62,15 +76,12 @@ def store(
 def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> bytes:
     """Make an entry; returns its name, or that of another run which has stored the same."""
     now = gmtime()
-    end = key or os.urandom(6).hex().encode()
-    entry = strftime("%Y%m%dT%H%M%SZ-", now).encode() + end
-    # Two tries at one time, which have one name, are not to make it in one place.
-    made = NEW + b"/" + entry + (b"." + os.urandom(6).hex().encode() if key else b"")
+    entry, made, fd = _begin(strftime("%Y%m%dT%H%M%SZ-", now).encode(), key, place)
     try:
-        os.mkdir(made, 0o700, dir_fd=place)
-        _message(message, made, place)
-        _file(b"about.json", made, place, _about(entry, now, facts))
-        _sync(made, place)
+        about = _about(entry, now, facts)
+        _message(message, fd)
+        _file(b"about.json", fd, about)
+        os.fsync(fd)
         stop.unless_called()
         # From here on it is stored, or not; a signal changes nothing about it.
         stop.commit()
@@ -81,6 +92,10 @@ def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> byt
                 raise
             _remove(made, place)
         os.fsync(place)
+        whole = _is(entry, fd, place) and _has(fd, message.size, len(about))
+        # Another try may have found its own to be the one that stays.
+        if not (whole or _stored(message, key, place)):
+            raise FileNotFoundError(ENOENT, "the entry was removed as it was made")
         stop.settle(OK)
     except BaseException:
         _remove(made, place)
@@ -88,7 +103,74 @@ def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> byt
         if not key:
             _remove(entry, place)
         raise
+    finally:
+        stop.close(fd)
     return _stored(message, key, place) or entry
+
+
+def _begin(stamp: bytes, key: bytes, place: int) -> tuple[bytes, bytes, int]:
+    """The name of a new entry, the directory it is made in, and that one's descriptor.
+
+    As long as the descriptor is open, the directory is locked, and nobody removes it.
+    """
+    for _ in range(TRIES):
+        entry = stamp + (key or os.urandom(6).hex().encode())
+        # Two tries at one time, which have one name, are not to make it in one place.
+        made = NEW + b"/" + entry + (b"." + os.urandom(6).hex().encode() if key else b"")
+        try:
+            os.mkdir(made, 0o700, dir_fd=place)
+            fd = _opened(made, place)
+        except FileExistsError:  # somebody else's
+            continue
+        except BaseException:
+            _remove(made, place)
+            raise
+        if fd >= 0:
+            return entry, made, fd
+        _remove(made, place)
+    raise FileNotFoundError(ENOENT, "each new entry is removed by somebody; is the clock right?")
+
+
+def _opened(made: bytes, place: int) -> int:
+    """A descriptor of the directory with the lock on it; -1 if another has it, or it is gone.
+
+    Who gets the lock after another may have removed the directory.  So only one that still
+    has its name is locked.
+    """
+    try:
+        fd = os.open(made, _DIRECTORY, dir_fd=place)
+    except FileNotFoundError:
+        return -1
+    locked = False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = _is(made, fd, place)
+    except BlockingIOError:
+        pass
+    finally:
+        if not locked:
+            stop.close(fd)
+    return fd if locked else -1
+
+
+def _is(name: bytes, fd: int, place: int) -> bool:
+    """Whether that is the name of the open directory."""
+    try:
+        there = os.stat(name, dir_fd=place, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(fd))
+
+
+def _has(fd: int, message: int, about: int) -> bool:
+    """Whether the directory has both files, of these sizes."""
+    try:
+        return all(
+            os.stat(name, dir_fd=fd, follow_symlinks=False).st_size == size
+            for name, size in ((b"message", message), (b"about.json", about))
+        )
+    except FileNotFoundError:
+        return False
 
 
 def _digest(message: Message) -> str:
@@ -159,9 +241,9 @@ def _make(path: bytes, parent: int | None = None) -> None:
     _sync(os.path.dirname(path) or b".", parent)
 
 
-def _message(message: Message, made: bytes, place: int) -> None:
+def _message(message: Message, made: int) -> None:
     """Store the bytes as received."""
-    fd = _create(b"message", made, place)
+    fd = _create(b"message", made)
     try:
         for piece in message.pieces():
             write(fd, piece)
@@ -199,8 +281,8 @@ def _text(words: bytes) -> str:
     return words.decode("utf-8", "surrogateescape")
 
 
-def _file(name: bytes, made: bytes, place: int, data: bytes) -> None:
-    fd = _create(name, made, place)
+def _file(name: bytes, made: int, data: bytes) -> None:
+    fd = _create(name, made)
     try:
         write(fd, data)
         os.fsync(fd)
@@ -208,9 +290,9 @@ def _file(name: bytes, made: bytes, place: int, data: bytes) -> None:
         os.close(fd)
 
 
-def _create(name: bytes, made: bytes, place: int) -> int:
+def _create(name: bytes, made: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(made + b"/" + name, flags, 0o600, dir_fd=place)
+    return os.open(name, flags, 0o600, dir_fd=made)
 
 
 def _sync(path: bytes, parent: int | None) -> None:
@@ -234,13 +316,25 @@ def _remove(made: bytes, place: int) -> None:
 
 
 def _remove_old(place: int) -> None:
-    """Remove what a run that was killed has left, a day later."""
-    fd = os.open(NEW, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
+    """Remove what a run that was killed has left, a day later; what is in use is locked."""
+    fd = os.open(NEW, _DIRECTORY, dir_fd=place)
     try:
         for name in os.listdir(fd):
-            if time() - os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime > OLD:
-                _remove(NEW + b"/" + os.fsencode(name), place)
-    except FileNotFoundError:
-        return  # another run has finished its own, or removed the same
+            _remove_left(NEW + b"/" + os.fsencode(name), place)
     finally:
         os.close(fd)
+
+
+def _remove_left(made: bytes, place: int) -> None:
+    try:
+        status = os.stat(made, dir_fd=place, follow_symlinks=False)
+    except FileNotFoundError:
+        return  # another run has finished its own, or removed the same
+    if not S_ISDIR(status.st_mode) or time() - status.st_mtime <= OLD:
+        return
+    fd = _opened(made, place)
+    if fd >= 0:
+        try:
+            _remove(made, place)
+        finally:
+            os.close(fd)

@@ -419,7 +419,7 @@ def test_a_try_that_was_overtaken_leaves_one_entry(infected: Site, quarantine: Q
     calls = steps(infected, quarantine, *TRY)
     [rename] = [number for number, call in enumerate(calls) if call.name.startswith("rename")]
     last = calls[rename - 1]  # before it appears
-    assert last.name == "close"
+    assert last.name == "fsync"
     shutil.rmtree(quarantine.path)
     words = infected.words("--on", quarantine.action, *TRY)
     inject = f"inject={last.name}:signal=STOP:when={last.number}"
