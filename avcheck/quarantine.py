@@ -92,9 +92,11 @@ def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> byt
                 raise
             _remove(made, place)
         os.fsync(place)
-        whole = _is(entry, fd, place) and _has(fd, message.size, len(about))
-        # Another try may have found its own to be the one that stays.
-        if not (whole or _stored(message, key, place)):
+        if _is(entry, fd, place):
+            whole = _has(fd, message.size, len(about))
+        else:  # another try may have found its own to be the one that stays
+            whole = bool(_stored(message, key, place))
+        if not whole:
             raise FileNotFoundError(ENOENT, "the entry was removed as it was made")
         stop.settle(OK)
     except BaseException:

@@ -18,7 +18,12 @@ settings=/etc/avcheck/infected.conf
 # its group nor open to others.
 quarantine=quarantine
 
-# Whom to tell: addresses, separated by blanks.  Empty: nobody.
+# Whom to tell: addresses, separated by blanks.  Empty: nobody.  One without a domain
+# is handed to the mail system as it is, which knows best where its postmaster is (RFC
+# 5321 4.5.1): the name of this host is often none of its local domains.  In the
+# header it gets the name of this host, for some mail systems refuse it without: Exim
+# 4.96 as Debian sets it up says "550 header syntax" to "To: postmaster", and "550
+# relay not permitted" to the recipient postmaster@vm on the host vm.example.org.
 notify=postmaster
 
 # Who tells: the From header of the report.  Empty: postmaster at this host.
@@ -63,7 +68,9 @@ patience=60
 # sidecar, bytes that are not UTF-8 are written \udc80..\udcff, as Python's
 # surrogateescape does, so that the envelope can be had back byte by byte.
 # QUARANTINE/.new is where entries are made; what a kill or a power cut leaves
-# there is removed a day later.
+# there is removed a day later.  What is in use is locked by flock(1), and stays,
+# whatever the clock says.  Without flock(1) nothing tells the one from the other, and
+# nothing is removed there.
 #
 # Exit status: 0, the message is in the quarantine, and standard output has the name
 # of the entry (also when the report could not be sent: standard error has that);
@@ -77,7 +84,8 @@ patience=60
 # back then: status 75, and the next try finds it.  Without them there are two
 # entries with one digest: twice, but never not at all.
 
-# Where the entry is made, as long as it is nobody else's business.
+# Where the entry is made, as long as it is nobody else's business.  Descriptor 9 is open
+# there meanwhile, and has the lock.
 new=
 
 # The end of the entry's name, if it is known before: what each try of this run has in common.
@@ -106,6 +114,7 @@ main() {
 
     read_settings
     find_out_how_to_sync
+    find_out_how_to_lock
     make_quarantine
     identify "$@"
     stored
@@ -164,7 +173,10 @@ read_settings() {
         *) quarantine=./$quarantine ;;
     esac
     host=${host:-$(uname -n)}
-    from=${from:-postmaster@$host}
+    # What a domain in a header is made of (RFC 5321 4.1.2); Exim takes no "_" there.
+    domain=$(printf %s "$host" | tr -cd 'A-Za-z0-9.-')
+    domain=${domain:-localhost}
+    from=${from:-postmaster}
 }
 
 # change NAME VALUE: one setting, as the settings file has it.  Quotes around the
@@ -198,6 +210,20 @@ find_out_how_to_sync() {
     fi
 }
 
+# Defines `lock DIRECTORY`, which locks descriptor 9 and fails when another has the lock,
+# or when the directory on 9 does not have that name (any more).  Who gets a lock after
+# somebody else may get that of a directory which is gone, or has become an entry.
+find_out_how_to_lock() {
+    locking=
+    # shellcheck disable=SC2094,SC3013 # -ef: POSIX.1-2024; in dash, bash and busybox for long
+    if command -v flock >/dev/null && [ . -ef /dev/fd/9 ] 9<.; then
+        locking=yes
+        lock() { flock -n 9 && [ "$1" -ef /dev/fd/9 ]; }
+    else
+        lock() { [ -d "$1" ]; }
+    fi
+}
+
 make_quarantine() {
     # Of two at the same time one finds it made: so look again before complaining.
     if [ ! -d "$quarantine" ]; then
@@ -211,15 +237,27 @@ make_quarantine() {
         fail "$quarantine: must be a directory, not writable by its group and closed to others"
     [ -d "$quarantine/.new" ] || mkdir -m 700 "$quarantine/.new" 2>/dev/null ||
         [ -d "$quarantine/.new" ] || fail "$quarantine: not writable"
-    # No run takes a day.  What is that old was left by a kill.  Others finish their
-    # entries meanwhile, and find(1) complains that they are gone.
-    find "$quarantine/.new/." ! -name . -prune -mtime +0 -exec rm -rf {} + 2>/dev/null
+    if [ -n "$locking" ]; then remove_old; fi
+}
+
+# What a kill has left, a day later.  Others finish their entries meanwhile, and find(1)
+# and the shell complain that they are gone.
+remove_old() {
+    find "$quarantine/.new/." ! -name . -prune -type d -mtime +0 2>/dev/null |
+        while IFS= read -r left; do
+            # shellcheck disable=SC2094 # a directory, which is not read
+            { lock "$left" && rm -rf "$left"; } 9<"$left"
+        done 2>/dev/null
 }
 
 # identify RECIPIENT...: the digest and the size of the message, and the key.
 identify() {
     digest=$(digest_of "$message") || fail 'the digest cannot be computed'
     size=$(wc -c <"$message") || fail 'the size cannot be found out'
+    case $size in
+        *[0-9]*) ;;
+        *) fail 'the size cannot be found out' ;;
+    esac
     if [ -n "$digest" ] && [ -n "${AVCHECK_QUEUE_ID-}" ]; then
         key=$(printf '%s\000' "$AVCHECK_QUEUE_ID" "$digest" "$sender" "$@" | sha256sum |
             cut -c 1-12) || key=
@@ -252,7 +290,19 @@ stored() {
 # store RECIPIENT...: the message and its sidecar, in the quarantine, on disk.
 store() {
     time=$(date -u '+%Y-%m-%dT%H:%M:%SZ') || fail 'date: does not work'
-    reserve
+    # Before it is locked it can be removed, if the clock was set ahead in this very moment.
+    for try in 1 2 3 4 5 6 7 8 9; do
+        reserve
+        if make "$@" 9<"$new"; then return; fi
+        rmdir "$new" 2>/dev/null
+        new= # if it is still there, it is not ours
+    done
+    fail "$quarantine/.new: each new entry is removed by somebody; is the clock right?"
+}
+
+# make RECIPIENT...: in $new, which is on descriptor 9; fails when that cannot be locked.
+make() {
+    lock "$new" || return
     cat <"$message" >"$new/message" || fail "$quarantine: the message cannot be stored"
     digest=$(digest_of "$new/message") || fail 'the digest cannot be computed'
     digest=${digest:-${AVCHECK_SHA256-}}
@@ -270,7 +320,19 @@ store() {
     durable "$quarantine" || withdraw "$quarantine: cannot be synced"
     made=$entry
     stored
-    entry=${entry:-$made}
+    # Another try has stored the same, and stays; or else it is this one.
+    if [ -z "$entry" ] || [ "$entry" = "$made" ]; then
+        entry=$made
+        whole || withdraw "$quarantine/$entry: was removed as it was made"
+    fi
+}
+
+# Whether the entry that was made has all that was put into it.
+whole() {
+    # shellcheck disable=SC3013 # see find_out_how_to_lock
+    if [ -n "$locking" ] && ! [ "$quarantine/$entry" -ef /dev/fd/9 ]; then return 1; fi
+    kept=$(wc -c <"$quarantine/$entry/message") && [ "$kept" -eq "$size" ] &&
+        [ -s "$quarantine/$entry/about.json" ]
 }
 
 # A name that no entry has, and the directory $new to make it in.  mkdir(1) reserves
@@ -402,9 +464,25 @@ send() {
 
 # plain TEXT LENGTH: one line of printable ASCII, no longer than LENGTH.
 plain() {
-    printf %s "$1" | tr '\t\r\n' '   ' | tr -c ' -~' '?' | cut -c "1-$2"
+    printf %s "$1" | tr '\t\v\f\r\n' '     ' | tr -c ' -~' '?' | cut -c "1-$2"
 }
 
+# full ADDRESS...: each with a domain, separated by commas.
+full() {
+    list=
+    for address do
+        if [ "${#list}" -gt 600 ]; then break; fi # a line has 998 bytes, RFC 5322 2.1.1
+        case $address in
+            *@*) ;;
+            *'<'*'>'*) address=${address%%>*}@$domain'>' ;;
+            *) address=$address@$domain ;;
+        esac
+        list=$list${list:+, }$address
+    done
+    plain "$list" 900
+}
+
+# shellcheck disable=SC2086 # several addresses: to be split
 report() {
     found=$(plain "${AVCHECK_VIRUS:-$text}" 200)
     verdict=$(plain "${AVCHECK_VERDICT:-infected}" 30)
@@ -413,11 +491,11 @@ report() {
         *) where=$quarantine/$entry ;;
     esac
     printf '%s\n' \
-        "From: $(plain "$from" 200)" \
-        "To: $(plain "$notify" 200 | sed 's/  */, /g')" \
+        "From: $(full "$from")" \
+        "To: $(full $notify)" \
         "Subject: avcheck on $(plain "$host" 40): $verdict: $(plain "$found" 60)" \
         "Date: $(date -u '+%a, %d %b %Y %H:%M:%S +0000')" \
-        "Message-ID: <$entry@$(printf %s "$host" | tr -cd 'A-Za-z0-9.-')>" \
+        "Message-ID: <$entry@$domain>" \
         'Auto-Submitted: auto-generated' \
         'MIME-Version: 1.0' \
         'Content-Type: text/plain; charset=us-ascii' \
@@ -445,7 +523,7 @@ report() {
     printf '\nThe beginning of its header:\n\n'
     # Marked on each line, so that nothing in it is taken for ours.
     dd if="$quarantine/$entry/message" bs="$excerpt" count=1 2>/dev/null |
-        tr -d '\r' | tr -c '\n -~' '?' | sed '/^$/,$d' | cut -c 1-200 | sed 's/^/  | /'
+        tr -d '\r' | tr '\t\v\f' '   ' | tr -c '\n -~' '?' | sed '/^$/,$d' | cut -c 1-200 | sed 's/^/  | /'
 }
 
 # Read to its end before anything is done: the file may be replaced meanwhile.

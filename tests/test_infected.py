@@ -322,7 +322,7 @@ def test_postmaster_gets_one_report(site: Site) -> None:
     assert site.run()[0] == 0
     argv, mail, text = site.report()
     assert argv == [b"-i", b"-f", b"", b"--", b"postmaster"]
-    assert mail["To"] == "postmaster"
+    assert mail["To"] == f"postmaster@{os.uname().nodename}"
     assert mail["From"] == f"postmaster@{os.uname().nodename}"
     assert mail["Subject"].endswith(": infected: Eicar-Test-Signature")
     assert mail["Auto-Submitted"] == "auto-generated"
@@ -406,7 +406,7 @@ def test_a_report_that_cannot_be_sent_is_no_failure(
 # Nothing is half stored
 
 
-TOOLS = "awk cat cut date dd find mkdir mv od rm sed sha256sum sync timeout tr uname wc"
+TOOLS = "awk cat cut date dd find flock mkdir mv od rm sed sha256sum sync timeout tr uname wc"
 WAYS = ["exit 1", "exit 0", "kill -9 $$", "while read -r line; do :; done; exit 75"]
 
 
@@ -762,7 +762,7 @@ def test_the_settings_file_is_obeyed(site: Site) -> None:
     site.assert_stored()
     argv, mail, text = site.report()
     assert argv == [b"-i", b"-f", b"", b"--", b"abuse@example.org", b"root"]
-    assert mail["To"] == "abuse@example.org, root"
+    assert mail["To"] == "abuse@example.org, root@mx.example.org"
     assert mail["From"] == '"Guard" <guard@example.org>'
     assert "@mx.example.org>" in mail["Message-ID"]
     assert " | " not in text

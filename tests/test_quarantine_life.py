@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from avcheck import quarantine as module
-from tests.mta import Running, Site, until
+from tests.mta import MAIL, Running, Site, until
 from tests.test_quarantine import FOUND, TRY, Quarantine, at, goes_on, steps, tell
 from tests.traced import Call
 
@@ -129,6 +129,21 @@ def test_what_makes_an_entry_and_what_removes_it_do_not_meet_halfway(
         assert [slow.end().status, remover.end().status] == [0, 0], call
         each.assert_whole(2)
         assert each.unfinished == [], call
+
+
+@pytest.mark.parametrize("name", ["message", "about.json"])
+def test_what_was_robbed_with_a_queue_id_is_stored_by_the_next_try(
+    infected: Site, quarantine: Quarantine, name: str
+) -> None:
+    calls = up_to_the_rename(steps(infected, quarantine, *TRY))
+    each = Quarantine(infected.directory / "q")
+    words = infected.words("--on", each.action, *TRY)
+    with stopped(infected, words, calls[-1]) as slow:
+        (entry,) = each.entries
+        (entry / name).unlink()
+    infected.assert_kept(slow.end(), "4.3.0", "removed as it was made")
+    assert infected.deliver("--on", each.action, *TRY).status == 0
+    assert MAIL in [path.read_bytes() for path in each.path.glob("*/message")]
 
 
 def test_an_entry_that_was_robbed_is_not_stored(infected: Site, quarantine: Quarantine) -> None:
