@@ -104,13 +104,3 @@ def test_the_units_can_be_read(kind: str) -> None:
     assert unit.sections() == [kind.capitalize()]
     if kind == "socket":
         assert unit["Socket"]["SocketMode"] == "0660"
-
-
-def test_tmpfiles_makes_what_avcheck_accepts() -> None:
-    lines = [
-        text.split()
-        for text in (CONTRIB / "avcheck.tmpfiles").read_text().splitlines()
-        if text and not text.startswith("#")
-    ]
-    assert ["d", "/var/spool/avcheck", "0710", "avclient", "avgroup", "10d", "-"] in lines
-    assert all(words[0] in ("d", "x") and words[1].startswith("/var/spool") for words in lines)
