@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from avcheck import deliver, policy, stop
 from avcheck.exits import OK, TEMPFAIL, Defer, Leave, Rejected
+from avcheck.printable import printable
 from avcheck.verdict import CLEAN, FAILED
+
+# Postfix logs so many bytes of our words (pipe_command.c: "%.100s").  Where the message is now
+# comes last, and has to be among them; so what was found is cut, but not to less than this.
+LOGGED = 100
+FOUND_MIN = 40
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -67,7 +73,8 @@ def _carry_out(
         raise Rejected(f"message refused: {_words(finding)}")
     else:
         raise Defer(f"{finding.scanner} {finding.text}", finding.code)
-    return f"{_words(finding)}; {said}", status
+    room = max(LOGGED - len("; ") - len(said), FOUND_MIN)
+    return f"{printable(_words(finding), room)}; {said}", status
 
 
 def _words(finding: Finding) -> str:

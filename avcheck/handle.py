@@ -50,7 +50,7 @@ class Handled(Leave):
 def run(
     message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
 ) -> str:
-    """Have the handler take the message over; returns its name and its output.
+    """Have the handler take the message over; returns its name, without its path, and its output.
 
     called is the path avcheck was called by.  Raises Handled for a status that is passed
     on, Defer for any other but 0.  Unless the handler exits 0, the file is gone then.
@@ -83,7 +83,7 @@ def run(
         stop.close(stdin)
     words = f"handler {printable(program)} {ended}"
     if ended.status == OK:
-        return f"{printable(program)} {printable(ended.output)}".rstrip()
+        return f"{printable(os.path.basename(program))} {printable(ended.output)}".rstrip()
     if ended.killed:  # it may have done its work already
         raise Defer(f"possible duplicate: {words}")
     if ended.status in PASSED_ON:
