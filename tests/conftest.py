@@ -22,8 +22,13 @@ from tests.mta import Site
 hypothesis.settings.register_profile("avcheck", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("avcheck")
 
-# nohup(1), or whatever runs the tests, may have it ignored; what they start would, too.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# What the tests start would have inherited it: nohup(1) ignores SIGHUP, a shell without job
+# control SIGINT and SIGQUIT in what it runs in the background, and others block signals.
+for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # those are Python's
+    if signal.getsignal(number) == signal.SIG_IGN:
+        python = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, python)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 # nobody, on every Linux.
 NOBODY = 65534
