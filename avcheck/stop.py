@@ -25,13 +25,26 @@ else:
 GRACE = 1.0
 
 # The last one comes before the end of a limited time of the processor (ulimit -S -t).
-_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU)
+_CAUGHT = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGALRM, signal.SIGXCPU),
+)
+
+KILLED = signal.SIGKILL  # the wait status of one that was killed
+
+# Nobody can catch, block or ignore these two.
+_NOT_OURS = {signal.SIGKILL, signal.SIGSTOP}
+
+# fs.nr_open as the kernel has it: each of them is tried where there is neither /proc nor
+# close_range(2) (Linux 5.9, glibc 2.34), which takes a tenth of a second.
+_DESCRIPTORS_MAX = 1 << 20
 
 _committed = False  # from here on only the answer counts
 settled: int | None = None  # the status to leave with, whatever comes
 _stopped = False
 _caller = 0
 _guarded = 0
+_process = -1  # the process _guarded, as a descriptor
 _orphan = False
 
 # init, or what stands for it in a container: who loses his parent becomes its child.
@@ -39,7 +52,11 @@ _INIT = 1
 
 
 def catch() -> None:
-    """Turn what ends a process into Stopped from now on; remember the caller."""
+    """Turn what ends a process into Stopped from now on; remember the caller.
+
+    Whatever the caller has ignored or blocked: a nohup(1) or a background job of a shell
+    that ignores them would make a run that only SIGKILL ends.
+    """
     global _caller, _guarded, _orphan, _committed, _stopped, settled
     _committed = _stopped = False
     settled = None
@@ -50,6 +67,7 @@ def catch() -> None:
     # A caller that was gone before this has left a pipe that nobody writes to.  (A service
     # manager that starts us itself hands over something else.)
     _orphan = (_guarded or _caller) == _INIT and _hung_up(0)
+    _watch()
     for number in _CAUGHT:
         signal.signal(number, _raise)
     # Both are inherited from the caller: with SIGCHLD ignored, the status of sendmail
@@ -94,26 +112,56 @@ def unheard() -> str:
 
 
 def _alone() -> bool:
-    return _orphan or os.getppid() != _caller or (_guarded > 0 and not _alive(_guarded))
+    return _orphan or os.getppid() != _caller or (_guarded > 0 and not _alive())
 
 
-def _hung_up(fd: int) -> bool:
-    """Whether the other end is closed; what was written before may still be there."""
-    import select
+def _watch() -> None:
+    """Open the caller that the guard has named, so that its end can be told.
 
-    waiting = select.poll()
-    waiting.register(fd, 0)
-    return any(event & select.POLLHUP for _, event in waiting.poll(0))
-
-
-def _alive(pid: int) -> bool:
+    Of a number nothing is told when it ends and nobody reaps it, as in a container without
+    an init: kill(2) finds a zombie as well; and a number is given to others.
+    """
+    global _orphan, _process
+    if _process >= 0:
+        close(_process)
+    _process = -1
+    if not _guarded:
+        return
     try:
-        os.kill(pid, 0)
+        _process = os.pidfd_open(_guarded)
+    except ProcessLookupError:
+        _orphan = True
+    except OSError:  # no more descriptors: kill(2) will have to do
+        return
+
+
+def _alive() -> bool:
+    """Whether the caller that the guard has named has not ended."""
+    if _process >= 0:
+        return not _events(_process)
+    try:
+        os.kill(_guarded, 0)
     except ProcessLookupError:
         return False
     except OSError:  # EPERM: it is there, and somebody else's
         return True
     return True
+
+
+def _hung_up(fd: int) -> bool:
+    """Whether the other end is closed; what was written before may still be there."""
+    from select import POLLHUP
+
+    return bool(_events(fd) & POLLHUP)
+
+
+def _events(fd: int) -> int:
+    """What poll(2) says of the descriptor at this moment; 0 is nothing."""
+    from select import POLLIN, poll
+
+    waiting = poll()
+    waiting.register(fd, POLLIN)
+    return sum(event for _, event in waiting.poll(0))
 
 
 class signals_blocked:  # noqa: N801 - used as a word in a with statement
@@ -166,10 +214,26 @@ def in_doubt() -> bool:
     return _committed and settled is None
 
 
+def close_from(first: int) -> None:
+    """Close every descriptor from this number on; before exec.
+
+    Not up to the limit (RLIMIT_NOFILE): descriptors that were opened before it was lowered
+    are above it.
+    """
+    try:
+        last = max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:  # no /proc
+        last = _DESCRIPTORS_MAX
+    os.closerange(first, last + 1)
+
+
 def default_signals() -> None:
-    """In a child before exec: what Python ignores is back to default, and nothing is blocked."""
-    # What we catch goes back to default by execve(2), and fork(2) clears the alarm.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    """In a child before exec: every signal is at its default, and none is blocked.
+
+    What we catch would go back to default by itself; what is ignored, by Python (SIGPIPE)
+    or by whoever called us, would not.
+    """
+    for number in signal.valid_signals() - _NOT_OURS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import getopt
 import os
 import pwd
-import signal
 import sys
 from typing import NoReturn
+
+from avcheck import stop
 
 USAGE = "usage: uchroot [-u user] [-d dir] newroot command [argument ...]"
 
@@ -94,7 +95,7 @@ def enter(root: str, directory: str) -> None:
     """Change the root directory, and to the directory in it."""
     try:
         # Nothing but 0, 1 and 2 goes along: an open directory is a way out.
-        os.closerange(STDERR + 1, os.sysconf("SC_OPEN_MAX"))
+        stop.close_from(STDERR + 1)
         os.chdir(root)
         os.chroot(".")
         os.chdir("/")
@@ -130,9 +131,7 @@ def become(account: tuple[int, int]) -> None:
 
 def execute(command: list[str]) -> NoReturn:
     """Turn into the command, found by PATH in the new root; raises Failure."""
-    # Python ignores these two, and what is ignored stays so.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    stop.default_signals()
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell: that is the point
     except FileNotFoundError as why:

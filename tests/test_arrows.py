@@ -58,7 +58,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "usage": ({"config", "options", "settings", "__init__"}, set()),
     "__init__": (set(), set()),
     # Programs of their own.
-    "uchroot": (set(), set()),
+    "uchroot": ({"stop"}, set()),
 }
 
 # A scanner imports the ground, the constants of its package, and its own parts; one that is a
@@ -71,8 +71,9 @@ PURE = {"options", "arguments", "settings", "policy", "address", "smtp", "waitfi
 
 # What the delivery path may import of the standard library when it is loaded, and in a
 # branch that is rarely taken.  What is not here costs more than it is worth.
-CHEAP = {"os", "sys", "time", "errno", "fcntl", "select", "stat"}  # os has stat already
-DEARER = {"_thread", "select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings"}
+# (os has stat already, and the import system _thread.)
+CHEAP = {"os", "sys", "time", "errno", "fcntl", "select", "stat", "_thread"}
+DEARER = {"select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings"}
 # The C halves, and the whole modules where there are no such halves.
 HALVES = {"_socket": "socket", "_signal": "signal"}
 

@@ -24,7 +24,6 @@ import avcheck
 from avcheck import arguments
 from avcheck.exits import Usage
 from avcheck.spool import FRONT
-from tests.fakes import PATIENCE
 from tests.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site, until
 
 FOUND = b"Eicar-Test-Signature FOUND"
@@ -515,12 +514,35 @@ def test_nothing_is_delivered_for_a_caller_that_is_gone(site: Site, to: str) -> 
     running.feed()
     site.scanner.arrived()
     running.process.kill()
-    running.process.wait(PATIENCE)
+    os.waitid(os.P_PID, running.process.pid, os.WEXITED | os.WNOWAIT)  # a zombie
     site.scanner.release()
     text = running.output()
     assert re.match(rb"4\.3\.0 avcheck: .*the mail system that called is gone", text), text
     assert site.delivered == []
     assert site.calls == 0
+    assert site.left == []
+
+
+@pytest.mark.parametrize("stage", ["asked", "dot"])
+def test_a_caller_of_the_guard_whom_nobody_waits_for_is_gone(site: Site, stage: str) -> None:
+    """A zombie: what is left of the mail system in a container without an init.
+
+    After the final dot the message is delivered, and the log is to say that it comes again.
+    """
+    scanner = site.clamd(hold="asked" if stage == "asked" else "")
+    server = site.smtp(hold="dot" if stage == "dot" else "")
+    site.command = [str(Path(site.command[0]).with_name("avcheck-guard.sh"))]
+    mta = ["/bin/sh", "-c", 'exec 3<&0; "$0" "$@" <&3 3<&- & exec 3<&-; wait']
+    running = site.start([*mta, *site.words()]).feed()
+    player = scanner if stage == "asked" else server
+    player.arrived()
+    running.process.kill()
+    os.waitid(os.P_PID, running.process.pid, os.WEXITED | os.WNOWAIT)
+    player.release()
+    text = running.output()
+    assert b"the mail system that called is gone" in text, text
+    assert (b"possible duplicate" in text) == (stage == "dot")
+    assert len(site.delivered) == (stage == "dot")
     assert site.left == []
 
 

@@ -20,7 +20,9 @@ WIRE = MAIL.replace(b"\n", b"\r\n")
 LARGE = MAIL + b"x" * 20_000_000
 
 each_signal = pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+    "number",
+    [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT],
+    ids=lambda number: number.name,
 )
 
 
@@ -133,6 +135,19 @@ def test_several_signals_at_once_keep_it_as_well(
     site.assert_kept(running.end(), "4.3.2", "stopped by signal")
 
 
+@each_signal
+@pytest.mark.parametrize("option", ["--ignore-signal", "--block-signal"])
+def test_a_signal_that_the_caller_ignored_or_blocked_keeps_it_as_well(
+    site: Site, option: str, number: signal.Signals
+) -> None:
+    """What runs in the background of a shell, and what nohup(1) runs, has some ignored."""
+    scanner = site.clamd(hold="asked")
+    running = site.start(["/usr/bin/env", option, *site.words()]).feed()
+    scanner.arrived()
+    running.signal(number)
+    site.assert_kept(running.end(), "4.3.2", f"stopped by signal {int(number)}")
+
+
 # All but those where a scanner opens the file by its name.
 NAMELESS = STAGES.copy()
 del NAMELESS["asked by path"], NAMELESS["three asked"]
@@ -200,7 +215,7 @@ def test_while_sendmail_runs_only_its_status_counts(
 
 
 @each_signal
-@pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT"], ids=["obedient", "stubborn"])
+@pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT QUIT"], ids=["obedient", "stubborn"])
 def test_while_the_handler_runs_a_signal_stops_it_too(
     site: Site, trap: str, number: signal.Signals
 ) -> None:

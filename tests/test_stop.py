@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -14,7 +16,7 @@ from avcheck import stop
 from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 from tests.wire import PATIENCE
 
-CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
+CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +25,9 @@ def signals_as_before() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
+    with pytest.MonkeyPatch.context() as nobody:  # the caller is closed
+        nobody.delenv("AVCHECK_CALLER", raising=False)
+        stop.catch()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -87,10 +92,13 @@ def test_no_signal_strikes_where_they_are_blocked() -> None:
 
 
 def test_what_the_caller_ignored_or_blocked_is_not_inherited() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    for number in (*CAUGHT, signal.SIGALRM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [*CAUGHT, signal.SIGALRM])
     stop.catch()
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    for number in (*CAUGHT, signal.SIGALRM):
+        assert callable(signal.getsignal(number)), number
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
@@ -119,19 +127,57 @@ def test_the_guard_says_whose_going_counts(monkeypatch: pytest.MonkeyPatch) -> N
         stop.unless_called()
 
 
-@pytest.mark.parametrize("why", [PermissionError(1, "Operation not permitted"), None])
-def test_a_caller_of_another_user_is_there(
-    monkeypatch: pytest.MonkeyPatch, why: OSError | None
+def test_a_caller_that_nobody_has_waited_for_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill(2) finds a zombie; so it stays where nobody is who waits (a container without init)."""
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as caller:
+        monkeypatch.setenv("AVCHECK_CALLER", str(caller.pid))
+        stop.catch()
+        stop.unless_called()
+        caller.kill()
+        os.waitid(os.P_PID, caller.pid, os.WEXITED | os.WNOWAIT)
+        os.kill(caller.pid, 0)
+        with pytest.raises(Defer, match="cut short"):
+            stop.unless_called()
+        assert "possible duplicate" in stop.unheard()
+        stop.catch()  # it was a zombie from the start
+        with pytest.raises(Defer, match="cut short"):
+            stop.unless_called()
+
+
+def test_a_caller_that_was_gone_from_the_start_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["/bin/true"]) as caller:
+        caller.wait(PATIENCE)
+    monkeypatch.setenv("AVCHECK_CALLER", str(caller.pid))
+    stop.catch()
+    with pytest.raises(Defer, match="cut short"):
+        stop.unless_called()
+
+
+# What kill(2) says where there is no descriptor for a process.
+KILL = {
+    "there": (None, True),
+    "somebody else's": (PermissionError(1, "Operation not permitted"), True),
+    "gone": (ProcessLookupError(3, "No such process"), False),
+}
+
+
+@pytest.mark.parametrize(("why", "there"), KILL.values(), ids=KILL)
+def test_a_caller_without_a_descriptor_is_looked_for_by_its_number(
+    monkeypatch: pytest.MonkeyPatch, why: OSError | None, there: bool
 ) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
     def kill(pid: int, number: int) -> None:
         assert (pid, number) == (4711, 0)
         if why is not None:
             raise why
 
     monkeypatch.setenv("AVCHECK_CALLER", "4711")
-    stop.catch()
+    monkeypatch.setattr(os, "pidfd_open", refuse)
     monkeypatch.setattr(os, "kill", kill)
-    stop.unless_called()
+    stop.catch()
+    assert bool(stop.unheard()) is not there
 
 
 @pytest.mark.parametrize("words", ["", "x", "-1", "1 2", "\u0661", "9" * 30, "0"])
@@ -166,3 +212,38 @@ def test_a_child_that_leads_no_group_yet_is_killed_all_the_same() -> None:
     stop.kill_group(pid)
     _, status = os.waitpid(pid, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+# Before exec.
+
+
+def test_descriptors_above_the_limit_are_closed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for those that are opened after it was set."""
+    for proc in (True, False):
+        pid = os.fork()
+        if not pid:
+            try:
+                os._exit(_closes_above_the_limit(proc))
+            finally:
+                os._exit(100)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, proc
+
+
+def _closes_above_the_limit(proc: bool) -> int:
+    """In a child of its own; 0 is yes."""
+    high = fcntl.fcntl(0, fcntl.F_DUPFD, 900)
+    low = fcntl.fcntl(0, fcntl.F_DUPFD, 5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    with pytest.MonkeyPatch.context() as system:
+        if not proc:
+            system.setattr(os, "listdir", lambda _: os.stat("/nonexistent"))
+        stop.close_from(low)
+    left = 0
+    for number, fd in enumerate((high, low)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            continue
+        left += number + 1
+    return left

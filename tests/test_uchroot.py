@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from avcheck import uchroot
+from avcheck import stop, uchroot
 from avcheck.uchroot import Failure
 from tests.servers import packages
 
@@ -67,7 +67,7 @@ def test_without_root_nothing_is_done(
 
     monkeypatch.setattr(os, "chroot", refuse)
     monkeypatch.setattr(os, "chdir", lambda path: None)
-    monkeypatch.setattr(os, "closerange", lambda first, last: None)
+    monkeypatch.setattr(stop, "close_from", lambda first: None)
     monkeypatch.setattr(sys, "argv", ["uchroot", "/", "true"])
     with pytest.raises(SystemExit) as why:
         uchroot.main()
@@ -130,12 +130,12 @@ def test_what_may_not_be_given_up_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_steps_come_in_this_order(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[object] = []
-    monkeypatch.setattr(os, "closerange", lambda first, last: steps.append(("close", first)))
+    monkeypatch.setattr(stop, "close_from", lambda first: steps.append(("close", first)))
     monkeypatch.setattr(os, "chdir", lambda path: steps.append(("chdir", path)))
     monkeypatch.setattr(os, "chroot", lambda path: steps.append(("chroot", path)))
     monkeypatch.setattr(uchroot, "become", lambda account: steps.append(("become", account)))
     monkeypatch.setattr(os, "execvp", lambda name, words: steps.append(("exec", words)))
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(stop, "default_signals", lambda: steps.append("signals"))
     uchroot.run(["-u", str(NOBODY), "-d", "/sub", "/r", "cmd", "x"])
     assert steps == [
         ("close", 3),
@@ -144,6 +144,7 @@ def test_the_steps_come_in_this_order(monkeypatch: pytest.MonkeyPatch) -> None:
         ("chdir", "/"),
         ("chdir", "/sub"),
         ("become", uchroot.find(str(NOBODY))),
+        "signals",
         ("exec", ["cmd", "x"]),
     ]
 
@@ -159,7 +160,7 @@ def test_a_command_that_does_not_run_has_a_status(
         raise error
 
     monkeypatch.setattr(os, "execvp", fail)
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(stop, "default_signals", lambda: None)
     with pytest.raises(Failure) as why:
         uchroot.execute(["cmd"])
     assert why.value.status == status
@@ -170,7 +171,7 @@ def test_a_directory_that_is_not_in_the_new_root(monkeypatch: pytest.MonkeyPatch
         if path == "/no":
             raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(os, "closerange", lambda first, last: None)
+    monkeypatch.setattr(stop, "close_from", lambda first: None)
     monkeypatch.setattr(os, "chdir", go)
     monkeypatch.setattr(os, "chroot", lambda path: None)
     with pytest.raises(Failure, match="/no in /r: No such file"):
@@ -198,11 +199,12 @@ def jail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def inside(
-    jail: Path, *words: str, pass_fds: tuple[int, ...] = ()
+    jail: Path, *words: str, pass_fds: tuple[int, ...] = (), before: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
+    """Run uchroot with these words, by the words before."""
     program = "import sys; from avcheck.uchroot import main; sys.argv[0] = 'uchroot'; main()"
     return subprocess.run(
-        [sys.executable, "-c", program, *words],
+        [*before, sys.executable, "-c", program, *words],
         capture_output=True,
         text=True,
         pass_fds=pass_fds,
@@ -229,9 +231,27 @@ def test_no_descriptor_above_2_goes_along(jail: Path) -> None:
     assert "bad file descriptor" in done.stderr.lower()
 
 
+def test_no_descriptor_above_the_limit_is_a_way_out(jail: Path) -> None:
+    """One that was opened before the limit was lowered: fchdir(2) would leave the new root."""
+    before = ["/bin/bash", "-c", 'exec 900</; ulimit -n 256; exec "$0" "$@"']
+    done = inside(jail, "/", "ls", "/proc/self/fd", before=before)
+    assert done.stdout.split() == ["0", "1", "2", "3"]  # 3 is what ls itself opens
+
+
 def test_signals_are_as_a_program_expects_them(jail: Path) -> None:
     done = inside(jail, str(jail), "sh", "-c", "kill -PIPE $$")
     assert done.returncode == -signal.SIGPIPE
+
+
+@pytest.mark.parametrize("option", ["--ignore-signal", "--block-signal"])
+def test_no_signal_is_ignored_or_blocked_because_the_caller_had_it_so(
+    jail: Path, option: str
+) -> None:
+    done = inside(jail, "/", "cat", "/proc/self/status", before=["/usr/bin/env", option])
+    masks = dict(line.split(":\t") for line in done.stdout.splitlines() if line[:3] == "Sig")
+    # Signals 32 and 33 are the C library's, and not for programs to change.
+    assert int(masks["SigIgn"], 16) & ~(0b11 << 31) == 0
+    assert int(masks["SigBlk"], 16) == 0
 
 
 def test_the_status_is_the_commands(jail: Path) -> None:
