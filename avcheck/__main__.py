@@ -33,7 +33,7 @@ def main() -> NoReturn:
         status = _after(bug)
     finally:
         try:
-            _sweep()
+            _clean_up()
         finally:
             os._exit(status)
 
@@ -79,14 +79,23 @@ def _say(words: bytes, bug: BaseException) -> None:
     os.write(2, words + b"bug or broken installation: " + text + b"\n")
 
 
-def _sweep() -> None:
-    """Remove files with a name once more: a signal may have struck while they were removed."""
-    spool = sys.modules.get("avcheck.spool")
-    if spool is not None:
-        try:
-            spool.sweep()
-        except BaseException:
-            return
+def _clean_up() -> None:
+    """End every program that runs, and remove files with a name once more.
+
+    A signal may have struck while that was done, or a thread be left that would have.
+    """
+    _last("avcheck.child", "end_all")
+    _last("avcheck.spool", "sweep")
+
+
+def _last(name: str, function: str) -> None:
+    """Call the function of a module, if that has been loaded; never raises."""
+    try:
+        module = sys.modules.get(name)
+        if module is not None:
+            getattr(module, function)()
+    except BaseException:
+        return
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # mypy takes this name for true
 def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
     """Run the program for all recipients; returns its name and its output.
 
-    Status 0 is the only success: whatever else it means to it, to us it is Defer.
+    Status 0 is the only success, and only of a program that has read the whole message:
+    whatever else it means to it, to us it is Defer.
     """
     # "--": an address that begins with a dash is not an option to it (sendmail(1) of
     # Postfix warns of "a malicious user").
@@ -32,6 +33,8 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     finally:
         stop.close(stdin)
     name = printable(settings.program[0])
+    if ended.unread:  # it may have handed on what it has read
+        raise Defer(f"possible duplicate: {name} {ended}{advice(settings.program)}")
     if ended.killed:
         raise Defer(f"possible duplicate: {name} {ended}")
     if ended.status:

@@ -61,8 +61,10 @@ def test_it_is_told_everything_and_no_more(infected: Site) -> None:
 def test_it_inherits_nothing(infected: Site) -> None:
     handler = infected.handler(INHERITED)
     # Descriptors that the MTA forgot to close, and signals that it ignores or blocks.
-    shell = ["/bin/sh", "-c", 'exec "$0" "$@" 7</dev/null 8>/dev/null']
-    env = ["/usr/bin/env", "--ignore-signal=HUP,PIPE,CHLD", "--block-signal=TERM,USR1"]
+    # (Number 900 is above the limit that is set after that.)
+    script = 'exec 7</dev/null 8>/dev/null 900</; ulimit -n 256; exec "$0" "$@"'
+    shell = ["/bin/bash", "-c", script]
+    env = ["/usr/bin/env", "--ignore-signal", "--block-signal"]
     assert infected.start([*shell, *env, *infected.words()]).end(MAIL).status == 0
     assert os.fsdecode(handler.note("cwd")).rstrip() == str(infected.spool)
     assert handler.note("umask") == b"0077\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 from pathlib import Path
 
@@ -74,12 +75,79 @@ def test_a_program_that_hangs_is_killed_with_all_it_started(site: Site) -> None:
     sendmail.ended()
 
 
-def test_a_program_that_reads_nothing_has_decided_all_the_same(site: Site) -> None:
-    program = site.directory / "deaf"
-    program.write_text("#!/bin/sh\nexit 0\n")
+# What a program that ends with 0 has read, in shell words.
+HALF_READ = {
+    "nothing": ":",
+    "one byte": "head -c 1 >/dev/null",
+    "all but one byte": "head -c $((BYTES - 1)) >/dev/null",
+    "to a lone dot": 'while read -r line && [ "$line" != . ]; do :; done',
+}
+
+
+def reader(site: Site, script: str) -> Path:
+    """A sendmail program that reads as the shell words say, and ends with 0."""
+    program = site.directory / "reader"
+    program.write_text(f"#!/bin/sh\n{script}\nexit 0\n")
     program.chmod(0o755)
     site.hop = ("-S", str(program))
-    assert site.deliver(message=b"x" * 1_000_000).status == 0
+    return program
+
+
+@pytest.mark.parametrize("script", HALF_READ.values(), ids=HALF_READ)
+@pytest.mark.parametrize("size", [0, 1_000_000], ids=["small", "large"])
+@pytest.mark.parametrize("how", [[], ["-h", "here"], ["-c"]], ids=["scan", "-h", "-c"])
+def test_a_program_that_has_not_read_it_all_has_not_taken_it(
+    site: Site, how: list[str], size: int, script: str
+) -> None:
+    message = MAIL + b"x" * size
+    reader(site, script.replace("BYTES", str(len(message))))
+    ended = site.deliver(*how, message=message)
+    words = "status 0 without having read the whole message"
+    site.assert_kept(ended, "4.3.0", "possible duplicate", words)
+
+
+def test_what_is_missing_among_the_words_of_sendmail_is_said_then(site: Site) -> None:
+    program = reader(site, ":").rename(site.directory / "sendmail")
+    site.hop = ("-S", str(program))
+    site.assert_kept(site.deliver(), "without having read", "without -i in -S")
+
+
+@pytest.mark.parametrize("how", [[], ["-h", "here"], ["-c"]], ids=["scan", "-h", "-c"])
+@pytest.mark.parametrize("size", [0, 1_000_000], ids=["small", "large"])
+@pytest.mark.parametrize("script", ["cat >/dev/null", "(cat; cat) | cat >/dev/null"])
+def test_a_program_that_has_read_it_all_has_taken_it(
+    site: Site, how: list[str], size: int, script: str
+) -> None:
+    reader(site, script)
+    assert site.deliver(*how, message=MAIL + b"x" * size).status == 0
+
+
+@pytest.mark.parametrize(("script", "status"), [("cat >/dev/null", 0), ("read -r line", 75)])
+def test_with_c_a_file_may_be_standard_input(site: Site, script: str, status: int) -> None:
+    letter = site.directory / "letter"
+    letter.write_bytes(MAIL)
+    reader(site, script)
+    with open(letter, "rb") as stdin:
+        assert site.start(site.words("-c"), stdin=stdin.fileno()).end().status == status
+
+
+def test_with_c_what_is_not_the_end_is_not_taken_for_it(site: Site) -> None:
+    """The program ends before the message does, and has read all that there was."""
+    reader(site, f"head -c {len(MAIL)} >/dev/null")
+    running = site.start(site.words("-c"))
+    os.write(running.stdin, MAIL)
+    site.assert_kept(running.wait(), "without having read the whole message")
+
+
+def test_with_c_of_a_terminal_it_is_not_known(site: Site) -> None:
+    """Its end is no end, and what a person types is believed to be what he meant."""
+    reader(site, "cat >/dev/null")
+    mine, theirs = pty.openpty()
+    running = site.start(site.words("-c"), stdin=theirs)
+    os.write(mine, b"Subject: x\n\nHello.\n\x04")
+    assert running.end().status == 0
+    os.close(mine)
+    os.close(theirs)
 
 
 def test_a_program_that_writes_megabytes_is_read_and_cut(site: Site) -> None:

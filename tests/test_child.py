@@ -125,9 +125,21 @@ def test_it_leads_a_session_of_its_own() -> None:
 LIBRARY = 0b11 << 31
 
 
+@pytest.fixture
+def everything_ignored() -> Iterator[None]:
+    """As the caller may have it."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("everything_ignored")
 def test_no_signal_is_ignored_or_blocked_in_it() -> None:
-    """Python ignores SIGPIPE and SIGXFSZ, and exec keeps that."""
-    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+    """Python ignores SIGPIPE and SIGXFSZ, and exec keeps that, and what the caller ignored."""
     status = run(b"/bin/cat", b"/proc/self/status").output
     masks = dict(line.split(b":\t") for line in status.splitlines() if line.startswith(b"Sig"))
     for mask in (b"SigIgn", b"SigBlk", b"SigCgt"):
@@ -216,6 +228,77 @@ def test_who_is_late_before_he_begins_is_killed() -> None:
     assert ended.late
 
 
+@pytest.mark.usefixtures("seen_when_it_has_ended")
+@pytest.mark.parametrize("status", [0, 67])
+def test_who_has_ended_before_he_was_looked_at_is_not_late(status: int) -> None:
+    """avcheck may have been stopped until long after the deadline."""
+    ended = shell(f"echo words; exit {status}", seconds=-1.0)
+    assert (ended.late, ended.killed) == (False, False)
+    assert (ended.status, ended.output) == (status, b"words\n")
+
+
+@pytest.fixture
+def seen_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pidfd_open
+
+    def wait(pid: int) -> int:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return real(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", wait)
+
+
+def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A script of another user, who cannot be killed, sees its programs killed and ends with 0."""
+    monkeypatch.setattr(stop, "kill_group", lambda pid: os.kill(pid, signal.SIGTERM))
+    script = "trap 'exit 0' TERM; echo begun; sleep 1000 & wait"
+    heard = []
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        heard.append(real(fd, size))
+        return heard[-1]
+
+    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(child, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
+    with given(b"") as stdin:
+        ended = child.run((b"/bin/sh", b"-c", script.encode()), stdin, ENV, PATIENCE)
+    assert ended.late
+    assert ended.status != 0
+
+
+@pytest.mark.parametrize("taken", [None, 0])
+def test_who_cannot_be_killed_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, taken: int | None
+) -> None:
+    struck: list[int] = []
+    monkeypatch.setattr(stop, "kill_group", struck.append)
+    monkeypatch.setattr(child, "GONE_MAX", 0.05)
+    with given(b"") as stdin:
+        ended = child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() - 1, taken=taken)
+    assert (ended.late, ended.killed, ended.runs) == (True, True, True)
+    assert str(ended) == "did not end in time and could not be killed, and runs on"
+    (pid,) = struck
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_whose_end_somebody_else_has_heard_of_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(pid: int, options: int) -> tuple[int, int]:
+        real(pid, 0)
+        raise ChildProcessError(10, "No child processes")
+
+    real = os.waitpid
+    monkeypatch.setattr(os, "waitpid", refuse)
+    ended = shell("exit 0")
+    assert ended.killed
+    assert str(ended).startswith("could not be waited for (No child processes)")
+
+
 def test_an_exception_of_ours_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal's, for instance: what we started does not go on alone."""
 
@@ -258,9 +341,10 @@ def test_a_signal_while_it_is_started_does_not_leave_it_to_itself(
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(Stopped, match="stopped by signal 15"):
         shell("sleep 1000")
-    (child,) = children
+    (started,) = children
     with pytest.raises(ChildProcessError):  # it is not left to be waited for
-        os.waitpid(child, os.WNOHANG)
+        os.waitpid(started, os.WNOHANG)
+    assert not child._running
 
 
 @pytest.mark.usefixtures("signals_as_before")
@@ -276,6 +360,24 @@ def test_a_signal_while_it_runs_may_be_a_duplicate_where_its_status_counts(
     words = "possible duplicate: /bin/sleep was killed: stopped by signal 15"
     with given(b"") as stdin, pytest.raises(Stopped, match=words):
         child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() + PATIENCE, taken=0)
+
+
+@pytest.mark.usefixtures("signals_as_before", "seen_when_it_has_ended")
+@pytest.mark.parametrize("status", [0, 67])
+def test_who_had_ended_before_the_signal_came_has_decided(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    stop.catch()
+
+    def stopped() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(child, "poll", stopped)
+    argv = (b"/bin/sh", b"-c", b"echo words; exit %d" % status)
+    with given(b"") as stdin:
+        ended = child.run(argv, stdin, ENV, monotonic() + PATIENCE, taken=0)
+    assert (ended.status, ended.output, ended.killed) == (status, b"words\n", False)
+    assert stop.settled == (None if status else 0)
 
 
 def test_what_does_not_even_start_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
