@@ -25,9 +25,9 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
     argv is without the command's own name, which is called; stdin is the descriptor
     with the message, -1 if it is closed.
     """
-    stop.catch()
     record = report.Record()
     try:
+        stop.catch()
         if "_AVCHECK_COMPLETE" in os.environ:
             raise options.Asked("complete")
         record.settings = options.read(argv, _load)

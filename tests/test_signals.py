@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -146,6 +147,25 @@ def test_a_signal_that_the_caller_ignored_or_blocked_keeps_it_as_well(
     scanner.arrived()
     running.signal(number)
     site.assert_kept(running.end(), "4.3.2", f"stopped by signal {int(number)}")
+
+
+# A signal that was blocked when it came stays until somebody lets it through: avcheck.
+PENDING = """
+import os, signal, sys
+number = int(sys.argv[1])
+signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+os.kill(os.getpid(), number)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@each_signal
+def test_a_signal_that_was_there_before_avcheck_is_no_bug(
+    site: Site, number: signal.Signals
+) -> None:
+    before = [sys.executable, "-I", "-c", PENDING, str(int(number))]
+    running = site.start([*before, *site.words()])
+    site.assert_kept(running.wait(), "4.3.2", f"stopped by signal {int(number)}")
 
 
 # All but those where a scanner opens the file by its name.
