@@ -11,7 +11,7 @@ import pytest
 from tests.faults.oracle import DONE, KEPT
 from tests.rot import campaign, clamdscan, oracle, page
 from tests.rot.campaign import Result
-from tests.rot.kinds import CHANGE, CUT, FLIP, HALF, SPLIT, THERE, TWICE, Rot
+from tests.rot.kinds import CUT, FLIP, HALF, SPLIT, THERE, Rot
 from tests.rot.middle import Conversation
 from tests.rot.places import Place
 from tests.rot.scenes import SCENES, Daemons
@@ -71,13 +71,15 @@ def test_words_cut_off_on_their_way_break_no_promise(
 def test_what_nobody_can_notice_clamdscan_does_not_notice_either(
     command: Path, daemons: Daemons, tmp_path: Path
 ) -> None:
-    """A byte of the virus, and of the size in front of it, changed on the way to clamd."""
+    """A byte of the virus changed on the way to clamd.
+
+    (One of the size in front of it is noticed: what is ours is longer than a byte can say,
+    so none makes nothing of it, and what comes after a shorter piece is no size.)
+    """
 
     def plan(_: Place, whole: Conversation) -> Iterator[Rot]:
-        size = whole.there.said.index(b"\0\0\0\0") + 1
-        yield Rot(THERE, whole.there.said.index(b"EICAR"), FLIP, 1)
-        yield Rot(THERE, size, TWICE)  # says that there is nothing
-        yield Rot(THERE, size + 3, CHANGE, 0)  # the same
+        for word in (b"EICAR", b"STANDARD", b"ANTIVIRUS"):
+            yield Rot(THERE, whole.there.said.index(word), FLIP, 1)
 
     results = carry_out("clamd, stream (TCP), infected", plan, command, daemons)
     assert {result.outcome for result in results} == {oracle.BLIND}
