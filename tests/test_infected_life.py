@@ -12,15 +12,16 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.servers import packages
-from tests.test_infected import MAIL, PATIENCE, Site
+from tests.test_infected import MAIL, PATIENCE, Site, end
 
 TOOLS = [
     "awk",
@@ -42,6 +43,7 @@ TOOLS = [
     "uname",
     "wc",
 ]
+FEW = ["flock", "cat", "awk", "sync", "mv", "rm"]  # those that change something, or are close to it
 OTHER = (b"", b"", b"carol@example.org")
 
 
@@ -64,17 +66,18 @@ def busybox(tmp_path: Path) -> Site:
 class Steps:
     """The programs that a run calls, one after the other."""
 
-    def __init__(self, site: Site, name: str) -> None:
+    def __init__(self, site: Site, name: str, tools: Sequence[str] = TOOLS) -> None:
         slow = site.directory / name
         slow.mkdir()
         pipes = [site.directory / f"{name}.{end}" for end in ("here", "go")]
         for pipe in pipes:
             os.mkfifo(pipe)
         self.here, self.go = (os.open(pipe, os.O_RDWR) for pipe in pipes)
-        for tool in TOOLS:
+        for tool in tools:
             found = shutil.which(tool, path=str(site.environment["PATH"]))
             (slow / tool).write_text(
-                f'#!/bin/sh\necho "{tool} $1 $2 $3 $4" >{pipes[0]}\nread -r go <{pipes[1]}\n'
+                f'#!/bin/sh\nprintf "%s\\n" "{tool} $1 $2 $3 $4" >{pipes[0]}\n'
+                f"read -r go <{pipes[1]}\n"
                 f'exec {found} "$@"\n'
             )
             (slow / tool).chmod(0o755)
@@ -99,6 +102,17 @@ class Steps:
                     os.write(self.go, b"\n")
         finally:
             os.close(ended)
+            if process.poll() is None:  # the test has failed, or wants no more of it
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def few(site: Site) -> Iterator[Steps]:
+    # No report: what timeout(1) runs is in a process group of its own, and survives a kill.
+    site.configure("notify=\n")
+    steps = Steps(site, "few", FEW)
+    yield steps
+    steps.close()
 
 
 @pytest.fixture
@@ -180,6 +194,66 @@ def test_what_makes_an_entry_and_what_removes_it_do_not_meet_halfway(
     for process in (maker, remover):
         process.communicate()
     assert_whole(site, 2)
+
+
+def steps_of_making(site: Site, few: Steps) -> list[int]:
+    """The numbers of a run's calls from the one on that locks the new entry."""
+    process = site.start(environment=few.environment)
+    calls = list(few.of(process))
+    process.communicate()
+    assert process.returncode == 0
+    (first,) = (number for number, call in enumerate(calls) if call.startswith("flock"))
+    return list(range(first, len(calls)))
+
+
+def restore(site: Site) -> None:
+    shutil.rmtree(site.quarantine)
+    site.message.write_bytes(MAIL)
+
+
+@pytest.mark.parametrize("site", ["dash"], indirect=True)
+@pytest.mark.parametrize("queue_id", [True, False])
+def test_killed_at_any_step_it_leaves_whole_entries_and_is_in_nobodys_way(
+    site: Site, few: Steps, queue_id: bool
+) -> None:
+    if not queue_id:
+        site.forget_queue_id()
+        few.environment.pop("AVCHECK_QUEUE_ID")
+    seen = set()
+    for killed in steps_of_making(site, few):
+        restore(site)
+        process = site.start(environment=few.environment)
+        for number, _ in enumerate(few.of(process)):
+            if number == killed:
+                end(process, signal.SIGKILL)
+                break
+        seen.add(len(site.entries()))
+        make_old(site.unfinished())
+        if site.message.exists():
+            tries = [site.run()[0], site.run()[0] if site.message.exists() else 0]
+            assert tries[-1] == 0
+        assert len(site.entries()) in ((1,) if queue_id else (1, 2))
+        assert_whole(site, len(site.entries()))
+    assert seen == {0, 1}
+
+
+@pytest.mark.parametrize("site", ["dash"], indirect=True)
+def test_two_tries_at_one_time_leave_one_entry(site: Site, few: Steps) -> None:
+    """The second one runs while the first is held at each of its steps."""
+    for held in steps_of_making(site, few):
+        restore(site)
+        second = another(site)
+        first = site.start(environment=few.environment)
+        for number, _ in enumerate(few.of(first)):
+            if number == held:
+                make_old(site.unfinished())
+                assert site.run(message=second)[0] in (0, 75)
+        first.communicate(timeout=PATIENCE)
+        assert first.returncode in (0, 75)
+        for message in (site.message, second):
+            if message.exists():
+                assert site.run(message=message)[0] == 0
+        assert_whole(site, 1)
 
 
 def leftovers(site: Site) -> tuple[Path, Path]:
