@@ -68,6 +68,7 @@ def forget(directory: Directory, queue_id: bytes) -> None:
 
 
 def _forget_old(directory: Directory) -> None:
+    """By the clock alone: a count that goes too early is one that begins again."""
     for name in os.listdir(directory.fd):
         if not name.startswith(PREFIX.decode()):
             continue

@@ -312,6 +312,31 @@ def test_counts_of_messages_that_nobody_brings_again_are_removed(site: Site) -> 
     assert (site.spool / "attempts").exists()
 
 
+def test_one_that_cannot_be_removed_is_in_no_other_s_way(site: Site) -> None:
+    poison(site)
+    then = time.time() - 11 * 24 * 3600
+    for number in range(20):
+        (site.spool / f"attempts.{number:02x}").touch()
+        (site.spool / f"attempts.{number:02x}d").mkdir()
+    for path in site.spool.iterdir():
+        os.utime(path, (then, then))
+    assert attempt(site).status == 75
+    assert len([path for path in counts(site) if path.is_file()]) == 1
+
+
+def test_a_clock_that_is_set_ahead_costs_no_message(site: Site) -> None:
+    """The count begins again: the message is scanned once more, and not let pass."""
+    poison(site)
+    for _ in range(3):
+        assert attempt(site).status == 75
+    for path in counts(site):
+        os.utime(path, (0, 0))
+    assert attempt(site, queue_id="other").status == 75
+    for _ in range(3):
+        assert attempt(site).status == 75
+    assert attempt(site, "--on", "unscannable=discard").status == 0
+
+
 def test_the_ledger_is_private(site: Site) -> None:
     poison(site)
     assert attempt(site).status == 75
