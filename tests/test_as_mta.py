@@ -77,7 +77,9 @@ def test_an_infected_message_goes_to_the_handler(site: Site) -> None:
     site.clamd(says=FOUND)
     handler = site.handler()
     ended = site.deliver()
-    assert ended == Ended(0, b"infected: Eicar-Test-Signature; %b\n" % os.fsencode(handler.path))
+    assert ended == Ended(
+        0, b"infected: Eicar-Test-Signature; %b\n" % os.fsencode(handler.path.name)
+    )
     assert handler.note("message") == MAIL
     assert site.delivered == []
     assert site.left == []

@@ -139,7 +139,7 @@ def test_its_words_are_reported_with_success(infected: Site) -> None:
     handler = infected.handler('rm "$1"; echo 5.7.1 kept as 17')
     assert infected.deliver() == Ended(
         0,
-        b"infected: Eicar-Test-Signature; %b 5.7.1 kept as 17\n" % os.fsencode(handler.path),
+        b"infected: Eicar-Test-Signature; %b 5.7.1 kept as 17\n" % os.fsencode(handler.path.name),
     )
 
 
