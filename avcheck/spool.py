@@ -27,16 +27,16 @@ PIECE = 64 * 1024  # what a Linux pipe holds
 # What the file begins with.  clamd takes a file for what its first bytes say, and decodes
 # attachments only in what it takes for a mail (observed with clamd 1.4.6, read in libclamav):
 # - Received: at offset 0 makes it a mail, and is one of the few headers (From, Received, De,
-#   Content-*) of which its parser demands one; Return-Path does neither for the parser.
-# - Then nothing of a stranger's, however valid the address or the header it stands in, until
-#   the last offset at which bytes make another type of the whole.  The table filetypes_int.h
-#   (daily.ftm mirrors it, and may be newer) is compared with the first 1024 bytes only, or 1028
-#   for a partition (CL_FILE_MBUFF_SIZE, CL_PART_MBUFF_SIZE): tar at 257, MBR at 510, GPT at 512,
-#   HFS+ at 1024.  Ranges end at 2048, and gpt.c looks for "EFI PART" at 512, 1024, 2048 and 4096,
-#   so 4104 bytes are the least.
-# ISO 9660 and UDF (32769), and DMG, 512 bytes before the end, are looked for in addition to
-# what the file is already, and hide nothing; tests/live/test_clamd_front.py has them all.
-# Lines are of less than the 78 characters of RFC 5322 2.1.1.
+#   Content-*) of which its parser demands one.  Return-Path: does the first only.
+# - Then nothing of a stranger's, however valid the address or the header it stands in, up to
+#   the last offset at which other bytes make the whole file something else.  Of the magics in
+#   filetypes_int.h tar (257) and GPT (512) hid a virus behind a shorter block, and none from
+#   520 bytes on.  daily.ftm may have newer ones: those at one offset are compared with the
+#   first 1028 bytes (CL_FILE_MBUFF_SIZE, CL_PART_MBUFF_SIZE).  gpt.c looks for "EFI PART" at
+#   512, 1024, 2048 and 4096.  So 4104 bytes are the least that is behind them all.
+# ISO 9660 and UDF (32768), and DMG, 512 bytes before the end, are looked for when the mail has
+# been taken apart, and hide nothing; tests/live/test_clamd_front.py tries them all.
+# Lines are shorter than the 78 characters of RFC 5322 2.1.1.
 FRONT = (
     b"Received: from avcheck by localhost; Thu, 1 Jan 2026 00:00:00 +0000\n"
     + b"X-AV-Front: a scanner sees this, and nobody else; the mail begins below it\n" * 56
