@@ -14,6 +14,7 @@ import pytest
 from avcheck.admin import probe, samples
 from avcheck.admin.clamdconf import Conf
 from avcheck.admin.samples import EICAR, SAMPLES
+from avcheck.spool import FRONT
 from tests.admin import KnowingClamd, avcheckctl, holds_virus
 
 SMALL = {
@@ -141,6 +142,21 @@ def test_nothing_gets_past_a_scanner_that_stops_all_but_good_mail(tmp_path: Path
     assert set(outcomes.values()) == {"PASSES", "stopped", "skipped"}
     assert outcomes["deep"] == "skipped"
     assert "gets past" not in shown
+
+
+def test_the_mails_go_through_the_door_of_all_mail(tmp_path: Path) -> None:
+    """With avcheck's own bytes first, as canary.mail has them, and then the sample."""
+    tmp_path.chmod(0o700)
+    seen: list[bytes] = []
+
+    def judge(content: bytes) -> bytes:
+        seen.append(content)
+        return b"OK"
+
+    try_all(tmp_path, KnowingClamd(tmp_path / "clamd", judge=judge), "--no-limits")
+    assert FRONT + sample("uuencoded") in seen
+    assert FRONT + sample("innocent") in seen
+    assert all(content.startswith(FRONT) for content in seen)
 
 
 def test_good_mail_that_is_stopped_is_wrong(tmp_path: Path) -> None:
