@@ -7,6 +7,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
     from typing import NoReturn
 
 TEMPFAIL = 75  # EX_TEMPFAIL, here again because importing exits may be what fails
@@ -25,6 +28,8 @@ def main() -> NoReturn:
         # Python's own words, of a thread that found no memory to begin, would come before ours.
         sys.unraisablehook = lambda _: None
         stdin = _standard_descriptors()
+        if sys.flags.no_site:  # avcheck-guard starts us
+            sys.meta_path.append(_Elsewhere)
         from avcheck.main import run
 
         argv = [os.fsencode(word) for word in sys.argv]
@@ -36,6 +41,28 @@ def main() -> NoReturn:
             _clean_up()
         finally:
             os._exit(status)
+
+
+class _Elsewhere:
+    """The finder that is asked last: a module that is not beside avcheck, site may find.
+
+    A scanner of the administrator's, for instance, that a .pth file leads to.
+    """
+
+    _asked = False
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if cls._asked:
+            return None
+        cls._asked = True
+        import site
+        from importlib.machinery import PathFinder
+
+        site.main()
+        return PathFinder.find_spec(name, path, target)
 
 
 def _standard_descriptors() -> int:

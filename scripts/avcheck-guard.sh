@@ -1,47 +1,94 @@
 #!/bin/sh
-# avcheck-guard.sh: runs the avcheck(1) that lies beside it, for the MTA.
+# avcheck-guard: runs avcheck(1) for the mail system, and never bounces mail by accident.
 #
-# avcheck itself never leaves with a status that bounces mail by accident.  But a
-# Python that cannot start is not avcheck: an interpreter that was removed leaves
-# 127, one that finds no modules 1, and any of them, with no 4.x.x text before it,
-# bounces mail.  So name this file in master.cf instead of avcheck:
+# avcheck itself never leaves with a status that bounces mail.  But a Python that cannot
+# start is not avcheck, and neither is a command that is being replaced at this moment:
+# their statuses bounce mail, and a launcher that is still empty even leaves with 0, and
+# the mail is gone.  So this file stands before it, outside of the directory that an
+# upgrade replaces, and the first word is the avcheck to run:
 #
-#   argv=/opt/avcheck/bin/avcheck-guard.sh -d /var/spool/avcheck ... -- ${recipient}
+#   argv=/usr/local/libexec/avcheck-guard /opt/avcheck/bin/avcheck -d ... -- ${recipient}
 #
-# It has to be called by its absolute path.  Arguments, standard input and output
-# are avcheck's.  So is the status, except those of a Python or a shell in trouble,
-# which become 75, EX_TEMPFAIL, and leave the mail in the queue:
+# Without that word, that is with an option first, it runs the avcheck beside it, and has
+# to be called by its absolute path.  The other words, standard input and output are
+# avcheck's.  So is the status, except those of a Python or a shell in trouble, which
+# become 75, EX_TEMPFAIL, and leave the mail in the queue:
 #
-#   1, 2, 120    the interpreter's own
+#   1, 2, 120    the interpreter's own, or the shell's
 #   126, 127     no such program, or not executable
 #   128 and up   killed by a signal
 #
 # That is why `-g 1`, `-g 2` and the other numbers above cannot be used with it.
+#
+# Python is run without its site module (-I -S): it starts faster, and neither the
+# environment nor a .pth file can break it.
 
-case $0 in
-    /*) ;;
-    *)
-        echo '4.3.5 avcheck-guard.sh has to be called by its absolute path' >&2
-        exit 75
-        ;;
-esac
+leave() {
+    case $1 in
+        1 | 2 | 120 | 126 | 127 | 12[89] | 1[3-9]? | 2??)
+            echo "4.3.5 avcheck could not be started (status $1)" >&2
+            exit 75
+            ;;
+    esac
+    exit "$1"
+}
 
-# avcheck notices when its parent, normally the MTA, is gone.  Here the parent is
-# this shell, so it is told who is meant.
-AVCHECK_CALLER=$PPID
-export AVCHECK_CALLER
+# Whatever ends this shell, a want of memory or of processes too, it leaves by here.
+trap 'leave "$?"' EXIT
 
 # A signal is avcheck's to answer; this shell stays to report the answer, also when
 # nobody reads it any more (PIPE).
 trap : TERM HUP INT QUIT PIPE
 
-"${0%/*}/avcheck" "$@"
-status=$?
-
-case $status in
-    1 | 2 | 120 | 126 | 127 | 12[89] | 1[3-9]? | 2??)
-        echo "4.3.5 avcheck could not be started (status $status)" >&2
-        status=75
+avcheck=${0%/*}/avcheck
+case ${1-} in
+    /*)
+        avcheck=$1
+        shift
         ;;
 esac
-exit "$status"
+case $avcheck in
+    /*) ;;
+    *)
+        echo '4.3.5 avcheck-guard has to be called by its absolute path' >&2
+        exit 75
+        ;;
+esac
+
+# The interpreter of a virtual environment lies beside avcheck; otherwise it is the one
+# in avcheck's first line.
+python=${avcheck%/*}/python3
+if ! [ -e "${avcheck%/*}/../pyvenv.cfg" ]; then
+    read -r line <"$avcheck" || exit 127
+    line=${line#'#!'}
+    python=${line%% -*}
+    case $python in /*) ;; *) exit 127 ;; esac
+fi
+
+# What is run is not the file, which pip leaves empty for a moment, but the package that
+# belongs to it; whatever comes out at the end of this was no avcheck.
+launch='
+import sys
+try:
+    del sys.argv[0]
+    lib = "%s/lib/python%d.%d/" % (sys.argv[0].rsplit("/", 2)[0], *sys.version_info[:2])
+    sys.path += lib + "site-packages", lib + "dist-packages"
+    try:
+        import avcheck
+    except ModuleNotFoundError:
+        import site
+        site.main()
+    from avcheck.__main__ import main
+    main()
+except BaseException as why:
+    sys.exit(f"4.3.5 avcheck: broken installation: {type(why).__name__}: {why}")
+sys.exit(1)
+'
+
+# avcheck notices when its caller, normally its parent, is gone.  Here the parent is this
+# shell, so it is told who is meant.  (A script that calls us may have said so already.)
+AVCHECK_CALLER=${AVCHECK_CALLER:-$PPID}
+export AVCHECK_CALLER
+
+"$python" -I -S -c "$launch" "$avcheck" "$@"
+leave "$?"

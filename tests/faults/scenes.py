@@ -91,10 +91,12 @@ class Scene:
         return self._inner is not None
 
     def guard(self, command: Path) -> None:
-        """Have it called by avcheck-guard.sh, which runs what lies beside it."""
+        """Have it called by avcheck-guard.sh, which runs the Python that lies beside it."""
         directory = self.directory / "bin"
         directory.mkdir()
-        self._inner = directory / "avcheck"
+        self._inner = directory / "python3"
+        (self.directory / "pyvenv.cfg").touch()
+        (self.directory / "lib").symlink_to(command.parents[1] / "lib")
         guard = directory / "avcheck-guard.sh"
         shutil.copy(command.with_name(guard.name), guard)
         self.words = [str(guard), *self.words[1:]]
@@ -103,7 +105,7 @@ class Scene:
         """The command line with avcheck run by the tool."""
         if self._inner is None:
             return [*tool, *self.words]
-        words = shlex.join([*tool, *self.site.command])
+        words = shlex.join([*tool, str(Path(self.site.command[0]).with_name("python3"))])
         self._inner.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         self._inner.chmod(0o755)
         return self.words
