@@ -34,8 +34,8 @@ smtp      inet  n       -       y       -       -       smtpd
 pickup    unix  n       -       y       60      1       pickup
 avcheck   unix  -       n       n       -       10      pipe
     flags=q user=@user null_sender=
-    argv=@bin/avcheck-guard.sh -d @spool -w @spool/wait -s clamd:@clamd -S 127.0.0.1:10026
-    --deadline 450 --queue-id ${queue_id} -f ${sender} -- ${recipient}
+    argv=@libexec/avcheck-guard @bin/avcheck -d @spool -w @spool/wait -s clamd:@clamd
+    -S 127.0.0.1:10026 --deadline 450 --queue-id ${queue_id} -f ${sender} -- ${recipient}
 127.0.0.1:10026 inet n  -       n       -       10      smtpd
     -o content_filter=
     -o smtpd_authorized_xforward_hosts=127.0.0.0/8
@@ -69,9 +69,13 @@ class Site:
         self.spool.chmod(0o710)
         self.bin = directory / "bin"
         self.bin.mkdir()
-        for name in ("avcheck", "avcheck-guard.sh", "infected.sh", "sendmail"):
-            (self.bin / name).write_text("#!/bin/sh\n")
-            (self.bin / name).chmod(0o755)
+        self.libexec = directory / "libexec"
+        self.libexec.mkdir()
+        self.guard = self.libexec / "avcheck-guard"
+        names = ("avcheck", "avcheck-guard.sh", "infected.sh", "sendmail")
+        for file in (*(self.bin / name for name in names), self.guard):
+            file.write_text("#!/bin/sh\n")
+            file.chmod(0o755)
         self.clamd = directory / "clamd"
         self.conf = directory / "scan.conf"
         self.conf.write_text(GOOD_CLAMD)
@@ -86,6 +90,7 @@ class Site:
 
     def filled(self, text: str) -> str:
         places = {"@spool": self.spool, "@bin": self.bin, "@clamd": self.clamd, "@user": self.user}
+        places["@libexec"] = self.libexec
         for name, place in places.items():
             text = text.replace(name, str(place))
         return text
@@ -588,11 +593,59 @@ def test_the_time_limit_of_all_commands_counts_where_there_is_no_other(site: Sit
 
 def test_the_safety_net(site: Site) -> None:
     del site.main["pipe_delivery_status_filter"]
-    assert levels("safety_net", site.look()) == {OK}  # avcheck-guard.sh
-    site.change("avcheck-guard.sh", "avcheck")
-    assert levels("safety_net", site.look()) == {WARNING}
+    assert levels("safety_net", site.look()) == {OK}  # the guard
     site.main["soft_bounce"] = "yes"
     assert levels("safety_net", site.look()) == {OK}
+    site.change("@libexec/avcheck-guard ", "")
+    assert levels("safety_net", site.look()) == {WARNING}
+    (result,) = checks.load("safety_net")(site.look())
+    # What an empty command leaves is 0, and no net catches that.
+    assert (result.level, result.text) == (WARNING, "while avcheck is replaced, mail can be lost")
+    del site.main["soft_bounce"]
+    (result,) = checks.load("safety_net")(site.look())
+    assert result.text.endswith(", and if Python cannot start, Postfix bounces it")
+    assert f"argv={postfix.GUARD} {site.bin}/avcheck ..." in result.remedy
+
+
+CALLS = {
+    "@libexec/avcheck-guard @bin/avcheck": ("@libexec/avcheck-guard", "@bin/avcheck"),
+    "@bin/avcheck-guard.sh @bin/avcheck": ("@bin/avcheck-guard.sh", "@bin/avcheck"),
+    "@bin/avcheck-guard.sh": ("@bin/avcheck-guard.sh", "@bin/avcheck"),
+    "@bin/avcheck": ("", "@bin/avcheck"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_of_avcheck_is_understood_with_and_without_the_guard(site: Site, call: str) -> None:
+    site.user = US
+    site.change("@libexec/avcheck-guard @bin/avcheck", call)
+    (pipe,) = site.postfix().pipes
+    assert (pipe.guard, pipe.program) == tuple(map(site.filled, CALLS[call]))
+    assert (pipe.words[0], pipe.words[-1]) == ("-d", "${recipient}")
+    service = site.look().service
+    assert service.wrong == ""
+    assert service.program == site.filled("@bin/avcheck")
+    assert levels("pipe_arguments", site.look()) == {OK}
+    assert levels("handler", site.look()) == {OK}
+
+
+def test_the_guard_and_its_avcheck_are_both_looked_at(site: Site) -> None:
+    site.user = US
+    assert levels("program", site.look()) == {OK}
+    site.guard.chmod(0o644)
+    assert levels("program", site.look()) == {OK, ERROR}
+    site.guard.unlink()
+    (site.bin / "avcheck").unlink()
+    assert levels("program", site.look()) == {ERROR}
+    assert levels("guard", site.look()) == set()
+
+
+def test_a_guard_that_an_upgrade_has_left_behind(site: Site) -> None:
+    assert levels("guard", site.look()) == {OK}
+    site.guard.write_text("#!/bin/sh\n# of last year\n")
+    assert levels("guard", site.look()) == {WARNING}
+    site.change("@libexec/avcheck-guard ", "")
+    assert levels("guard", site.look()) == set()
 
 
 def test_utf8_in_headers_handed_back_by_sendmail(site: Site) -> None:

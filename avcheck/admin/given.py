@@ -197,8 +197,8 @@ def of_pipe(pipe: postfix.Pipe) -> Service:
         settings = options.read(words, load)
         check_backups(settings)
     except Leave as why:
-        return Service(printable(pipe.name), None, why.text, pipe.argv[0], pipe)
-    return Service(printable(pipe.name), settings, "", pipe.argv[0], pipe, attributes)
+        return Service(printable(pipe.name), None, why.text, pipe.program, pipe)
+    return Service(printable(pipe.name), settings, "", pipe.program, pipe, attributes)
 
 
 def load(path: bytes) -> bytes:

@@ -22,8 +22,10 @@ PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr
 # Seconds for postconf(1), which reads two files.
 PATIENCE = 60.0
 
-# What master.cf may call.
-NAMES = ("avcheck", "avcheck-guard.sh")
+# What master.cf may call: avcheck, or the guard, where it was put or where pip puts it.
+NAME = "avcheck"
+GUARD = "/usr/local/libexec/avcheck-guard"
+GUARDS = (os.path.basename(GUARD), "avcheck-guard.sh")
 
 # The macros of pipe(8), and what they may stand for; all others: nothing.
 MACROS = {
@@ -74,6 +76,28 @@ class Pipe:
         return self.line.name
 
     @property
+    def guard(self) -> str:
+        """The path of the guard, empty if avcheck is called without one."""
+        return self.argv[0] if os.path.basename(self.argv[0]) in GUARDS else ""
+
+    @property
+    def _named(self) -> bool:
+        """Whether the first word of the guard says which avcheck it is to run."""
+        return bool(self.guard) and self.argv[1:2] != () and self.argv[1].startswith("/")
+
+    @property
+    def program(self) -> str:
+        """The path of avcheck, which without a word for it lies beside the guard."""
+        if self._named:
+            return self.argv[1]
+        return os.path.join(os.path.dirname(self.guard), NAME) if self.guard else self.argv[0]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that avcheck gets, as they stand in master.cf."""
+        return self.argv[2 if self._named else 1 :]
+
+    @property
     def user(self) -> str:
         return self.attributes.get("user", "").partition(":")[0]
 
@@ -85,7 +109,7 @@ class Pipe:
         """The words of a call, with something in the place of each macro."""
         return [
             MACRO.sub(lambda found: MACROS.get(found[1] or found[2] or found[3], ""), word)
-            for word in self.argv[1:]
+            for word in self.words
         ]
 
 
@@ -203,7 +227,7 @@ def parse_pipe(line: Line) -> Pipe | None:
         name, equals, value = word.partition("=")
         if name == "argv" and equals:
             argv = (value, *line.words[number + 1 :]) if value else line.words[number + 1 :]
-            if argv and os.path.basename(argv[0]) in NAMES:
+            if argv and os.path.basename(argv[0]) in (NAME, *GUARDS):
                 return Pipe(line, attributes, argv)
             return None
         attributes[name] = value

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import click
 
+from avcheck.admin.postfix import GUARD
+
 # Which blocks of a document are configuration, and where they go.
 FILES = {
     "postfix": {
@@ -37,12 +39,17 @@ FILES = {
 }
 
 # Every mail system needs this too; it is told in the document of Postfix.
-SHARED = {"accounts": "commands, for root", "clamd.conf": "/etc/clamav/clamd.conf: change or add"}
+SHARED = {
+    "accounts": "commands, for root",
+    "clamd.conf": "/etc/clamav/clamd.conf: change or add",
+    "programs": "commands, for root",
+}
 
 # The names of the documents, which this machine may want to have otherwise.
 USER = "avclient"
 GROUP = "avgroup"
 PROGRAMS = "/opt/avcheck/bin"
+SHARE = "/opt/avcheck/share"
 SPOOL = "/var/spool/avcheck"
 SOCKET = "/run/clamav/clamd.ctl"
 PORT = "10026"
@@ -115,6 +122,12 @@ def programs_here() -> str:
     return scripts if Path(scripts, "avcheck-guard.sh").exists() else PROGRAMS
 
 
+def share_here() -> str:
+    """Where the manual pages are that came with this avcheckctl, or the documented place."""
+    share = f"{sysconfig.get_path('data')}/share"
+    return share if Path(share, "man/man1/avcheck.1").exists() else SHARE
+
+
 def socket_here(configurations: Iterable[Path] = CLAMD_CONF) -> str:
     """The socket that this machine's clamd listens on, or the documented one."""
     for file in configurations:
@@ -135,7 +148,7 @@ def _missing(names: Mapping[str, str]) -> Iterator[str]:
             database(names[what])
         except KeyError:
             yield f"{names[what]}: no such account or group yet"
-    for path in (names[SPOOL], names[SOCKET], f"{names[PROGRAMS]}/avcheck-guard.sh"):
+    for path in (names[SPOOL], names[SOCKET], f"{names[PROGRAMS]}/avcheck-guard.sh", GUARD):
         try:
             Path(path).lstat()
         except OSError as why:
@@ -164,6 +177,7 @@ def command(
         USER: user,
         GROUP: group,
         PROGRAMS: programs_here(),
+        SHARE: share_here(),
         SPOOL: spool,
         SOCKET: socket or socket_here(),
         PORT: str(port),

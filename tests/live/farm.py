@@ -49,6 +49,7 @@ class MailHost(MailSystem):
     def __enter__(self) -> MailHost:
         packages.need("postfix", commands=["postfix", "postqueue", "postsuper"])
         self.shell("accounts")
+        self.shell("programs")
         return self
 
     def __exit__(

@@ -77,6 +77,9 @@ class MailSystem:
             "avclient": self.client,
             "avgroup": self.group,
             "/opt/avcheck": str(opt),
+            **{
+                f"/usr/local/{name}": f"{opt}-local/{name}" for name in ("libexec", "sbin", "share")
+            },
             "/var/spool/avcheck": str(self.spool),
             "/run/clamav/clamd.ctl": str(self.clamd.socket),
         }
@@ -87,6 +90,7 @@ class MailSystem:
         packages.need("postfix", commands=["postfix", "postqueue", "postsuper"])
         packages.need("clamav-daemon", commands=["clamd"])
         self.shell("accounts")
+        self.shell("programs")
         self.clamd.start()
         return self
 
@@ -109,6 +113,11 @@ class MailSystem:
         for documented, ours in {**self.names, **(names or {})}.items():
             text = text.replace(documented, ours)
         return text
+
+    @property
+    def guarded(self) -> str:
+        """The first words of the documented command: the guard, and the avcheck for it to run."""
+        return self.adapted("/usr/local/libexec/avcheck-guard /opt/avcheck/bin/avcheck")
 
     def shell(self, name: str, postfix: Postfix | None = None) -> None:
         """Run a block of commands, with the commands of Postfix working on this instance."""

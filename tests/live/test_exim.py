@@ -253,14 +253,15 @@ def test_the_router_does_not_vouch_for_addresses(exim: Through) -> None:
 
 WRONG = {
     "a wrong option": ("--deadline", "--nonsense --deadline"),
-    "a missing program": ("/avcheck-guard.sh", "/missing"),
-    "status 1": ("/avcheck-guard.sh", "/false"),
+    "a missing guard": ("/avcheck-guard ", "/missing "),
+    "no avcheck": ("/bin/avcheck ", "/bin/missing "),
+    "status 1": ("/avcheck-guard ", "/false "),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_mail_waits_whatever_goes_wrong(mail_system: MailSystem, program: Path, wrong: str) -> None:
-    command = Path(mail_system.names["/opt/avcheck"], "bin", "false")
+    command = Path(mail_system.names["/usr/local/libexec"], "false")
     if not command.exists():
         command.symlink_to("/bin/false")
     message = letter()
@@ -326,9 +327,8 @@ def test_exim_takes_no_sender_on_the_command_line(mail_system: MailSystem, progr
     shell = "/bin/sh -c 'exec "
     transport = blocks(DOCUMENT)["transport"]
     [line] = [each for each in transport.splitlines() if shell in each]
-    guard = mail_system.names["/opt/avcheck"] + "/bin/avcheck-guard.sh"
-    obvious = f"  command = {guard} -f $sender_address \\"
-    change = (line.replace("/opt/avcheck/bin/avcheck-guard.sh", guard), obvious)
+    obvious = f"  command = {mail_system.guarded} -f $sender_address \\"
+    change = (mail_system.adapted(line), obvious)
     message = letter()
     with started(mail_system, program, "exim-tainted", change) as tainted:
         tainted.front.submit("anna@example.com", ["bert@example.net"], message)
@@ -341,9 +341,8 @@ def test_a_signal_freezes(mail_system: MailSystem, program: Path) -> None:
     killer = mail_system.directory / "killed"
     killer.write_text("#!/bin/sh\nkill -9 $$\n")
     killer.chmod(0o755)
-    guard = mail_system.names["/opt/avcheck"] + "/bin/avcheck-guard.sh"
     message = letter()
-    with started(mail_system, program, "exim-killed", (guard, str(killer))) as killed:
+    with started(mail_system, program, "exim-killed", (mail_system.guarded, str(killer))) as killed:
         killed.submit(message)
         killed.run()
         assert "Frozen" in killed.front.log

@@ -289,7 +289,7 @@ def test_the_net_catches_a_python_that_does_not_start(
         "echo ImportError >&2",
         'exit "${last%%@*}"',
     )
-    change = (f"argv={mail_system.names['/opt/avcheck']}/bin/avcheck", f"argv={broken}")
+    change = (f"argv={mail_system.guarded}", f"argv={broken}")
     with mail_system.postfix("broken", change) as postfix:
         for status in (1, 2, 126, 127, 255):
             recipients = (f"{status}@example.net",)

@@ -330,7 +330,7 @@ def test_a_script_keeps_what_its_filter_has_not_done(mail_system: MailSystem, br
 
 def test_a_script_keeps_what_a_broken_avcheck_has_not_seen(mail_system: MailSystem) -> None:
     # It leaves as a Python that finds no modules does.
-    change = (f"avcheck={mail_system.names['/opt/avcheck']}/bin/avcheck\n", "avcheck=/bin/false\n")
+    change = (f"{mail_system.guarded} ", "/bin/false ")
     with scripted(mail_system, "scripted-broken", change) as postfix:
         queue_id = mail_system.submit(postfix, letter())
         [outcome] = postfix.wait_for_outcomes(queue_id, relay="avcheck")

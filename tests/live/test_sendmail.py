@@ -189,7 +189,7 @@ def test_it_is_seen_as_the_page_says(sendmail: Through) -> None:
 
 WRONG = {
     "a wrong option": ("--deadline", "--nonsense --deadline"),
-    "a broken Python": ("/bin/avcheck-guard.sh", "/broken/bin/avcheck-guard.sh"),
+    "no avcheck": ("/bin/avcheck -d", "/broken/bin/avcheck -d"),
 }
 
 
@@ -197,11 +197,6 @@ WRONG = {
 def test_mail_waits_whatever_goes_wrong(
     mail_system: MailSystem, program: Program, wrong: str
 ) -> None:
-    opt = Path(mail_system.names["/opt/avcheck"])
-    broken = opt / "broken" / "bin"
-    broken.mkdir(parents=True, exist_ok=True)
-    (broken / "avcheck-guard.sh").write_bytes((opt / "bin" / "avcheck-guard.sh").read_bytes())
-    (broken / "avcheck-guard.sh").chmod(0o755)
     message = letter()
     name = f"sendmail with {wrong}".replace(" ", "-")
     with started(mail_system, program, name, WRONG[wrong]) as mended_later:
@@ -338,14 +333,15 @@ def test_smrsh_runs_what_is_linked_as_the_page_says(
     # /etc is a copy, which only this command sees.
     copy = mail_system.directory / "etc"
     names = mail_system.names
-    link = blocks(DOCUMENT)["smrsh"].replace("/opt/avcheck", names["/opt/avcheck"])
+    link = mail_system.adapted(blocks(DOCUMENT)["smrsh"])
     commands = (
         f"cp -a /etc {copy} && mount --bind {copy} /etc && mkdir -p /etc/mail/smrsh && {link}"
         'exec "$@"'
     )
     avcheck = [
         *(
-            "avcheck-guard.sh",
+            "avcheck-guard",
+            f"{names['/opt/avcheck']}/bin/avcheck",
             "-d",
             str(mail_system.spool),
             "-s",
@@ -372,7 +368,7 @@ def test_smrsh_runs_what_is_linked_as_the_page_says(
 def test_smrsh_refuses_a_program_that_it_does_not_know(program: Program) -> None:
     # With 69, at which sendmail bounces: the page says to link the program first.
     done = subprocess.run(
-        [program.smrsh, "-c", "avcheck-guard.sh -n -f x@example.com -- y@example.net"],
+        [program.smrsh, "-c", "avcheck-guard -n -f x@example.com -- y@example.net"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

@@ -120,6 +120,7 @@ CHECKS = {
     "clamd_threads": "clamd",
     "deadline": "handling",
     "program": "handling",
+    "guard": "handling",
     "handler": "handling",
     "quarantine": "handling",
     "delivers_unproved": "handling",

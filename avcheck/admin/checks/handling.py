@@ -30,25 +30,45 @@ def deadline(look: Look) -> Iterator[Result]:
 
 
 def program(look: Look) -> Iterator[Result]:
-    """The account can run avcheck itself."""
-    path = look.service.program
-    if not path:
+    """The account can run avcheck itself, and the guard before it."""
+    guard = look.service.pipe.guard if look.service.pipe is not None else ""
+    for path in filter(None, (guard, look.service.program)):
+        with account(*look.service.runs_as):
+            allowed = os.access(path, os.X_OK, effective_ids=True)
+        if not os.path.exists(path):
+            yield Result(ERROR, f"{printable(path)}: not there", "correct argv= in master.cf")
+        elif not allowed:
+            text = f"{printable(path)}: the account that is to run it may not"
+            yield Result(ERROR, text, f"namei -l {printable(path)}")
+        else:
+            yield Result(OK, f"{printable(path)} can be run")
+
+
+def guard(look: Look) -> Iterator[Result]:
+    """The guard is the one that came with this avcheck: an upgrade does not replace it."""
+    pipe = look.service.pipe
+    if pipe is None or not pipe.guard:
         return
-    with account(*look.service.runs_as):
-        allowed = os.access(path, os.X_OK, effective_ids=True)
-    if not os.path.exists(path):
-        yield Result(ERROR, f"{printable(path)}: not there", "correct argv= in master.cf")
-    elif not allowed:
-        text = f"{printable(path)}: the account that is to run it may not"
-        yield Result(ERROR, text, f"namei -l {printable(path)}")
-    elif os.path.basename(path) == "avcheck":
-        yield Result(
-            OK,
-            f"{printable(path)} can be run (avcheck-guard.sh beside it would"
-            " keep mail even if Python cannot start)",
-        )
+    here = os.path.join(os.path.dirname(pipe.program), "avcheck-guard.sh")
+    try:
+        same = read(pipe.guard) == read(here)
+    except OSError:
+        return  # a package may keep no second one, and what is missing is said elsewhere
+    if same:
+        yield Result(OK, f"{printable(pipe.guard)} is the one that came with avcheck")
     else:
-        yield Result(OK, f"{printable(path)} can be run")
+        yield Result(
+            WARNING,
+            f"{printable(pipe.guard)} is not the one that came with avcheck",
+            f"install -m 755 {printable(here)} {printable(pipe.guard)}.new &&"
+            f" mv -f {printable(pipe.guard)}.new {printable(pipe.guard)}",
+        )
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file of ours; raises OSError."""
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def handler(look: Look) -> Iterator[Result]:

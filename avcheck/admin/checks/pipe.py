@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.postfix import MACRO, Line
+from avcheck.admin.postfix import GUARD, MACRO, Line
 from avcheck.printable import printable
 
 # The flags of pipe(8) that change the message, and how.
@@ -65,7 +65,7 @@ def pipe_arguments(look: Look) -> Iterator[Result]:
     pipe = look.service.pipe
     if pipe is None:
         return
-    words = list(pipe.argv[1:])
+    words = list(pipe.words)
     recipients = [number for number, word in enumerate(words) if "recipient" in _macros(word)]
     senders = [number for number, word in enumerate(words) if "sender" in _macros(word)]
     tail = "-f ${sender} -- ${recipient}"
@@ -239,23 +239,24 @@ def filter_mappings(look: Look) -> Iterator[Result]:
 
 
 def safety_net(look: Look) -> Iterator[Result]:
-    """A Python that cannot start, or a run that is killed, bounces no mail."""
+    """No mail is bounced or lost by a Python that cannot start, nor while avcheck is replaced."""
     pipe, postfix = look.service.pipe, look.postfix
     if pipe is None or postfix is None:
         return
-    guarded = look.service.program.endswith("avcheck-guard.sh")
     net = postfix.value("pipe_delivery_status_filter", pipe.line)
-    if net or postfix.value("soft_bounce") == "yes":
-        yield Result(OK, "what Postfix would bounce by accident is kept")
-    elif guarded:
-        yield Result(
-            OK, "avcheck-guard.sh keeps mail if Python cannot start (but not if it is killed)"
-        )
-    else:
+    kept = bool(net) or postfix.value("soft_bounce") == "yes"
+    if not pipe.guard:
         yield Result(
             WARNING,
-            "if Python cannot start, Postfix bounces the mail",
-            "pipe_delivery_status_filter = regexp:/etc/postfix/avcheck_dsn   # docs/postfix.md",
+            "while avcheck is replaced, mail can be lost"
+            + ("" if kept else ", and if Python cannot start, Postfix bounces it"),
+            f"argv={GUARD} {printable(pipe.program)} ...   # docs/postfix.md",
+        )
+    elif kept:
+        yield Result(OK, "what Postfix would bounce by accident is kept")
+    else:
+        yield Result(
+            OK, "avcheck-guard keeps mail if Python cannot start (but not if it is killed)"
         )
 
 
