@@ -254,7 +254,7 @@ def test_the_router_does_not_vouch_for_addresses(exim: Through) -> None:
 WRONG = {
     "a wrong option": ("--deadline", "--nonsense --deadline"),
     "a missing guard": ("/avcheck-guard ", "/missing "),
-    "no avcheck": ("/bin/avcheck ", "/bin/missing "),
+    "no avcheck": ("/bin/avcheck ", "/nowhere/bin/avcheck "),
     "status 1": ("/avcheck-guard ", "/false "),
 }
 
