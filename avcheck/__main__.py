@@ -59,10 +59,13 @@ class _Elsewhere:
             return None
         cls._asked = True
         import site
-        from importlib.machinery import PathFinder
 
         site.main()
-        return PathFinder.find_spec(name, path, target)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+        return None
 
 
 def _standard_descriptors() -> int:

@@ -53,7 +53,9 @@ def test_an_empty_launcher_is_not_taken_for_avcheck(environment: Environment) ->
     The shell takes an empty file for a script that ends with 0, and so did execvp.
     """
     environment.main_is(WORKS)
-    environment.settings.unlink()  # else the package is found without it
+    assert environment.avcheck.read_bytes() == b""
+    assert environment.run() == (0, b"works", "")  # it is the package that is run
+    environment.settings.unlink()  # without which the launcher has to name the Python
     environment.avcheck.chmod(0o755)
     assert subprocess.run(["sh", "-c", '"$0"', environment.avcheck], check=False).returncode == 0
     deferred(environment)
