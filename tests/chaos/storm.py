@@ -76,14 +76,14 @@ class Sent:
 
 @dataclass
 class Storm:
-    """So many messages through `mail`, whose clean mail comes back through `gate`.
+    """So many messages through `mail`, whose clean mail comes back through `gate`, if there is one.
 
     With `run_for_each_recipient` an infected message has an entry in the quarantine for each.
     """
 
     system: MailSystem
     mail: MailUnderTest
-    gate: Gate
+    gate: Gate | None
     count: int
     seed: int = 1
     run_for_each_recipient: bool = False
@@ -119,20 +119,20 @@ class Storm:
             return thread
 
         round_of_troubles = self._rounds(troubles, over)
-        threads = [work(lambda: next(round_of_troubles)()), work(self._try_again)]
+        threads = [work(lambda: next(round_of_troubles)()), work(self.try_again)]
         while not failed and (
             len(self.sent) < self.count or sum(self.happened.values()) <= len(troubles)
         ):
             if len(self.sent) < self.count:
                 with accepting:
-                    self._submit(chance)
+                    self.submit(chance)
             time.sleep(PAUSE)
         over.set()
         for thread in threads:
             thread.join()
         if failed:
             raise failed[0]
-        self._calm_down()
+        self.calm_down()
 
     def _rounds(
         self, troubles: list[Callable[[], None]], over: threading.Event
@@ -142,7 +142,8 @@ class Storm:
                 yield trouble
                 yield lambda: pause(over)
 
-    def _submit(self, chance: random.Random) -> None:
+    def submit(self, chance: random.Random) -> None:
+        """Have one more message accepted, of a kind that chance decides."""
         kind = chance.choices(("clean", "8-bit", "infected", "large"), (50, 25, 20, 5))[0]
         message = {
             "clean": lambda: letter(".\nHello.\n"),
@@ -155,7 +156,8 @@ class Storm:
         queue_id = self.mail.submit(sender, recipients, message)
         self.sent.append(Sent(queue_id, token(message) or "", recipients, kind == "infected"))
 
-    def _try_again(self) -> None:
+    def try_again(self) -> None:
+        """Have what is in the queue tried."""
         # The mail system may be stopped just now.
         with contextlib.suppress(RuntimeError):
             self.mail.try_again()
@@ -195,6 +197,7 @@ class Storm:
 
     def shut_gate(self) -> None:
         self.happened["reinjection shut"] += 1
+        assert self.gate is not None
         self.gate.shut()
         time.sleep(0.5)
         self.gate.open()
@@ -218,7 +221,8 @@ class Storm:
             self.mail.start()
             self.stops.append((began - STOP_MARGIN, time.time() + STOP_MARGIN))
 
-    def _calm_down(self) -> None:
+    def calm_down(self) -> None:
+        """Wait until the mail system has sent what is left."""
         end = time.monotonic() + CALM_MAX
         while self.mail.waiting() and time.monotonic() < end:
             self.mail.try_again()

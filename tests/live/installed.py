@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import avcheck
+
 ROOT = Path(__file__).parents[2]
 
 # What a build writes or does not need; a build in a copy leaves none of it in
@@ -26,6 +28,31 @@ def install(directory: Path) -> Path:
     # The test's own pip does it: the system's Python may come without one.
     run(sys.executable, "-m", "pip", "--python", target, "-q", "install", "--no-deps", str(source))
     return directory
+
+
+def wheel(directory: Path, version: str, *changes: tuple[str, str, str]) -> Path:
+    """A wheel of this source below the directory, as that version.
+
+    Each change is a module, words in it, and others in their place.
+    """
+    source = directory / f"source-{version}"
+    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
+    for module, ours, theirs in (("__init__", avcheck.__version__, version), *changes):
+        file = source / "avcheck" / f"{module}.py"
+        text = file.read_text()
+        if ours not in text:
+            raise ValueError(f"{ours!r} is not in {file}")
+        file.write_text(text.replace(ours, theirs))
+    made = directory / f"wheel-{version}"
+    run(sys.executable, "-m", "pip", "-q", "wheel", "--no-deps", "-w", str(made), str(source))
+    return next(made.iterdir())
+
+
+def replace(directory: Path, made: Path) -> None:
+    """Install that wheel in the place of what is installed below the directory, by pip alone."""
+    target = str(directory / "bin" / "python")
+    pip = (sys.executable, "-m", "pip", "--python", target, "-q", "install", "--no-index")
+    run(*pip, "--no-deps", "--force-reinstall", str(made))
 
 
 def interpreter() -> Path:

@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,9 @@ class MailSystem:
             commands, environment = self.block(name), {**os.environ, "PATH": packages.PLACES}
         else:
             commands, environment = self.block(name, self._names[postfix]), postfix.environment
-        subprocess.run(["sh", "-euc", commands], env=environment, check=True)
+        # avcheckctl needs more packages than the installation here has.
+        here = {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
+        subprocess.run(["sh", "-euc", commands], env=environment | here, check=True)
 
     @contextmanager
     def postfix(

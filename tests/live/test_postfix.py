@@ -298,6 +298,14 @@ def test_the_net_catches_a_python_that_does_not_start(
         mail_system.account_for(postfix)
 
 
+def test_mail_waits_for_a_guard_that_is_missing(mail_system: MailSystem) -> None:
+    guard = mail_system.guarded.split()[0]
+    with mail_system.postfix("unguarded", (f"argv={guard}", f"argv={guard}-missing")) as postfix:
+        queue_id = mail_system.submit(postfix, letter())
+        assert f"{guard}-missing: No such file or directory" in deferred(postfix, queue_id)
+        mail_system.account_for(postfix)
+
+
 def test_the_net_catches_a_run_that_postfix_kills(mail_system: MailSystem) -> None:
     os.kill(mail_system.clamd.pid, signal.SIGSTOP)
     try:
