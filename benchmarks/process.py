@@ -18,6 +18,7 @@ ROUNDS_QUICK = 7
 
 BARE = "python -I -c pass"
 OURS = "avcheck, descriptor, SMTP"
+GUARDED = "avcheck-guard avcheck, descriptor, SMTP"
 STREAM = "avcheck, stream, SMTP"
 SHELL = "shell filter, Postfix's sendmail"
 SHELL_TRIVIAL = "shell filter, trivial sendmail"
@@ -80,8 +81,8 @@ def programs(stage: Stage, address: str) -> dict[str, Program]:
     descriptor = f"clamd:{stage.clamd.socket}"
     stream = f"clamd:127.0.0.1:{stage.clamd.port}"
 
-    def avcheck(scanner: str, to: str, launcher: str = "avcheck", arrives: bool = True) -> Program:
-        argv = [str(stage.avcheck.with_name(launcher)), "-s", scanner, "-d", str(stage.spool)]
+    def avcheck(scanner: str, to: str, guard: Sequence[str] = (), arrives: bool = True) -> Program:
+        argv = [*guard, str(stage.avcheck), "-s", scanner, "-d", str(stage.spool)]
         return Program([*argv, "-i", remove, "-S", to, *envelope], environment, arrives)
 
     def shell(to: str) -> Program:
@@ -96,7 +97,7 @@ def programs(stage: Stage, address: str) -> dict[str, Program]:
     every = {
         OURS: avcheck(descriptor, address),
         STREAM: avcheck(stream, address),
-        "avcheck-guard.sh, descriptor, SMTP": avcheck(descriptor, address, "avcheck-guard.sh"),
+        GUARDED: avcheck(descriptor, address, [str(stage.guard)]),
     }
     if os.geteuid() == 0:
         # avcheck runs sendmail without MAIL_CONFIG; -C does the same, for root only.

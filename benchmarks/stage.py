@@ -63,6 +63,14 @@ class Stage:
         return self.python.with_name("avcheck")
 
     @property
+    def guard(self) -> Path:
+        """The guard, apart from avcheck as the documents have it."""
+        guard = self.directory / "programs" / "avcheck-guard"
+        if not guard.exists():
+            shutil.copy(self.avcheck.with_name("avcheck-guard.sh"), guard)
+        return guard
+
+    @property
     def spool(self) -> Path:
         return self.directory / "spool"
 

@@ -72,9 +72,10 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
     cases = {
         name: partial(run, argv, environment=stage.environment) for name, argv in commands.items()
     }
-    cases["avcheck, all loaded, held back by -w"] = partial(
-        run, held(stage), environment=stage.environment, status=TEMPFAIL
-    )
+    for name, guard in (("avcheck", ()), ("avcheck-guard avcheck", (str(stage.guard),))):
+        cases[f"{name}, all loaded, held back by -w"] = partial(
+            run, [*guard, *held(stage)], environment=stage.environment, status=TEMPFAIL
+        )
     costs = {name: [cost.cpu for cost in each] for name, each in rounds(cases, count).items()}
     table = Table("The start of the interpreter", ("", "CPU, ms", "times bare"))
     for name, each in costs.items():
