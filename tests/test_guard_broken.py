@@ -224,6 +224,15 @@ def test_an_avcheck_that_a_pth_file_leads_to_is_found(environment: Environment) 
     assert check(environment)[2].startswith("4.3.5 avcheck: -s is required")
 
 
+def test_debians_own_place_for_packages_is_looked_at(environment: Environment) -> None:
+    """Where pip puts them below /usr/local, without a virtual environment."""
+    environment.main_is(WORKS)
+    environment.settings.unlink()
+    environment.packages.rename(environment.packages.with_name("dist-packages"))
+    environment.avcheck.write_text(f"#!{environment.python}\n")
+    assert environment.run() == (0, b"works", "")
+
+
 def test_the_layout_is_that_of_this_python() -> None:
     """The guard looks where sysconfig would, seen from the directory with the commands."""
     schemes = sysconfig.get_scheme_names()
