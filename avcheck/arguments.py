@@ -43,6 +43,8 @@ TLS = "tls"  # the other word that may follow a type and a plus sign
 def scanner(value: bytes) -> tuple[str, Row, tuple[str, ...], bytes]:
     kind, _, where = value.partition(b":")
     name, *words = printable(kind).split("+")
+    if "." not in name:  # in any case; the name of a module is as Python has it
+        name = name.lower()
     row = scanners.row(name)
     if row is None:
         raise Usage(f"{name or 'no type'}: known scanners are {', '.join(SCANNERS)}")

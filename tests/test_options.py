@@ -12,6 +12,7 @@ from avcheck import options
 from avcheck.address import Address
 from avcheck.exits import Usage
 from avcheck.options import OPTIONS, Asked, Option
+from avcheck.scanners import SCANNERS
 from avcheck.settings import Settings
 from avcheck.verdict import ENCRYPTED, FAILED, INFECTED, VERDICTS
 from tests.wire import no_file, settings
@@ -307,6 +308,22 @@ def test_the_way_follows_from_the_place(
 def test_a_way_that_does_not_lead_there_is_wrong(scanner: bytes) -> None:
     text = wrong(b"-f", b"", b"-s", scanner, b"-d", b"/spool", b"x")
     assert text.startswith("-s: ")
+
+
+@pytest.mark.parametrize("scanner", [b"AVP:/x", b"Avp:/x", b"DrWeb:/x", b"CLAMD+stream:/X"])
+def test_a_type_is_known_in_any_case(scanner: bytes) -> None:
+    """As the manual page of avcheck 0.91 spells them."""
+    (found,) = read(b"-f", b"a@b", b"-s", scanner, b"-d", b"/spool", b"x").scanners
+    assert found.type == scanner.decode().partition(":")[0].partition("+")[0].lower()
+    assert found.row is SCANNERS[found.type]
+    (target,) = found.targets
+    assert target.address is not None
+    assert target.address.path == scanner.partition(b":")[2]
+
+
+def test_the_module_of_somebody_else_is_named_as_it_is() -> None:
+    words = (b"-f", b"a@b", b"-s", b"My.Scanner:/x", b"-d", b"/spool", b"x")
+    assert read(*words).scanners[0].type == "My.Scanner"
 
 
 def test_a_scanner_of_somebody_else_is_a_module() -> None:
