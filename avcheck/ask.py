@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from _thread import LockType
     from typing import Any
 
-    from avcheck.settings import Settings
+    from avcheck.settings import Settings, Target
     from avcheck.spool import Message
 
 # Seconds for the threads to say what they were waiting for when the deadline came.
@@ -150,12 +150,57 @@ def _said(
                 settings.scanner_cert,
                 settings.scanner_key,
             )
-        finding: Finding = module.scan(link, message, target)
         # (By descriptor and by path nothing of the message is on the connection.)
-        cut = link.gone and target.way == STREAM
-        if finding.verdict is CLEAN and (cut or link.pending()):
-            raise Defer("said it is clean, but not as an answer to the whole message", BROKEN)
-        return link.peer, finding
+        if target.way == STREAM:
+            link.watch(message.start + message.size)
+        return link.peer, dialogue(module, link, message, target)
+
+
+def dialogue(module: Any, link: conn.Conn, message: Message, target: Target) -> Finding:
+    """What the scanner at the other end of the link says; raises Defer if it says nothing.
+
+    Whatever the module makes of it, CLEAN is an answer to the whole message, and the only
+    one; and what was found in an answer that is none, because it is cut or is not as it
+    should be, is found.
+    """
+    try:
+        finding: Finding = module.scan(link, message, target)
+        if finding.verdict is CLEAN:
+            _prove(link, target.way == STREAM, getattr(module, "SILENCE", None))
+        return finding
+    except Defer:
+        found = _found(module, link.heard(), message, target)
+        if found is None:
+            raise
+        return found
+
+
+def _prove(link: conn.Conn, streamed: bool, silence: float | None) -> None:
+    """Raise Defer unless what was said is the answer to all we sent, and all of the answer.
+
+    silence is what a module has whose answers nothing else ends.
+    """
+    if link.early:
+        raise Defer("said it is clean before it had the whole message", BROKEN)
+    if streamed and link.ignored():
+        raise Defer("said it is clean, but has not read the whole message", BROKEN)
+    if link.ended:
+        return
+    more = link.pending() if silence is None else link.close(silence)
+    if more:
+        raise Defer("said it is clean, and then said more", BROKEN)
+
+
+def _found(module: Any, words: bytes, message: Message, target: Target) -> Finding | None:
+    """What the words have found, in a module's second, looser reading; never CLEAN."""
+    read = getattr(module, "found", None)
+    if not words or read is None:
+        return None
+    try:
+        finding: Finding = read(words, message, target)
+    except Defer:
+        return None
+    return finding if finding.verdict.rank < FAILED.rank else None
 
 
 def _together(

@@ -101,6 +101,11 @@ class Usage(Leave):
         super().__init__(text, CONFIG)
 
 
+def unexpected(reply: bytes) -> Defer:
+    """A Defer for words that nobody can make sense of."""
+    return Defer(f"unexpected reply {printable(reply, 200)!r}", BROKEN)
+
+
 _NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from avcheck.exits import SYSTEM
 from avcheck.printable import printable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Iterable
+
 # A signature name: the longest of ClamAV's official ones has about 90 characters.
 NAME_MAX = 120
 
@@ -35,6 +39,11 @@ UNSCANNABLE = Verdict(5, "unscannable")  # over a limit, corrupt, partial
 CLEAN = Verdict(6, "clean")
 
 VERDICTS = (INFECTED, SUSPICIOUS, POLICY, FAILED, ENCRYPTED, UNSCANNABLE, CLEAN)  # worst first
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The worst of them; None if there is none."""
+    return min(verdicts, key=lambda verdict: verdict.rank, default=None)
 
 
 class Finding:

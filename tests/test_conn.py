@@ -682,3 +682,45 @@ def test_no_address_at_all_is_nobody() -> None:
     with pytest.raises(Defer) as why:
         conn.connect((), soon())
     assert why.value.code == SILENT
+
+
+# Questions that are watched, and the end.
+
+
+def test_of_a_watched_question_the_last_bytes_are_kept_until_an_answer_is_waited_for() -> None:
+    with Wire(b"no", stays=True) as wire:
+        wire.conn.watch(10)
+        wire.conn.send(b"12345")
+        assert wire.heard() == b"12345"
+        wire.conn.send(b"67890")
+        assert wire.heard() == b"12345678"
+        wire.conn.send(b"end")
+        assert wire.heard() == b"12345678"
+        assert wire.conn.exactly(2) == b"no"
+        assert wire.conn.early
+        assert wire.heard() == b"1234567890end"
+
+
+def test_a_question_that_is_not_watched_goes_out_at_once() -> None:
+    with Wire(b"", stays=True) as wire:
+        wire.conn.send(b"12345")
+        assert wire.heard() == b"12345"
+
+
+def test_all_that_was_said_since_the_last_question_is_heard() -> None:
+    with Wire(b"a\nb\nc\nd", stays=True) as wire:
+        wire.conn.line()
+        wire.conn.send(b"x")
+        wire.conn.line()
+        assert wire.conn.heard() == b"b\nc\nd"
+        assert wire.conn.exactly(1) == b"c"
+
+
+def test_what_was_there_before_the_question_makes_it_early() -> None:
+    with Wire(b"a\nb\n", stays=True) as wire:
+        wire.conn.line()
+        wire.conn.send(b"x")
+        assert wire.conn.early
+        wire.conn.line()
+        wire.conn.send(b"x")
+        assert not wire.conn.early

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avcheck import ask
 from avcheck.exits import Defer
 from avcheck.scanners import PATH, STREAM, sssp
 from avcheck.settings import Target
@@ -54,7 +55,7 @@ def test_the_message_is_not_sent_to_a_daemon_that_does_not_want_it(tmp_path: Pat
     reply = b"OK SSSP/1.0\r\nACC 1/1\r\nREJ 5\r\n"
     with spooled(tmp_path) as message, Wire(reply, stays=True) as wire:
         with pytest.raises(Defer, match=r"savdid\.conf"):
-            sssp.scan(wire.conn, message, Target(None, STREAM))
+            ask.dialogue(sssp, wire.conn, message, Target(None, STREAM))
         size = message.start + message.size
         assert wire.heard() == b"SSSP/1.0\nSCANDATA %d\n" % size
 
@@ -64,7 +65,7 @@ def test_a_daemon_that_hung_up_over_the_message_has_not_seen_it(tmp_path: Path) 
     with spooled(tmp_path) as message, Wire(reply) as wire:
         wire.conn.gone = BrokenPipeError()
         with pytest.raises(Defer):
-            sssp.scan(wire.conn, message, Target(None, STREAM))
+            ask.dialogue(sssp, wire.conn, message, Target(None, STREAM))
 
 
 def test_a_reply_may_be_long(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import scanners, verdict
+from avcheck import ask, scanners, verdict
 from avcheck.exits import Defer
 from avcheck.scanners import icap
 from avcheck.settings import Target
@@ -45,6 +45,9 @@ class Dialogue:
         (self.verdict,) = [each for each in VERDICTS if each.name == word]
         self.names = tuple(names.split(", ")) if names else ()
         self.client = "".join(line[3:] for line in rest if line.startswith("C"))
+        # What the client says and what the server then says, as often as they take turns.
+        turns = re.findall(r"(?:C: .*\n)*(?:S: .*\n)+|(?:C: .*\n)+", "\n".join([*rest, ""]))
+        self.turns = [(said_in(turn, "C: "), said_in(turn, "S: ")) for turn in turns]
         # What the server says between two questions is one step.
         script = "".join(line[3:] if line[0] == "S" else "\n" for line in rest)
         self.server = [step for step in script.split("\n") if step]
@@ -60,6 +63,10 @@ class Dialogue:
         """
         scanner = f"{self.scanner}+{self.way}:{self.where}".encode()
         return settings(b"--backup", scanner).backups[-1].targets[0]
+
+
+def said_in(turn: str, who: str) -> str:
+    return "".join(line[3:] for line in turn.split("\n") if line.startswith(who))
 
 
 def dialogues() -> Iterator[Dialogue]:
@@ -140,7 +147,7 @@ def asked(
     sizes.append(max(len(reply) - sum(sizes), 0))
     with Wire(reply, one_by_one=one_by_one, steps=sizes) as wire:
         try:
-            finding = module.scan(wire.conn, message, dialogue.target())
+            finding = ask.dialogue(module, wire.conn, message, dialogue.target())
         except Defer as why:
             finding = Finding(FAILED, (), why.text, why.code)
         return finding, wire.heard(), wire.files

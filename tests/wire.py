@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -40,14 +40,17 @@ class OneByOne(socket.socket):
 class InSteps(socket.socket):
     """A socket whose peer speaks when he is waited for, and then goes one step further.
 
-    A look whether he has spoken (a read that does not wait) finds that he has not.
+    A look whether he has spoken (a read that does not wait) finds that he has not.  Before he
+    speaks he has read all that was said to him.
     """
 
     steps: list[int]
+    hear: Callable[[], None]
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         if self.gettimeout() == 0:
             raise BlockingIOError
+        self.hear()
         if not self.steps:
             return super().recv(size, flags)
         data = super().recv(min(size, self.steps[0]), flags)
@@ -79,17 +82,22 @@ class Wire:
         sock: socket.socket
         if steps is not None:
             sock = InSteps(fileno=ours.detach())
+            sock.hear = self._listen
             sock.steps = [1] * sum(steps) if one_by_one else [size for size in steps if size]
         else:
             kind = OneByOne if one_by_one else socket.socket
             sock = kind(fileno=ours.detach())
         self.conn = Conn(sock, Address(path=b"/run/wire"), monotonic() + PATIENCE)
         self.files: list[bytes] = []
+        self._heard = b""
 
     def heard(self) -> bytes:
         """What came over the wire until now; what came in an open file is in files."""
+        self._listen()
+        return self._heard
+
+    def _listen(self) -> None:
         self._theirs.setblocking(False)
-        heard = b""
         with contextlib.suppress(BlockingIOError):
             while True:
                 piece, files, _, _ = socket.recv_fds(self._theirs, 1 << 16, DESCRIPTORS_MAX)
@@ -98,8 +106,7 @@ class Wire:
                     os.close(file)
                 if not piece:
                     break
-                heard += piece
-        return heard
+                self._heard += piece
 
     def __enter__(self) -> Wire:
         return self

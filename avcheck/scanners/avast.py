@@ -13,6 +13,9 @@ send the lines without the word SCAN; it is not needed.
 Source: the beginning of avast-protocol(5); the clients and tests of Exim and rspamd;
 PyAvast, aioavast, avastscan.
 
+Exim has observed "[+]2.0 0 Eicar Test Virus!!!", between an error 41120 and the end: a name
+is INFECTED whatever the marker says, and anything else after [+] is no CLEAN.
+
 Decided: the numbers of errors are no public API, so they are classed by their words:
 a password is ENCRYPTED; a licence or a permission is the daemon's trouble; the rest
 (decompression bomb, corrupt, unknown) is the message's and UNSCANNABLE.  A member's name
@@ -21,13 +24,14 @@ is a stranger's, so a tab after a backslash ends no field.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.scanners import lines_of
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from avcheck.conn import Conn
     from avcheck.settings import Target
@@ -46,21 +50,18 @@ DAEMON_WORDS = (b"permission", b"licen", b"no such file", b"not found", b"memory
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask Avast about the message, with what is ours before it."""
-    lines = _lines(conn)
+    lines = conn.lines()
     greeting = next(lines)
     if not greeting.startswith(b"220"):
-        raise _unexpected(greeting)
+        raise unexpected(greeting)
     conn.send(b"SCAN " + escaped(message.path) + b"\r\n")
-    finding = parse(lines, message.path)
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
-    return finding
+    return parse(lines, message.path)
 
 
 def parse(lines: Iterable[bytes], path: bytes) -> Finding:
     """The finding that the lines of a whole reply about the path mean; Defer for any others."""
     names = []
-    found: list[Verdict] = []
+    kinds: list[Verdict] = []
     trouble: list[bytes] = []
     said = b""
     began = ended = False
@@ -69,7 +70,7 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
             began = True
         elif line[:1].isdigit():
             ended = began and line == END
-            if not (ended and found):
+            if not (ended and kinds):
                 trouble.append(line)
             break
         else:
@@ -78,26 +79,35 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
                 number, _, rest = info.partition(b" ")
                 name = _unescaped(rest if number.isdigit() else info)
                 names.append(name)
-                found.append(SUSPICIOUS if b"[heur" in name.lower() else INFECTED)
+                kinds.append(SUSPICIOUS if b"[heur" in name.lower() else INFECTED)
             elif marker.startswith(b"[E]"):
                 verdict = _error(_unescaped(info))
                 if verdict is None:
                     trouble.append(_unescaped(info))
                 else:
                     said = said or _unescaped(info)
-                    found.append(verdict)
-            elif marker.startswith(b"[+]") and not info and _is_about(about, path):
-                found.append(CLEAN)
+                    kinds.append(verdict)
+            elif name := _named(marker, info):
+                names.append(name)
+                kinds.append(INFECTED)
+            elif _is_clean(marker, info) and _is_about(about, path):
+                kinds.append(CLEAN)
             else:
                 trouble.append(line)
-    worst = min(found, key=lambda verdict: verdict.rank, default=None)
-    if worst is INFECTED or worst is SUSPICIOUS:
-        return Finding(worst, tuple(names), b", ".join(names))
+    verdict = worst(kinds)
+    if verdict is INFECTED or verdict is SUSPICIOUS:
+        return Finding(verdict, tuple(names), b", ".join(names))
     if any(line.startswith(b"466") or b"licen" in line.lower() for line in trouble):
         raise Defer(f"licence: {printable(b'; '.join(trouble))}", CONFIG)
-    if trouble or not ended or worst is None:
-        raise _unexpected(trouble[0] if trouble else said)
-    return Finding(worst, (), said or END)
+    if trouble or not ended or verdict is None:
+        raise unexpected(trouble[0] if trouble else said)
+    return Finding(verdict, (), said or END)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    alerts = (line for line in lines_of(reply) if b"\t[L]" in line or b"\t[+]" in line)
+    return parse(alerts, message.path)
 
 
 def escaped(path: bytes) -> bytes:
@@ -121,6 +131,19 @@ def _fields(line: bytes) -> tuple[bytes, bytes, bytes]:
     return _unescaped(about), marker, b"\t".join(info).rstrip(b"\t")
 
 
+def _is_clean(marker: bytes, info: bytes) -> bool:
+    """Whether it is [+] or [+]0.0, and no more."""
+    number = marker.removeprefix(b"[+]")
+    return marker[:3] == b"[+]" and not number.strip(b"0123456789.") and not info
+
+
+def _named(marker: bytes, info: bytes) -> bytes:
+    """The name that a line with [+] has all the same, as in [L], after a blank or a tab."""
+    marker, _, rest = (marker + b" " + info).partition(b" ")
+    number, _, name = rest.strip().partition(b" ")
+    return _unescaped(name) if marker[:3] == b"[+]" and number.isdigit() else b""
+
+
 def _is_about(words: bytes, path: bytes) -> bool:
     return words == path or words.startswith(path + MEMBER)
 
@@ -133,12 +156,3 @@ def _error(words: bytes) -> Verdict | None:
     if any(word in lower for word in DAEMON_WORDS):
         return None
     return UNSCANNABLE
-
-
-def _lines(conn: Conn) -> Iterator[bytes]:
-    while True:
-        yield conn.line().removesuffix(b"\r")
-
-
-def _unexpected(line: bytes) -> Defer:
-    return Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)

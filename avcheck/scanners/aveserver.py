@@ -4,6 +4,8 @@ r"""aveserver, the daemon of Kaspersky Anti-Virus 5 for mail and file servers.
     C: SCAN bPQRSTUW /the/path\r\n
     S: 322-EICAR-Test-File /the/path/att.zip/eicar.com\r\n     for each one found
     S: 230 File is infected\r\n
+    C: QUIT\r\n                            after a CLEAN, to know that no other result follows
+    S: 200 bye\r\n
 
 3xx lines come before the result, which is the first line of another kind.  CLEAN is 220
 and no 322 before it.  The letters choose what is scanned and reported; these are Exim's
@@ -16,13 +18,13 @@ line, and the vendor's sends it after 322 only.  Which letters ask for what is n
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, Defer
-from avcheck.printable import printable
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.exits import BROKEN, Defer, unexpected
+from avcheck.scanners import lines_of
+from avcheck.verdict import CLEAN, ENCRYPTED, FAILED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from avcheck.conn import Conn
     from avcheck.settings import Target
@@ -30,6 +32,11 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.verdict import Verdict
 
 LETTERS = b"bPQRSTUW"
+
+# Seconds of silence that end an answer of a daemon that does not hang up when told to.
+SILENCE = 1.0
+
+BYE = b"200"
 
 FOUND = b"322"  # a name and an object
 
@@ -43,17 +50,20 @@ CLASSES: dict[bytes, Verdict] = {
     b"234": UNSCANNABLE,  # corrupt
     b"240": ENCRYPTED,
 }
+ALERTS = (FOUND, *(code for code, verdict in CLASSES.items() if verdict.rank < FAILED.rank))
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask aveserver about the message, with what is ours before it."""
     greeting = conn.line()
     if not greeting.startswith(b"2"):
-        raise _unexpected(greeting)
+        raise unexpected(greeting)
     conn.send(b"SCAN " + LETTERS + b" " + message.path + b"\r\n")
-    finding = parse(_lines(conn))
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
+    finding = parse(conn.lines())
+    if finding.verdict is CLEAN:
+        more = conn.close(SILENCE, b"QUIT\r\n")
+        if more and not (more.startswith(BYE) and more.endswith(b"\n") and more.count(b"\n") == 1):
+            raise Defer("said that it is clean, and then something else", BROKEN)
     return finding
 
 
@@ -71,14 +81,11 @@ def parse(lines: Iterable[bytes]) -> Finding:
     if names and verdict not in (INFECTED, SUSPICIOUS):
         verdict = INFECTED
     if verdict is None:
-        raise _unexpected(result)
+        raise unexpected(result)
     return Finding(verdict, tuple(names), result)
 
 
-def _lines(conn: Conn) -> Iterator[bytes]:
-    while True:
-        yield conn.line().removesuffix(b"\r")
-
-
-def _unexpected(line: bytes) -> Defer:
-    return Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    bad = [line for line in lines_of(reply) if line[:3] in ALERTS]
+    return parse([*[line for line in bad if line.startswith(FOUND)], *bad])

@@ -23,6 +23,9 @@ with switches.
 Decided: the library's form.  5 and 6 are INFECTED: the daemon was not to touch the message
 (start it without -I1 to -I3), and could not, having no right to write.
 
+Decided: nothing tells that no other answer follows, so the daemon is shown the end of our
+questions, and has to hang up or be silent.
+
 The path has to be within what the daemon may scan.
 """
 
@@ -31,8 +34,8 @@ from __future__ import annotations
 from sys import byteorder
 from time import ctime
 
-from avcheck.exits import BROKEN, CONFIG, Defer
-from avcheck.verdict import CLEAN, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
+from avcheck.verdict import CLEAN, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -42,6 +45,9 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.verdict import Verdict
 
 BASE = 0x30
+
+# Seconds of silence that end an answer of a daemon that does not hang up when we do.
+SILENCE = 1.0
 
 CLASSES: dict[int, Verdict] = {
     0: CLEAN,
@@ -88,31 +94,44 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         report = conn.exactly(size)
     elif more != NOTHING_MORE:
         raise Defer(f"unexpected second byte 0x{more:02x}", BROKEN)
-    finding = parse(result, report)
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
-    return finding
+    return parse(result, report)
 
 
 def parse(result: int, report: bytes) -> Finding:
     """The finding that the first byte and the report mean; Defer for any others."""
     names = []
     high, low = divmod(result - BASE, 16)
-    found = [CLASSES[low]] if result >= BASE and low in CLASSES else []
+    kinds = [CLASSES[low]] if result >= BASE and low in CLASSES else []
     for line in report.splitlines():
-        for mark, verdict in MARKS:
+        for mark, kind in MARKS:
             _, there, name = line.rpartition(mark)
             if there:
                 names.append(name.strip())
-                found.append(verdict)
-    worst = min(found, key=lambda verdict: verdict.rank, default=None)
+                kinds.append(kind)
+    verdict = worst(kinds)
     said = f"answer 0x{result:02x}"
-    if worst is INFECTED or worst is SUSPICIOUS:
-        return Finding(worst, tuple(names), said)
+    if verdict is INFECTED or verdict is SUSPICIOUS:
+        return Finding(verdict, tuple(names), said)
     if high in SETUP:
         raise Defer(f"{said}: {SETUP[high]}", CONFIG)
     if not high and low in TROUBLE:
         raise Defer(f"{said}: {TROUBLE[low]}")
-    if worst is None or high:
+    if verdict is None or high:
         raise Defer(f"unexpected {said}", BROKEN)
-    return Finding(worst, (), said)
+    return Finding(verdict, (), said)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    rest = reply
+    while len(rest) >= 2:
+        more, result = divmod(int.from_bytes(rest[:2], byteorder), 256)
+        if more not in (NOTHING_MORE, REPORT):
+            break
+        begin = 6 if more == REPORT else 2
+        size = int.from_bytes(rest[2:begin], byteorder)
+        report, rest = rest[begin : begin + size], rest[begin + size :]
+        bad = result >= BASE and CLASSES.get((result - BASE) % 16) in (INFECTED, SUSPICIOUS)
+        if bad or any(mark in report for mark, _ in MARKS):
+            return parse(result, report)
+    raise unexpected(reply)

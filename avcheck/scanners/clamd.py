@@ -21,9 +21,8 @@ AlertExceedsMax and AlertEncrypted are set.  With them the names below come back
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, Defer
-from avcheck.printable import printable
-from avcheck.scanners import DESCRIPTOR, STREAM
+from avcheck.exits import BROKEN, Defer, unexpected
+from avcheck.scanners import DESCRIPTOR, STREAM, lines_of
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
@@ -62,6 +61,8 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
     (b"BC.Heuristics", SUSPICIOUS),
 )
 
+FOUND = b" FOUND"
+
 # More bytes than StreamMaxLength; the same will be said on every try.
 OVER_LIMIT = b"INSTREAM size limit exceeded. ERROR"
 
@@ -98,23 +99,35 @@ def parse(reply: bytes, way: str, path: bytes) -> Finding:
     """
     line, end, more = reply.partition(b"\0")
     if not end or more:
-        raise Defer(_unexpected(reply), BROKEN)
-    if line.endswith(b" FOUND"):
-        name = _bare(_without_object(line.removesuffix(b" FOUND"), way, path))
-        if name in (b"", NO_NAME):
-            return Finding(INFECTED, (), line)
-        return Finding(_class(name), (name,), line)
+        raise _no_answer(reply)
+    if line.endswith(FOUND):
+        return _infection(line, way, path)
     if line == OVER_LIMIT and way == STREAM:
         return Finding(UNSCANNABLE, (), line)
     if line.endswith(b": OK") and _is_object(line.removesuffix(b": OK"), way, path):
         return Finding(CLEAN, (), line)
-    raise Defer(_unexpected(reply), BROKEN)
+    raise _no_answer(reply)
 
 
-def _unexpected(reply: bytes) -> str:
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    for line in lines_of(reply):
+        if line.rstrip().endswith(FOUND):
+            return _infection(line.rstrip(), target.way, message.path)
+    raise _no_answer(reply)
+
+
+def _infection(line: bytes, way: str, path: bytes) -> Finding:
+    name = _bare(_without_object(line.removesuffix(FOUND), way, path))
+    if name in (b"", NO_NAME):
+        return Finding(INFECTED, (), line)
+    return Finding(_class(name), (name,), line)
+
+
+def _no_answer(reply: bytes) -> Defer:
     if not reply:
-        return "closed the connection without an answer"
-    return f"unexpected reply {printable(reply.rstrip(bytes(1)), 200)!r}"
+        return Defer("closed the connection without an answer", BROKEN)
+    return unexpected(reply.rstrip(bytes(1)))
 
 
 def _is_object(words: bytes, way: str, path: bytes) -> bool:

@@ -26,10 +26,10 @@ Other commands (2 version, 3 databases) are not for a scan.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, EXPIRED, Defer
+from avcheck.exits import BROKEN, CONFIG, EXPIRED, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners import STREAM
-from avcheck.verdict import CLEAN, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.verdict import CLEAN, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -84,6 +84,14 @@ LIMITED: tuple[tuple[int, str], ...] = (
     (0x00000800, "not a regular file"),
 )
 
+KNOWN = (
+    sum(bit for bit, _ in FOUND)
+    | sum(bit for bit, _, _ in TROUBLE)
+    | sum(bit for bit, _ in LIMITED)
+    | IS_CLEAN
+    | EVAL_KEY
+)
+
 # Words before a name, and what they mean where the code says nothing.
 PREFIXES: tuple[tuple[bytes, Verdict], ...] = (
     (b"infected with modification of ", INFECTED),
@@ -110,10 +118,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         conn.send(b"".join(map(_u32, (SCAN, FLAGS, len(path)))) + path + _u32(0))
     code = int.from_bytes(conn.exactly(4), "big")
     strings = _strings(conn)
-    finding = parse(code, strings, "zero" in target.parameters)
-    if finding.verdict is CLEAN and (conn.gone or conn.pending()):
-        raise Defer("said more than one reply, or did not take the message", BROKEN)
-    return finding
+    return parse(code, strings, "zero" in target.parameters)
 
 
 def check(target: Target) -> None:
@@ -126,10 +131,9 @@ def parse(code: int, strings: Iterable[bytes], zero_is_clean: bool = False) -> F
     """The finding that the code and the strings of a whole reply mean; Defer for any others."""
     said = f"code 0x{code:x}"
     told = [_name(string) for string in strings]
-    found = [verdict for bit, verdict in FOUND if code & bit] or [verdict for verdict, _ in told]
-    if found:
-        worst = min(found, key=lambda verdict: verdict.rank)
-        return Finding(worst, tuple(name for _, name in told), said)
+    kinds = [verdict for bit, verdict in FOUND if code & bit] or [verdict for verdict, _ in told]
+    if verdict := worst(kinds):
+        return Finding(verdict, tuple(name for _, name in told), said)
     for bit, trouble, status in TROUBLE:
         if code & bit:
             raise Defer(f"{said}: {trouble}", status)
@@ -142,6 +146,23 @@ def parse(code: int, strings: Iterable[bytes], zero_is_clean: bool = False) -> F
     if code & IS_CLEAN or zero_is_clean:
         return Finding(CLEAN, (), said)
     raise Defer(f"unexpected {said}", BROKEN)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    code = int.from_bytes(reply[:4], "big")
+    if len(reply) < 4 or code & ~KNOWN:
+        raise unexpected(reply)
+    strings: list[bytes] = []
+    at = 8
+    while len(strings) < STRINGS_MAX and len(reply) >= at + 4:
+        begin = at + 4
+        at = begin + int.from_bytes(reply[at:begin], "big")
+        string = reply[begin:at].removesuffix(b"\0")
+        if not string or begin + STRING_MAX < at:
+            break
+        strings.append(string)
+    return parse(code, strings)
 
 
 def _u32(number: int) -> bytes:

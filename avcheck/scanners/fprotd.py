@@ -9,8 +9,8 @@ r"""f-protd, the daemon of F-Prot 3 and 4.
     S: <summary code="11">infected</summary>\n
     S: </fprot-results>\n                 and the end of the stream
 
-CLEAN is one summary, of code 7 or 9 and the word clean, nothing detected, and the end of
-the root element.  A daemon that is updated moves to the next port, so five are tried.
+CLEAN is one summary, of code 7 or 9 and the word clean in any case, nothing detected, and
+the end of the root element.  A daemon that is updated moves to the next port, so five are tried.
 Source: the clients of Exim, HAVP and MIMEDefang.
 
 The path goes into an address: blanks, percent signs, question marks cannot be in it.
@@ -18,8 +18,7 @@ The path goes into an address: blanks, percent signs, question marks cannot be i
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, Defer
-from avcheck.printable import printable
+from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
@@ -69,11 +68,19 @@ def parse(reply: bytes) -> Finding:
     served = version.startswith(b"HTTP/1.") and status.partition(b" ")[0] == b"200"
     whole = served and body.rstrip().endswith(END)
     alone = body.count(END) == body.count(b"<summary ") == 1
-    if verdict is CLEAN and not (word == b"clean" and alone):
+    if verdict is CLEAN and not (word.lower() == b"clean" and alone):
         verdict = None
     if verdict is None or (verdict is not INFECTED and not whole):
-        raise Defer(f"unexpected reply {printable(said or reply, 200)!r}", BROKEN)
+        raise unexpected(said or reply)
     return Finding(verdict, tuple(names), word)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    for code, verdict in CLASSES.items():
+        if verdict is INFECTED and b'<summary code="' + code + b'"' in reply:
+            return Finding(INFECTED, tuple(_texts(reply, b"<name>", b"</name>")), b"infected")
+    return parse(reply)
 
 
 def _texts(body: bytes, begin: bytes, end: bytes) -> list[bytes]:

@@ -5,8 +5,12 @@ r"""fpscand, the daemon of F-PROT 6 for Unix (Exim: f-prot6d).
     S: 1 <infected: EICAR_Test_File> avcheck\n
     S: 1 <contains infected objects: W32/X> avcheck->a.zip->b.exe\n
 
+    C: QUIT\n                                          the daemon hangs up
+
 A sum of powers of two, a description, and the object: the label or the path, and what is
-in it.  CLEAN is 0, "clean" and our object.  The sum and the words may contradict each
+in it.  There may be a line for each object in the message, and nothing tells the last one but
+the end that is asked for.  CLEAN is 0, "clean" and our object, and no other line but
+such ones about what is in it.  The sum and the words may contradict each
 other ("2 <clean>" for an archive bomb): the worse of the two counts.
 Source: fpscand(8), the clients of HAVP, rspamd, MIMEDefang and Exim.
 
@@ -19,10 +23,19 @@ parameter options is for words such as --heurlevel=3.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, Defer
-from avcheck.printable import printable
-from avcheck.scanners import STREAM
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.exits import unexpected
+from avcheck.scanners import STREAM, lines_of
+from avcheck.verdict import (
+    CLEAN,
+    ENCRYPTED,
+    FAILED,
+    INFECTED,
+    POLICY,
+    SUSPICIOUS,
+    UNSCANNABLE,
+    Finding,
+    worst,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -32,6 +45,9 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.verdict import Verdict
 
 LABEL = b"avcheck"
+
+# Seconds of silence that end a reply of a daemon that does not hang up when told to.
+SILENCE = 1.0
 
 FOUND = 1 | 128  # infected, disinfected
 HEURISTIC = 2
@@ -59,36 +75,63 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     else:
         about = message.path
         conn.send(b" ".join([*words, b"FILE", about]) + b"\n")
-    finding = parse(conn.line().removesuffix(b"\r"), about)
-    if finding.verdict is CLEAN and (conn.gone or conn.pending()):
-        raise Defer("said more than one reply, or did not take the message", BROKEN)
-    return finding
+    return parse(conn.line() + b"\n" + conn.close(SILENCE, b"QUIT\n"), about)
 
 
-def parse(line: bytes, about: bytes) -> Finding:
-    """The finding that a whole line about the object means; Defer for any other."""
+def parse(reply: bytes, about: bytes) -> Finding:
+    """The finding that a whole reply about the object means; Defer for any other."""
+    *lines, rest = [line.removesuffix(b"\r") for line in reply.split(b"\n")]
+    if rest or not lines:
+        raise unexpected(reply)
+    told = [_told(line, about) for line in lines]
+    verdict = worst([kind for kind, _ in told])
+    # Of members only nothing is known of the whole; of two wholes one is not ours.
+    if verdict is None or (verdict is CLEAN and lines.count(b"0 <clean> " + about) != 1):
+        raise unexpected(lines[0])
+    return Finding(verdict, tuple([name for _, name in told if name]), b"; ".join(lines))
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    for line in lines_of(reply):
+        number, bracket, rest = line.partition(b" <")
+        if not bracket or not number.isdigit() or len(number) > 3:
+            continue
+        description = rest.partition(b"> ")[0]
+        verdict = worst(_kinds(int(number), description))
+        if verdict is not None and verdict.rank < FAILED.rank:
+            name = _name(description)
+            return Finding(verdict, (name,) if name else (), line)
+    raise unexpected(reply)
+
+
+def _told(line: bytes, about: bytes) -> tuple[Verdict, bytes]:
+    """Verdict and name in one line, which may be about a member; Defer for any other."""
     number, _, rest = line.partition(b" <")
     description, ended, _ = rest.rpartition(b"> " + about)
     if not ended:
         description, ended, _ = rest.rpartition(b"> ")
     if not number.isdigit() or len(number) > 3 or not ended:
-        raise _unexpected(line)
+        raise unexpected(line)
     if line == b"0 <clean> " + about or line.startswith(b"0 <clean> " + about + b"->"):
-        return Finding(CLEAN, (), line)
-    bits = int(number)
-    found = [verdict for word, verdict in WORDS if word in description.lower()][:1]
+        return CLEAN, b""
+    verdict = worst(_kinds(int(number), description))
+    if verdict is None or (int(number) & TROUBLE and verdict in (ENCRYPTED, UNSCANNABLE)):
+        raise unexpected(line)
+    return verdict, _name(description)
+
+
+def _kinds(bits: int, description: bytes) -> list[Verdict]:
+    """What the sum and the words say of something that is not clean."""
+    kinds = [verdict for word, verdict in WORDS if word in description.lower()][:1]
     if bits & FOUND:
-        found.append(INFECTED)
+        kinds.append(INFECTED)
     if bits & HEURISTIC:
-        found.append(SUSPICIOUS)
+        kinds.append(SUSPICIOUS)
     if bits & NOT_WHOLE:
-        found.append(UNSCANNABLE)
-    worst = min(found, key=lambda verdict: verdict.rank, default=None)
-    if worst is None or (bits & TROUBLE and worst in (ENCRYPTED, UNSCANNABLE)):
-        raise _unexpected(line)
-    _, colon, name = description.partition(b": ")
-    return Finding(worst, (name,) if colon else (), line)
+        kinds.append(UNSCANNABLE)
+    return kinds
 
 
-def _unexpected(line: bytes) -> Defer:
-    return Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)
+def _name(description: bytes) -> bytes:
+    return description.partition(b": ")[2]

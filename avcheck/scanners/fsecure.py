@@ -24,9 +24,19 @@ or that time or memory is short.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.scanners import lines_of
+from avcheck.verdict import (
+    CLEAN,
+    ENCRYPTED,
+    INFECTED,
+    POLICY,
+    SUSPICIOUS,
+    UNSCANNABLE,
+    Finding,
+    worst,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -42,11 +52,14 @@ SETTINGS = (b"ARCHIVE\t1", b"TIMEOUT\t0", b"MAXARCH\t5", b"MIME\t1")
 
 END = b"OK\tScan ok."
 
-FOUND: dict[bytes, Verdict] = {
-    b"INFECTED": INFECTED,
-    b"SUSPECTED": SUSPICIOUS,
-    b"RISKWARE": POLICY,
-}
+# What a word ends in; MIME_ and ARCHIVE_ are known before it, and Exim takes any.
+FOUND: tuple[tuple[bytes, Verdict], ...] = (
+    (b"INFECTED", INFECTED),
+    (b"SUSPECTED", SUSPICIOUS),
+    (b"SUSPICION", SUSPICIOUS),
+    (b"RISKWARE", POLICY),
+)
+ALERTS = (INFECTED, SUSPICIOUS, POLICY)
 ASIDE = (b"OPEN_ARCHIVE", b"CLOSE_ARCHIVE")
 
 # Words of a SCAN_FAILURE, in lower case.  The first that fits decides.
@@ -69,7 +82,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask fsavd about the message, with what is ours before it."""
     if b"\t" in message.path:
         raise Defer("a tab in the path of the spool directory", CONFIG)
-    lines = _lines(conn)
+    lines = _aside(conn.lines())
     for setting in SETTINGS:
         conn.send(b"CONFIGURE\t" + setting + b"\n")
         answer = next(lines)
@@ -77,46 +90,56 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
             words = printable(setting.replace(b"\t", b" "))
             raise Defer(f"CONFIGURE {words}: {printable(answer)}", CONFIG)
     conn.send(b"SCAN\t" + message.path + b"\n")
-    finding = parse(lines, message.path)
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
-    return finding
+    return parse(lines, message.path)
 
 
 def parse(lines: Iterable[bytes], path: bytes) -> Finding:
     """The finding that the lines of a whole reply about the path mean; Defer for any others."""
     names = []
-    found: list[Verdict] = []
+    kinds: list[Verdict] = []
     trouble: list[bytes] = []
     said = b""
     for line in lines:
         word, about, name, text = (*line.split(b"\t", 3), b"", b"", b"")[:4]
-        verdict = FOUND.get(word.removeprefix(b"ARCHIVE_").removeprefix(b"MIME_"))
+        verdict = _alert(word)
         if word == b"OK":
             said = line
             break
         if verdict:
             names.append(name)
-            found.append(verdict)
+            kinds.append(verdict)
         elif word == b"SCAN_FAILURE":
             failure = _failure(text)
             if failure is None:
                 trouble.append(line)
             else:
-                found.append(failure)
+                kinds.append(failure)
         elif word == b"CLEAN":
             if about == path or about.startswith(b"[" + path + b"]"):
-                found.append(CLEAN)
+                kinds.append(CLEAN)
         elif word not in ASIDE:
             trouble.append(line)
         if word == b"ERROR":
             break
-    worst = min(found, key=lambda verdict: verdict.rank, default=None)
-    if worst is not None and worst in FOUND.values():
-        return Finding(worst, tuple(names), b", ".join(names))
-    if trouble or worst is None or said != END:
-        raise Defer(f"unexpected reply {printable(trouble[0] if trouble else said, 200)!r}", BROKEN)
-    return Finding(worst, (), said)
+    verdict = worst(kinds)
+    if verdict in ALERTS:
+        return Finding(verdict, tuple(filter(None, names)), b", ".join(names))
+    if trouble or verdict is None or said != END:
+        raise unexpected(trouble[0] if trouble else said)
+    return Finding(verdict, (), said)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    alerts = [line for line in lines_of(reply) if _alert(line.partition(b"\t")[0])]
+    return parse(alerts, message.path)
+
+
+def _alert(word: bytes) -> Verdict | None:
+    for ending, verdict in FOUND:
+        if word.endswith(ending):
+            return verdict
+    return None
 
 
 def _failure(text: bytes) -> Verdict | None:
@@ -128,9 +151,8 @@ def _failure(text: bytes) -> Verdict | None:
     return UNSCANNABLE
 
 
-def _lines(conn: Conn) -> Iterator[bytes]:
+def _aside(lines: Iterable[bytes]) -> Iterator[bytes]:
     """What is said, without what is said to nobody in particular."""
-    while True:
-        line = conn.line().removesuffix(b"\r")
+    for line in lines:
         if line != b"PING" and not line.startswith((b"DBVERSION\t", b"PING\t")):
             yield line

@@ -59,10 +59,17 @@ from __future__ import annotations
 
 import os
 
-from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners.icap_found import parse_found, refused
-from avcheck.scanners.icap_head import NO_HEAD, Head, parse_head, parse_sections, parse_size
+from avcheck.scanners.icap_found import found_for_sure, parse_found, refused
+from avcheck.scanners.icap_head import (
+    NO_HEAD,
+    Head,
+    parse_cut_head,
+    parse_head,
+    parse_sections,
+    parse_size,
+)
 from avcheck.verdict import CLEAN, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
@@ -77,8 +84,8 @@ LINES_MAX = 200
 # Bytes of the body that a reply to OPTIONS may have; none is known that has one.
 OPTIONS_BODY_MAX = 64 * 1024
 
-# Seconds for which a server that wants no preview does not get the last byte.  Who passes the
-# message by its head alone says so at once (c-icap); who scans it waits for all of it.
+# Seconds for which a server that wants no preview does not get the last byte (Conn.quiet).  Who
+# passes the message by its head alone says so at once (c-icap); who scans it waits for all of it.
 GRACE = 0.1
 
 # What is compared of a page at once.
@@ -125,23 +132,22 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     # Always less than the message, so that the server has to ask for the rest.
     preview = min(offer.preview, size - 1)
     conn.send(request(offer, service, host, size, preview))
-    whole = True
+    whole, begun = True, False
     if preview >= 0:
         _send_chunk(conn, message, 0, preview)
         conn.send(b"0\r\n\r\n")
         head = _head(conn)
         whole = head.status == 100 and not head.odd
     if whole:
-        start = max(preview, 0)
-        conn.send(b"%x\r\n" % (size - start))
-        conn.send_file(message.fd, start, size - 1 - start)
-        early = conn.pending(0.0 if preview >= 0 else GRACE)
-        conn.send_file(message.fd, size - 1, 1)
-        conn.send(b"\r\n0\r\n\r\n")
+        if preview < 0:
+            conn.quiet = max(conn.quiet, GRACE)
+        _send_chunk(conn, message, max(preview, 0), size)
+        conn.send(b"0\r\n\r\n")
         head = _head(conn)
         # Who has asked for the rest may begin to return the page while he scans it,
         # and keeps its end back until he has.
-        whole = not early or (preview >= 0 and head.status == 200)
+        begun = preview >= 0 and head.status == 200
+        whole = begun or not conn.early
 
     page = NO_HEAD
     finding = parse_found(head, page, offer.method)
@@ -152,12 +158,24 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         finding = parse_found(head, page, offer.method)
         if finding is None:
             unchanged = sections.body and _comes_back(conn, message, size)
+            # The end of what has come back is the end of what we sent last.
+            conn.early = conn.early and not (begun and unchanged)
     if finding is None:
         finding = parse_passed(head, whole, unchanged, target.path)
     if finding.verdict is CLEAN and (head.odd or page.odd):
         raise Defer(f"a line end of its own in the head {printable(head.first, 200)!r}", BROKEN)
-    if finding.verdict is CLEAN and (conn.pending() or conn.gone):
-        raise Defer("said more, or hung up, where its answer should have ended", BROKEN)
+    return finding
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    words, _, rest = reply.partition(b"\r\n\r\n")
+    head = parse_cut_head(words)
+    has_page = b"-hdr" in head.get(b"encapsulated")
+    page = parse_cut_head(rest.partition(b"\r\n\r\n")[0]) if has_page else NO_HEAD
+    finding = found_for_sure(head, page)
+    if finding is None:
+        raise unexpected(words)
     return finding
 
 

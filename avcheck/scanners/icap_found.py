@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer
 from avcheck.printable import printable
-from avcheck.verdict import ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.verdict import ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -74,6 +74,15 @@ def parse_found(head: Head, page: Head, method: bytes) -> Finding | None:
     return None
 
 
+def found_for_sure(head: Head, page: Head) -> Finding | None:
+    """What these heads, cut or not, have found by headers that say nothing else."""
+    for reply in (head, page):
+        for read in (_infection, _virus, _fsecure):
+            if finding := read(reply):
+                return finding
+    return None
+
+
 def _headers(reply: Head) -> Finding | None:
     """What the headers of one head say; None if they say nothing of the kind."""
     for read in (_infection, _virus, _fsecure, _block, _blocked_by, _info):
@@ -94,7 +103,7 @@ def _infection(reply: Head) -> Finding | None:
     if not found:
         return None
     # Only where the first header is missing, a class is guessed from the second.
-    verdict = min([kind for kind, _ in found[: len(said)] or found], key=lambda each: each.rank)
+    verdict = worst([kind for kind, _ in found[: len(said)] or found]) or INFECTED
     names = tuple([name for _, every in found for name in every])
     if not names:  # McAfee Web Gateway 9 has a text of its own in place of the three words
         others = (reply.get(b"x-virus-name"), reply.get(b"x-virus-id"), *said)
@@ -118,8 +127,10 @@ def _threat(infection: bytes) -> tuple[Verdict, tuple[bytes, ...]]:
 
 def _violations(reply: Head) -> list[tuple[Verdict, tuple[bytes, ...]]]:
     """Class and name of each violation; Symantec appends what is no virus."""
-    _, *lines = reply.get(b"x-violations-found").split(b"\n")
+    number, *lines = reply.get(b"x-violations-found").split(b"\n")
     found: list[tuple[Verdict, tuple[bytes, ...]]] = []
+    if number.strip(b"0 ") and len(lines) < 2:  # there are some, but not what they are
+        found.append((INFECTED, ()))
     for description in lines[1::4]:
         name, no_virus, _ = description.partition(b"|NonViralThreat=")
         found.append((POLICY if no_virus else INFECTED, (name,)))
@@ -139,9 +150,8 @@ def _fsecure(reply: Head) -> Finding | None:
     name = reply.get(b"x-fsecure-infection-name").strip(b'"')
     if result in (b"", b"clean") and not name:
         return None
+    # Any other word is a find, as for rspamd.
     verdict = {b"suspected": SUSPICIOUS, b"suspicious": SUSPICIOUS, b"riskware": POLICY}
-    if result not in verdict and not name and result not in (b"infected", b"disinfected"):
-        raise Defer(f"unexpected X-FSecure-Scan-Result {printable(result, 80)!r}", BROKEN)
     return Finding(verdict.get(result, INFECTED), (name,) if name else (), result)
 
 

@@ -5,7 +5,7 @@ Source: RFC 3507, 4.4.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, Defer
+from avcheck.exits import BROKEN, Defer, unexpected
 from avcheck.printable import printable
 
 # Bytes of the head of a page: it is ours or a small one, whose head has a few lines.
@@ -57,20 +57,46 @@ def parse_head(words: bytes) -> Head:
         return NO_HEAD
     lines = words.removesuffix(b"\r\n\r\n").split(b"\r\n")
     if not words.endswith(b"\r\n\r\n") or not all(lines):
-        raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+        raise unexpected(words)
+    headers, strange = _headers(lines[1:])
+    if strange:
+        raise unexpected(words)
+    return Head(lines[0], headers, any(b"\r" in line or b"\n" in line for line in lines))
+
+
+def parse_cut_head(words: bytes) -> Head:
+    """What there is of a head that is cut, or is not as it should be."""
+    first, *lines = words.split(b"\r\n")
+    return Head(first, _headers(lines)[0], odd=True)
+
+
+def _headers(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], int]:
+    """The headers, and how many of the lines are none."""
     headers: list[tuple[bytes, bytes]] = []
-    for line in lines[1:]:
-        if line[:1] in (b" ", b"\t"):  # belongs to the line before
-            if not headers:
-                raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+    strange = values = 0
+    for line in lines:
+        folded = line[:1] in (b" ", b"\t")
+        name, colon, value = line.partition(b":")
+        if headers and (folded or values > 0):  # belongs to the line before
             name, value = headers[-1]
             headers[-1] = (name, value + b"\n" + line.strip())
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
-        headers.append((name.strip().lower(), value.strip()))
-    return Head(lines[0], headers, any(b"\r" in line or b"\n" in line for line in lines))
+            values -= 1
+        elif colon and not folded:
+            headers.append((name.strip().lower(), value.strip()))
+            values = _values(*headers[-1])
+        else:
+            strange += 1
+    return headers, strange
+
+
+def _values(name: bytes, value: bytes) -> int:
+    """How many lines are values of this header, whether they are folded or not.
+
+    Of X-Violations-Found, four for each violation; some servers write them as lines of their own.
+    """
+    if name != b"x-violations-found" or not value.isdigit() or len(value) > 3:
+        return 0
+    return 4 * int(value)
 
 
 def parse_size(line: bytes) -> int:

@@ -95,10 +95,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         headers.append(header)
         if len(headers) > HEADERS_MAX:
             raise Defer(f"a reply with more than {HEADERS_MAX} headers", BROKEN)
-    finding = parse(status, conn.exactly(parse_length(status, headers)))
-    if finding.verdict is CLEAN and (conn.pending() or conn.gone):
-        raise Defer("said more, or hung up, where its answer should have ended", BROKEN)
-    return finding
+    return parse(status, conn.exactly(parse_length(status, headers)))
 
 
 def check(target: Target) -> None:
@@ -193,6 +190,12 @@ def parse(status: bytes, body: bytes) -> Finding:
     if words == b"CLEAN":
         return Finding(CLEAN, (), words)
     raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    head, _, body = reply.replace(b"\r\n", b"\n").partition(b"\n\n")
+    return parse(head.partition(b"\n")[0], body)
 
 
 def _unscanned(reason: bytes, words: bytes) -> Verdict:

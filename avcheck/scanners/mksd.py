@@ -7,12 +7,15 @@ r"""mksd, the daemon of MKS_Vir.
 
 Source: libmksd and Exim's client, which take any other word of three letters for a kind
 of virus, and a line that begins with A for an error.
+
+Decided: nothing tells that no other line follows, so the daemon is shown the end of our
+questions, and has to hang up or be silent.
 """
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, Defer
-from avcheck.printable import printable
+from avcheck.exits import unexpected
+from avcheck.scanners import lines_of
 from avcheck.verdict import CLEAN, INFECTED, Finding
 
 TYPE_CHECKING = False
@@ -22,22 +25,35 @@ if TYPE_CHECKING:  # mypy takes this name for true
     from avcheck.spool import Message
 
 
+# Seconds of silence that end an answer of a daemon that does not hang up when we do.
+SILENCE = 1.0
+
+
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask mksd about the message, with what is ours before it."""
     conn.send(b"MSQ" + message.path + b"\n")
-    finding = parse(conn.line().removesuffix(b"\r"))
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
-    return finding
+    return parse(conn.line().removesuffix(b"\r"))
 
 
 def parse(line: bytes) -> Finding:
     """The finding that a whole line means; Defer for any other."""
-    word, _, rest = line.partition(b" ")
-    if word == b"OK":
+    if line.partition(b" ")[0] == b"OK":
         return Finding(CLEAN, (), line)
-    name = rest.partition(b" ")[0]
-    kind = len(word) == 3 and word.isalpha() and word.isupper()
-    if name and kind and word != b"ERR" and not word.startswith(b"A"):
+    if name := _virus(line):
         return Finding(INFECTED, (name,), line)
-    raise Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)
+    raise unexpected(line)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    for line in lines_of(reply):
+        if name := _virus(line):
+            return Finding(INFECTED, (name,), line)
+    raise unexpected(reply)
+
+
+def _virus(line: bytes) -> bytes:
+    """The name in a line about a virus of whatever kind; nothing if it is none."""
+    word, _, rest = line.partition(b" ")
+    kind = len(word) == 3 and word.isalpha() and word.isupper()
+    return rest.partition(b" ")[0] if kind and word != b"ERR" and word[:1] != b"A" else b""

@@ -24,9 +24,19 @@ terms; the parameter set=NAME%20VALUE;NAME%20VALUE replaces them.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.scanners import lines_of
+from avcheck.verdict import (
+    CLEAN,
+    ENCRYPTED,
+    INFECTED,
+    POLICY,
+    SUSPICIOUS,
+    UNSCANNABLE,
+    Finding,
+    worst,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -48,6 +58,7 @@ ERROR = b"350"
 ASIDE = (b"401", b"420", b"421", b"430", b"440", b"450", b"499")
 
 ALERTS = (INFECTED, SUSPICIOUS, POLICY)
+BAD = (ALERT, ALERTS_END, *MACROS)
 
 # Seconds for the line that ends the scan after a 350.
 GRACE = 1.0
@@ -86,7 +97,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     product = target.parameters["product"]
     greeting = conn.line()
     if not greeting.startswith(b"100 SAVAPI:"):
-        raise _unexpected(greeting)
+        raise unexpected(greeting)
     settings = target.parameters.get("set", SETTINGS).split(b";")
     for setting in (b"PRODUCT " + product, *(each.strip() for each in settings if each.strip())):
         conn.send(b"SET " + setting + b"\n")
@@ -94,10 +105,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         if not answer.startswith(b"100 "):
             raise Defer(f"SET {printable(setting)}: {printable(answer)}", CONFIG)
     conn.send(b"SCAN " + message.path + b"\n")
-    finding = parse(_reply(conn))
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
-    return finding
+    return parse(_reply(conn))
 
 
 def check(target: Target) -> None:
@@ -112,7 +120,7 @@ def check(target: Target) -> None:
 def parse(lines: Iterable[bytes]) -> Finding:
     """The finding that the lines of a whole reply mean; Defer for any others."""
     names = []
-    found: list[Verdict] = []
+    kinds: list[Verdict] = []
     trouble: list[bytes] = []
     said = b""
     for line in lines:
@@ -120,29 +128,34 @@ def parse(lines: Iterable[bytes]) -> Finding:
         if line[3:4] not in (b" ", b""):
             trouble.append(line)
         elif code in NOTHING:
-            found.append(CLEAN)
+            kinds.append(CLEAN)
             break
         elif code == ALERTS_END:
-            if not any(verdict in ALERTS for verdict in found):
-                found.append(INFECTED)
+            if not any(verdict in ALERTS for verdict in kinds):
+                kinds.append(INFECTED)
             break
         elif code == ALERT:
             names.append(_name(line[4:]))
-            found.append(_class(names[-1]))
+            kinds.append(_class(names[-1]))
         elif code in MACROS:
-            found.append(POLICY)
+            kinds.append(POLICY)
         elif code == ERROR:
-            verdict = _error(line)
-            if verdict is None:
+            error = _error(line)
+            if error is None:
                 trouble.append(line)
             else:
-                found.append(verdict)
+                kinds.append(error)
         elif code not in ASIDE:
             trouble.append(line)
-    worst = min(found, key=lambda verdict: verdict.rank, default=None)
-    if worst is None or (trouble and worst not in ALERTS):
-        raise _unexpected(trouble[0] if trouble else said)
-    return Finding(worst, tuple(names), said)
+    verdict = worst(kinds)
+    if verdict is None or (trouble and verdict not in ALERTS):
+        raise unexpected(trouble[0] if trouble else said)
+    return Finding(verdict, tuple(names), said)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    return parse(line for line in lines_of(reply) if line.partition(b" ")[0] in BAD)
 
 
 def _reply(conn: Conn) -> Iterator[bytes]:
@@ -175,7 +188,3 @@ def _error(line: bytes) -> Verdict | None:
         if word in lower:
             return verdict
     return None
-
-
-def _unexpected(line: bytes) -> Defer:
-    return Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)

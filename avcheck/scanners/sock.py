@@ -27,8 +27,9 @@ taken for a whole one.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
 from avcheck.printable import printable
+from avcheck.scanners import lines_of
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -37,6 +38,7 @@ from avcheck.verdict import (
     SUSPICIOUS,
     UNSCANNABLE,
     Finding,
+    worst,
 )
 
 TYPE_CHECKING = False
@@ -83,10 +85,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     conn.send(template.replace(b"{path}", message.path))
     if end == b"eof":
         return parse(_to_the_end(conn.rest(REPLY_MAX)), patterns, True)
-    finding = parse(_lines(conn, ENDS[end]), patterns, False)
-    if finding.verdict is CLEAN and conn.pending():
-        raise Defer("said more than one reply", BROKEN)
-    return finding
+    return parse(_lines(conn, ENDS[end]), patterns, False)
 
 
 def check(target: Target) -> None:
@@ -127,25 +126,35 @@ def parse(
     that mean nothing.
     """
     names = []
-    found = []
+    kinds = []
     strange: list[bytes] = []
     said = b""
     for line in lines:
         kind = _kind(line, patterns)
-        if kind == MORE and not (every and CLEAN in found):
+        if kind == MORE and not (every and CLEAN in kinds):
             continue
         said = said or line
-        if kind not in PATTERNS or CLEAN in found:  # after a clean line nothing may come
+        if kind not in PATTERNS or CLEAN in kinds:  # after a clean line nothing may come
             strange.append(line)
         else:
-            found.append(PATTERNS[kind])
+            kinds.append(PATTERNS[kind])
             names += _names(line, patterns) if kind != "clean" else []
         if not every:
             break
-    worst = min(found, key=lambda verdict: verdict.rank, default=None)
-    if worst is None or (strange and worst not in (INFECTED, SUSPICIOUS, POLICY)):
-        raise Defer(f"unexpected reply {printable(strange[0] if strange else said, 200)!r}", BROKEN)
-    return Finding(worst, tuple(names), said)
+    verdict = worst(kinds)
+    if verdict is None or (strange and verdict not in (INFECTED, SUSPICIOUS, POLICY)):
+        raise unexpected(strange[0] if strange else said)
+    return Finding(verdict, tuple(names), said)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    patterns = compiled(target.parameters)
+    for bad in ("infected", "suspicious", "policy"):
+        for line in lines_of(reply):
+            if bad in patterns and patterns[bad].fullmatch(line):
+                return Finding(PATTERNS[bad], tuple(_names(line, patterns)), line)
+    raise unexpected(reply)
 
 
 def _kind(line: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> str:

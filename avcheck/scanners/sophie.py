@@ -12,7 +12,8 @@ r"""Sophie and Trophie, free daemons around the libraries of Sophos and of Trend
 
 The answer ends in LF or in NUL or in nothing, depending on who built it, and the daemon
 waits for the next question.  So a silence ends it, too, but not the end of the stream: a
-daemon that hangs up there has been stopped.
+daemon that hangs up there has been stopped.  Then it is shown that there is no other
+question, and has to hang up or go on being silent.
 Source: the clients of Exim, amavisd-new, cgpav, MIMEDefang; Exim's tests, which have any
 character for the colon.
 
@@ -25,9 +26,8 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck.exits import BROKEN, EXPIRED, Defer
-from avcheck.printable import printable
-from avcheck.scanners import STREAM
+from avcheck.exits import EXPIRED, Defer, unexpected
+from avcheck.scanners import STREAM, lines_of
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
@@ -39,9 +39,14 @@ if TYPE_CHECKING:  # mypy takes this name for true
 
 # Seconds of silence that end an answer.  It is written in one piece, so that the first
 # byte and the last come together.
-SILENCE = 0.2
+GAP = 0.2
+
+# Seconds of silence after it, of a daemon that does not hang up when we do.
+SILENCE = 1.0
 
 ANSWER_MAX = 1024  # a name, or the text of an error; Sophie's own buffer has 512
+
+VIRUS = (b"1", b"2")
 
 ENDS = (b"\n", b"\0", b"")  # nothing: silence
 
@@ -62,14 +67,11 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         conn.send(b"avcheck/%d\n" % size)
         answer = conn.line().removesuffix(b"\r")
         if answer != b"OK":
-            raise _unexpected(answer)
+            raise unexpected(answer)
         conn.send_file(message.fd, 0, size)
     else:
         conn.send(message.path + b"\n")
-    finding = parse(_answer(conn))
-    if finding.verdict is CLEAN and (conn.gone or conn.pending()):
-        raise Defer("said more than one reply, or did not take the message", BROKEN)
-    return finding
+    return parse(_answer(conn))
 
 
 def parse(answer: bytes) -> Finding:
@@ -77,14 +79,22 @@ def parse(answer: bytes) -> Finding:
     if answer == b"0" or answer.startswith(b"0:"):
         return Finding(CLEAN, (), answer)
     code, name = answer[:1], answer[2:].strip()
-    if code in (b"1", b"2") and not answer[1:2].isdigit():
+    if code in VIRUS and not answer[1:2].isdigit():
         return Finding(INFECTED, (name,) if name else (), answer)
     if answer.startswith(b"-1"):
         lower = answer.lower()
         for word, verdict in ERRORS:
             if word in lower:
                 return Finding(verdict, (), answer)
-    raise _unexpected(answer)
+    raise unexpected(answer)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    for line in lines_of(reply):
+        if line.startswith(VIRUS):
+            return parse(line)
+    raise unexpected(reply)
 
 
 def _answer(conn: Conn) -> bytes:
@@ -95,7 +105,7 @@ def _answer(conn: Conn) -> bytes:
         if byte in ENDS:
             return answer.removesuffix(b"\r")
         answer += byte
-    raise _unexpected(answer)
+    raise unexpected(answer)
 
 
 def _byte(conn: Conn, silence_ends: bool) -> bytes:
@@ -103,7 +113,7 @@ def _byte(conn: Conn, silence_ends: bool) -> bytes:
     if not silence_ends:
         return conn.exactly(1)
     deadline = conn.deadline
-    conn.deadline = min(deadline, monotonic() + SILENCE)
+    conn.deadline = min(deadline, monotonic() + GAP)
     try:
         return conn.exactly(1)
     except Defer as why:
@@ -112,7 +122,3 @@ def _byte(conn: Conn, silence_ends: bool) -> bytes:
         return b""
     finally:
         conn.deadline = deadline
-
-
-def _unexpected(answer: bytes) -> Defer:
-    return Defer(f"unexpected reply {printable(answer, 200)!r}", BROKEN)

@@ -29,9 +29,9 @@ parameter options, such as options=savists:%20Mime%201;savigrp:%20GrpArchiveUnpa
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, Defer
+from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners import STREAM
+from avcheck.scanners import STREAM, lines_of
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask savdid about the message, with what is ours before it."""
     greeting = _line(conn)
     if not greeting.startswith(b"OK SSSP/1."):
-        raise _unexpected(greeting)
+        raise unexpected(greeting)
     conn.send(b"SSSP/1.0\n")
     _accepted(_answer(conn))
     if options := target.parameters.get("options"):
@@ -85,10 +85,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     _accepted(answer)
     if target.way == STREAM:
         conn.send_file(message.fd, 0, message.start + message.size)
-    finding = parse(_reply(conn))
-    if finding.verdict is CLEAN and (conn.gone or conn.pending()):
-        raise Defer("said more than one reply, or did not take the message", BROKEN)
-    return finding
+    return parse(_reply(conn))
 
 
 def parse(lines: Iterable[bytes]) -> Finding:
@@ -124,8 +121,13 @@ def parse(lines: Iterable[bytes]) -> Finding:
     if names:
         worst = INFECTED
     if worst is not INFECTED and (trouble or not done):
-        raise _unexpected(trouble[0] if trouble else done)
+        raise unexpected(trouble[0] if trouble else done)
     return Finding(worst, tuple(names), done)
+
+
+def found(reply: bytes, message: Message, target: Target) -> Finding:
+    """What a reply that is not as it should be has found all the same."""
+    return parse(lines_of(reply))
 
 
 def encoded(path: bytes) -> bytes:
@@ -150,7 +152,7 @@ def _accepted(answer: bytes) -> None:
     if answer == NOT_PERMITTED:
         raise Defer("REJ 5: savdid.conf does not permit this request on this channel", CONFIG)
     if not answer.startswith(b"ACC "):
-        raise _unexpected(answer)
+        raise unexpected(answer)
 
 
 def _set(conn: Conn, options: bytes) -> None:
@@ -167,7 +169,3 @@ def _reply(conn: Conn) -> Iterator[bytes]:
     """The lines until the empty one."""
     while line := _line(conn):
         yield line
-
-
-def _unexpected(line: bytes) -> Defer:
-    return Defer(f"unexpected reply {printable(line, 200)!r}", BROKEN)

@@ -49,7 +49,11 @@ AVAST = (
     + END
 )
 
+# What a daemon that does not hang up says after its answer: nothing, for some time.
+_SILENCE = rb"(?:\xf5~)?"
+
 AVESERVER = rb"2[^\n]*\n(?:3(?!22)[^\n]*\n)*220(?:[ -][^\n]*)?" + END
+AVESERVER += rb"(?:200[^\n]*\n)?" + _SILENCE  # and its goodbye
 
 DRWEB = rb"\0[\x10\x11]\0\0" + rb"\0\0\0\0"
 DRWEB_ZERO = rb"\0[\0\1\x10\x11]\0\0" + rb"\0\0\0\0"
@@ -57,15 +61,18 @@ DRWEB_ZERO = rb"\0[\0\1\x10\x11]\0\0" + rb"\0\0\0\0"
 FPROTD = (
     rb"HTTP/1\.[^ \n]* 200(?: [^\n]*)?\r?\n(?:(?!\r?\n)[^\n]*\n)*\r?\n"
     rb"(?:(?!<detected|<name>|</fprot-results>|<summary )[\s\S])*"
-    rb'<summary code="[79]">clean</summary>'
+    rb'<summary code="[79]">(?i:clean)</summary>'
     rb"(?:(?!<detected|<name>|</fprot-results>|<summary )[\s\S])*"
     rb"</fprot-results>\s*"
 )
 
-FPSCAND = {
-    "stream": rb"0 <clean> avcheck(?:->[^\n]*)?" + END,
-    "path": rb"0 <clean> " + re.escape(PATH) + rb"(?:->[^\n]*)?" + END,
-}
+
+def _fpscand(about: bytes) -> bytes:
+    member = rb"(?:0 <clean> " + about + rb"->[^\n]*" + END + rb")*"
+    return member + rb"0 <clean> " + about + END + member + _SILENCE
+
+
+FPSCAND = {"stream": _fpscand(b"avcheck"), "path": _fpscand(re.escape(PATH))}
 
 _FSECURE_ASIDE = rb"(?:DBVERSION\t[^\n]*\n|PING(?:\t[^\n]*)?\n|PING\r\n)*"
 FSECURE = (
@@ -82,7 +89,7 @@ FSECURE = (
     rb"OK\tScan ok\." + END
 )
 
-MKSD = rb"OK(?: [^\n]*)?" + END
+MKSD = rb"OK(?: [^\n]*)?" + END + _SILENCE
 
 SAVAPI = (
     rb"100 SAVAPI:[^\n]*\n(?:100 [^\n]*\n){%d}"
@@ -105,7 +112,7 @@ SSSP = (
 _SSSP_OPTIONS = _ACCEPTED + rb"(?:[^\n]*[^\r\n][^\n]*\n)*DONE OK 0000[^\n]*\n\r?\n"
 
 # Silence is an end, too.
-_SOPHIE = rb"0(?::[^\n\0]*)?\r?(?:\n|\0|\xf5~)"
+_SOPHIE = rb"0(?::[^\n\0]*)?\r?(?:\n|\0|\xf5~)" + _SILENCE
 SOPHIE = {"path": _SOPHIE, "stream": rb"OK\r?\n" + _SOPHIE}
 
 SOCK = [
@@ -117,6 +124,7 @@ SOCK = [
 
 
 def avp(said: bytes) -> bool:
+    said = said.removesuffix(b"\xf5~")
     if said == b"\x30\0":
         return True
     size = int.from_bytes(said[2:6], "little")

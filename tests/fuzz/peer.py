@@ -151,11 +151,15 @@ def listening(peer: Peer) -> Iterator[None]:
         return exactly(self, size)
 
     before = conn._unix, conn._tcp, icap.GRACE
+    unread, watch = conn.Conn.unread, conn.Conn.watch
     conn._unix = conn._tcp = connect
+    conn.Conn.unread = lambda self: 0  # type: ignore[method-assign]
+    conn.Conn.watch = lambda self, size: None  # type: ignore[method-assign]
     icap.GRACE = 0  # who speaks when he is waited for does not speak out of turn
     conn.Conn.exactly = exactly_so_many  # type: ignore[method-assign]
     try:
         yield
     finally:
         conn._unix, conn._tcp, icap.GRACE = before
+        conn.Conn.unread, conn.Conn.watch = unread, watch  # type: ignore[method-assign]
         conn.Conn.exactly = exactly  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from avcheck.verdict import FAILED
+from avcheck.verdict import FAILED, INFECTED
 from tests import test_transcripts
 from tests.fuzz import corpus, on_scanners
 from tests.fuzz.letter import letter
@@ -61,7 +61,7 @@ def test_what_broke_it_once_does_not_any_more(path: Path) -> None:
     scanner = path.parent.name.removeprefix("scan-")
     if scanner in on_scanners.VARIANTS:  # what it says is none of its answers
         finding = on_scanners.asked(on_scanners.VARIANTS[scanner][0], items(data[1:]))
-        assert finding.verdict is FAILED
+        assert finding.verdict in (FAILED, INFECTED)  # never clean
 
 
 def test_a_wrong_length_of_an_answer_is_said_to_be_wrong() -> None:
