@@ -1,0 +1,31 @@
+"""A page's first sections, followed on a machine as Debian's packages leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.debian import COMMON, Debian, wheels
+from tests.servers.machine import Layer
+
+
+@pytest.fixture(scope="module")
+def machine(open_directory: Path) -> Iterator[Debian]:
+    with (
+        Layer(*COMMON, "exim4-daemon-light") as layer,
+        Debian(layer, wheels(open_directory)) as place,
+    ):
+        yield place
+
+
+def test_avcheck_is_where_the_page_puts_it(machine: Debian) -> None:
+    assert machine.attempt("/opt/avcheck/bin/avcheck", "--version").returncode == 75
+    assert machine.path("/usr/local/libexec/avcheck-guard").is_file()
+    assert "doctor" in machine.run("avcheckctl", "--help")
+
+
+def test_the_account_of_the_page_can_ask_the_daemon_of_the_page(machine: Debian) -> None:
+    words = ("runuser", "-u", "avclient", "--", "avcheckctl", "ping")
+    assert "ClamAV" in machine.run(*words, "-s", "clamd:/run/clamav/clamd.ctl")
