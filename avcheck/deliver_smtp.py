@@ -162,14 +162,13 @@ class _Talk:
         parting = smtp.Parting(answer)
         self.quit()
         self.link.deadline = min(self.link.deadline, monotonic() + PARTING_MAX)
-        if not self.link.pending(PARTING_SOON):
-            self.link.say_no_more()
-        while not parting.over:
-            try:
-                line = self.link.line()
-            except Defer:  # it has hung up, or keeps silent: it has said all
-                break
-            parting.add(line)
+        try:
+            if not self.link.pending(PARTING_SOON):
+                self.link.say_no_more()
+            while not parting.over:
+                parting.add(self.link.line())
+        except Defer:  # it has hung up, keeps silent, or cannot be heard: it has said all
+            pass
         parting.end(bytes(self.link.seen))
         return parting.doubt
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from time import localtime, monotonic, strftime
 
+from avcheck import stop
 from avcheck.exits import OK, TEMPFAIL, Leave
 from avcheck.policy import DEFER, DELIVER
 from avcheck.printable import printable
@@ -80,7 +81,13 @@ def done(record: Record, what: str, status: int) -> int:
 
 
 def left(record: Record, why: Leave) -> int:
-    """Say why the message was not taken care of; returns the status to exit with."""
+    """Say why the message was not taken care of; returns the status to exit with.
+
+    Once somebody else has it, it was: what fails after that is no reason to deliver it again.
+    (What unsays the yes itself is told to stop.unsettle first.)
+    """
+    if stop.settled is not None:
+        return done(record, f"handed on; then: {why.text}", stop.settled)
     if why.status == TEMPFAIL:
         record.action = DEFER  # whatever was meant to be done
     _write(_ERR, f"{why.code} avcheck: {why.text}\n".encode())

@@ -42,7 +42,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "handle": ({"child", "injector", "spool", "stop"}, set()),
     "quarantine": ({"injector", "spool", "stop"}, set()),
     "injector": ({"smtp"}, set()),
-    "report": ({"policy"}, {"metrics"}),
+    "report": ({"policy", "stop"}, {"metrics"}),
     "metrics": (set(), set()),
     "scanners": (set(), set()),
     "conn": (set(), {"tls"}),

@@ -370,6 +370,16 @@ def test_a_goodbye_that_fails_unsays_nothing(
     assert send(server(), tmp_path).endswith("250 2.0.0 taken")
 
 
+def test_a_goodbye_that_cannot_be_heard_unsays_nothing(
+    server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Conn, seconds: float = 0.0) -> bool:
+        raise Defer("receiving: Cannot allocate memory")
+
+    monkeypatch.setattr(Conn, "pending", fail)
+    assert send(server(), tmp_path).endswith("250 2.0.0 taken")
+
+
 def test_eight_bits_that_come_unforeseen_are_not_sent_to_who_does_not_take_them(
     server: Servers,
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avcheck import metrics, report
+from avcheck import metrics, report, stop
 from avcheck.exits import OK, TEMPFAIL, Defer, Refused
 from avcheck.report import Record
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
@@ -46,6 +46,17 @@ def record(*words: bytes) -> Record:
 
 
 # The line for the caller.
+
+
+@pytest.mark.parametrize("status", [OK, 10])
+def test_a_failure_after_the_message_was_taken_is_no_second_delivery(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(stop, "settled", status)
+    assert report.left(Record(), Defer("receiving: Cannot allocate memory")) == status
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert out == ("handed on; then: receiving: Cannot allocate memory\n" if status == OK else "")
 
 
 def test_success_is_one_line_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
