@@ -90,5 +90,9 @@ sys.exit(1)
 AVCHECK_CALLER=${AVCHECK_CALLER:-$PPID}
 export AVCHECK_CALLER
 
+# And what it tells a handler to send mail with is to be run by this file, too.
+AVCHECK_GUARD=$0
+export AVCHECK_GUARD
+
 "$python" -I -S -c "$launch" "$avcheck" "$@"
 leave "$?"

@@ -445,11 +445,17 @@ tell() {
 # Standard input, by mail, to those who are to be told.
 send() {
     # avcheck's own command is taken apart where its options begin: the directory it
-    # is installed in may have blanks in its name.
+    # is installed in may have blanks in its name.  That of the guard before it has none.
     options=' -c -S '
     case $SENDMAIL in
         /*/avcheck"$options"*)
-            set -- "${SENDMAIL%"$options"*}" -c -S "${SENDMAIL##*"$options"}"
+            program=${SENDMAIL%"$options"*}
+            set -- "$program" -c -S "${SENDMAIL##*"$options"}"
+            guard=${program%% /*}
+            if [ "$guard" != "$program" ] && [ -f "$guard" ]; then
+                shift
+                set -- "$guard" "${program#* }" "$@"
+            fi
             ;;
         *)
             # shellcheck disable=SC2086 # a program and its arguments: to be split

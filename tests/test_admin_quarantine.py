@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from avcheck.admin import account, entries, release
 from avcheck.admin.quarantine import chosen
 from avcheck.verdict import INFECTED, Finding
 from tests.admin import Said, avcheckctl
+from tests.environment import SCRIPT as GUARD
 from tests.fakes import STOP, FakeSmtp, Program
 from tests.live.letters import letter
 
@@ -43,6 +45,7 @@ def keep(
     sender: str = SENDER,
     recipients: list[str] = RECIPIENTS,
     sendmail: str = "",
+    called: Path = Path("/bin/avcheck"),
 ) -> str:
     """Have avcheck put a message into the quarantine; the name of the entry.
 
@@ -62,7 +65,7 @@ def keep(
         spool.Message(directory, b"", False) as mail,
     ):
         mail.add(message)
-        name = quarantine.store(mail, finding, settings, b"/bin/avcheck", bytes(place))
+        name = quarantine.store(mail, finding, settings, bytes(called), bytes(place))
     if not sendmail:
         about = place / name / "about.json"
         about.write_text(json.dumps({**json.loads(about.read_text()), "sendmail": ""}))
@@ -253,6 +256,23 @@ def test_the_sidecar_says_how(place: Path, tmp_path: Path) -> None:
 def test_the_sidecar_names_avcheck_for_a_server(place: Path) -> None:
     about = json.loads((place / keep(place, sendmail=":10026") / "about.json").read_text())
     assert about["sendmail"] == "/bin/avcheck -c -S 127.0.0.1:10026"
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_the_avcheck_that_the_sidecar_names_is_run(
+    place: Path, tmp_path: Path, command: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    guard = tmp_path / "avcheck-guard"
+    shutil.copy(GUARD, guard)
+    if guarded:
+        monkeypatch.setenv("AVCHECK_GUARD", str(guard))
+    with FakeSmtp() as smtp:
+        name = keep(place, sendmail=smtp.where, called=command)
+        words = json.loads((place / name / "about.json").read_text())["sendmail"]
+        assert words == f"{guard} " * guarded + f"{command} -c -S {smtp.where}"
+        assert ctl(place, "release", name).status == 0
+    (message,) = smtp.messages
+    assert [each.decode() for each in message.recipients] == RECIPIENTS
 
 
 def test_odd_addresses_are_sent_as_the_bytes_they_were(place: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+from tests.environment import SCRIPT as GUARD
 from tests.fakes import STOP, STOP_WITH_CHILD, Program
 from tests.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site
 
@@ -284,6 +288,47 @@ def test_sendmail_injects_past_the_scanner_by_smtp(infected: Site, unix: bool) -
     assert letter.recipients == (b"postmaster@example.org",)
     assert letter.data == b"Subject: found\r\n\r\nReport.\r\n.\r\n"
     assert len(infected.scanner.questions) == 1
+
+
+@pytest.fixture
+def guarded(infected: Site, tmp_path: Path) -> Path:
+    """avcheck in an environment of its own, which is returned, and run by the guard."""
+    opt = tmp_path / "opt"
+    lib = "lib/python{}.{}/site-packages".format(*sys.version_info[:2])
+    (opt / lib).mkdir(parents=True)
+    (opt / lib / "avcheck").symlink_to(Path(sysconfig.get_path("purelib")) / "avcheck")
+    (opt / "bin").mkdir()
+    python = Path(sys.executable).resolve()
+    (opt / "bin" / "python3").symlink_to(python)
+    (opt / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
+    shutil.copy(infected.command[0], opt / "bin" / "avcheck")
+    guard = tmp_path / "avcheck-guard"
+    shutil.copy(GUARD, guard)
+    infected.command = [str(guard), str(opt / "bin" / "avcheck")]
+    return opt
+
+
+# What pip does to an installation for a moment, and what the report becomes then.
+UPGRADES = {
+    "nothing": (":", 0),
+    "a launcher that is empty": (": >{opt}/bin/avcheck", 0),
+    "a launcher that is missing": ("rm {opt}/bin/avcheck", 0),
+    "a package that is missing": ("rm {opt}/lib/*/site-packages/avcheck", TEMPFAIL),
+}
+
+
+@pytest.mark.parametrize(("meanwhile", "status"), UPGRADES.values(), ids=UPGRADES)
+def test_an_upgrade_loses_no_mail_of_the_handler(
+    infected: Site, guarded: Path, meanwhile: str, status: int
+) -> None:
+    smtp = infected.smtp()
+    report = REPORT.strip() + '; echo "$?" >"$notes/status"'
+    handler = infected.handler(f"{meanwhile.format(opt=guarded)}\n{report}")
+    assert infected.deliver().status == 0
+    assert handler.note("status") == b"%d\n" % status
+    assert len(smtp.messages) == (1 if status == 0 else 0)
+    # So its caller, as far as the guard knows, is the handler.
+    assert not {b"AVCHECK_CALLER", b"AVCHECK_GUARD"} & handler.environment.keys()
 
 
 def test_sendmail_is_the_program_of_s(infected: Site) -> None:

@@ -101,6 +101,12 @@ def test_avcheck_is_told_who_called(environment: Environment) -> None:
     assert environment.run() == (0, b"%d\n" % os.getpid(), "")
 
 
+def test_avcheck_is_told_which_guard_runs_it(environment: Environment) -> None:
+    environment.python_is('echo "$AVCHECK_GUARD"')
+    told = os.fsencode(f"{environment.guard_alone()}\n")
+    assert environment.run(variables={"AVCHECK_GUARD": "/another"}) == (0, told, "")
+
+
 def test_a_script_between_may_say_who_called(environment: Environment) -> None:
     environment.python_is('echo "$AVCHECK_CALLER"')
     assert environment.run(variables={"AVCHECK_CALLER": "4711"}) == (0, b"4711\n", "")

@@ -137,6 +137,30 @@ def test_sendmail_injects_past_the_scanner(
         assert (again.server, again.tls, again.client) == (how.server, how.tls, True)
 
 
+@pytest.mark.parametrize(
+    ("guard", "used"),
+    [
+        (b"/usr/local/libexec/avcheck-guard", True),
+        (b"avcheck-guard", False),
+        (b"./avcheck-guard", False),
+        (b"/lib exec/avcheck-guard", False),
+        (b"/lib\texec/avcheck-guard", False),
+        (b"", False),
+    ],
+)
+def test_sendmail_goes_through_the_guard_that_started_avcheck(
+    handle_by: Callable[..., str], monkeypatch: pytest.MonkeyPatch, guard: bytes, used: bool
+) -> None:
+    monkeypatch.setenv("AVCHECK_GUARD", os.fsdecode(guard))
+    handler = Handler()
+    handle_by(handler)
+    before = guard + b" " if used else b""
+    assert handler.env[b"SENDMAIL"] == before + CALLED + b" -c -S 127.0.0.1:smtp"
+    assert b"AVCHECK_GUARD" not in handler.env
+    handle_by(handler, how=settings(b"-i", PROGRAM, b"-S", b"/usr/sbin/sendmail -i"))
+    assert handler.env[b"SENDMAIL"] == b"/usr/sbin/sendmail -i"
+
+
 def test_sendmail_is_named_by_an_absolute_path(
     handle_by: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -375,6 +375,18 @@ def test_a_program_whose_directory_has_blanks_is_found(site: Site) -> None:
     assert argv == [b"-c", b"-S", b"127.0.0.1:10026", b"-f", b"", b"--", b"postmaster"]
 
 
+@pytest.mark.parametrize("directory", ["bin", "a -c -S b", "a /b"])
+def test_avcheck_is_run_by_the_guard_that_is_named_before_it(site: Site, directory: str) -> None:
+    guard = site.tools / "avcheck-guard"
+    shutil.copy(site.sendmail, guard)
+    avcheck = site.tools / directory / "avcheck"  # missing for a moment, maybe
+    site.environment["SENDMAIL"] = f"{guard} {avcheck} -c -S 127.0.0.1:10026"
+    assert site.run() == (0, "")
+    argv, _, _ = site.report()
+    words = [b"-c", b"-S", b"127.0.0.1:10026", b"-f", b"", b"--", b"postmaster"]
+    assert argv == [os.fsencode(avcheck), *words]
+
+
 @pytest.mark.parametrize(
     ("sendmail", "why"),
     [
