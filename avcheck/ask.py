@@ -150,9 +150,8 @@ def _said(
                 settings.scanner_cert,
                 settings.scanner_key,
             )
-        # (By descriptor and by path nothing of the message is on the connection.)
-        if target.way == STREAM:
-            link.watch(message.start + message.size)
+        # By descriptor and by path nothing of the message is on the connection.
+        link.watch(message.start + message.size if target.way == STREAM else 0)
         return link.peer, dialogue(module, link, message, target)
 
 
@@ -166,7 +165,7 @@ def dialogue(module: Any, link: conn.Conn, message: Message, target: Target) -> 
     try:
         finding: Finding = module.scan(link, message, target)
         if finding.verdict is CLEAN:
-            _prove(link, target.way == STREAM, getattr(module, "SILENCE", None))
+            _prove(link, getattr(module, "SILENCE", None))
         return finding
     except Defer:
         found = _found(module, link.heard(), message, target)
@@ -175,15 +174,15 @@ def dialogue(module: Any, link: conn.Conn, message: Message, target: Target) -> 
         return found
 
 
-def _prove(link: conn.Conn, streamed: bool, silence: float | None) -> None:
+def _prove(link: conn.Conn, silence: float | None) -> None:
     """Raise Defer unless what was said is the answer to all we sent, and all of the answer.
 
     silence is what a module has whose answers nothing else ends.
     """
     if link.early:
-        raise Defer("said it is clean before it had the whole message", BROKEN)
-    if streamed and link.ignored():
-        raise Defer("said it is clean, but has not read the whole message", BROKEN)
+        raise Defer("said it is clean before it had the whole question", BROKEN)
+    if link.ignored():
+        raise Defer("said it is clean, but has not read the whole question", BROKEN)
     if link.ended:
         return
     more = link.pending() if silence is None else link.close(silence)

@@ -20,6 +20,7 @@ from time import monotonic, sleep
 from avcheck import stop
 from avcheck.exits import CONFIG, Defer, Stopped, because
 from avcheck.printable import printable
+from avcheck.spool import UNREAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
@@ -353,13 +354,17 @@ def _was_read(stdin: int) -> bool:
     """Whether a program that had this for its standard input has read it to the end.
 
     What was read is seen in the offset of a file, which is one for all who share the open
-    file, and in what is left in a pipe.  True where it cannot be seen: a terminal, a device;
-    nor is it seen what the program has done with what it read.
+    file, and in what is left in a pipe.  True where it cannot be seen: a terminal, a device,
+    and a file of ours that was read, but not by this offset (see as_stdin of spool); nor is it
+    seen what the program has done with what it read.
     """
     try:
         status = os.fstat(stdin)
         if S_ISREG(status.st_mode):
-            return os.lseek(stdin, 0, os.SEEK_CUR) >= status.st_size
+            offset = os.lseek(stdin, 0, os.SEEK_CUR)
+            ours = status.st_mtime_ns == UNREAD
+            elsewhere = ours and not offset and status.st_atime_ns != UNREAD
+            return offset >= status.st_size or elsewhere
         if S_ISCHR(status.st_mode):
             return True
         waiting = poll()

@@ -252,7 +252,7 @@ class Conn:
         self.gone: OSError | None = None
         self.encrypted = False
         self._tls: tuple[bytes, bytes, bytes, bytes] | None = None
-        self._watched = 0
+        self._watched: int | None = None
         self._sent = 0
         self._kept = b""
         self._ignored: bool | None = None
@@ -415,6 +415,8 @@ class Conn:
         answered by then.  What is left to time, the seconds in quiet, is one who answers at
         the very last byte but one, or in another thread; and TCP, where nothing but the other
         kernel is known to have it.
+
+        size is 0 for a question without the message: then only what was said before it is early.
         """
         self._watched = size
 
@@ -422,8 +424,11 @@ class Conn:
         """Begin to send so many bytes; whether their last ones are to be kept back."""
         self._sent += size
         self._read.clear()
-        self.early = bool(self.seen)
-        return bool(self._watched) and self._sent >= self._watched
+        if self._watched is None:
+            self.early = bool(self.seen)
+            return False
+        self.early = self._comes(0.0)
+        return 0 < self._watched <= self._sent
 
     def _let_go(self) -> None:
         """Send what was kept back, and note whether somebody has spoken before that."""
@@ -436,12 +441,12 @@ class Conn:
                 self._send(kept[:1])
                 kept = kept[1:]
                 self._wait_until_read()
-            self.early = self._comes(self.quiet)
+            self.early |= self._comes(self.quiet)
         else:
             # Its kernel may take 40 ms to tell that it has it, so the two times are one.
             self._comes(self.quiet)
             self._wait_until_read()
-            self.early = bool(self.seen)
+            self.early |= bool(self.seen)
         self._send(kept)
 
     def _wait_until_read(self) -> None:
@@ -474,7 +479,9 @@ class Conn:
         """
         if self._ignored is None:
             self._comes(0.0)
-            self._ignored = bool(self.gone or (self.address.path and self.unread()))
+            # Who has hung up has left nothing unread, or has reset the connection.
+            left = self.address.path and not self.ended and self.unread()
+            self._ignored = bool(self.gone or left)
         return self._ignored
 
     def heard(self) -> bytes:
@@ -493,8 +500,7 @@ class Conn:
         the word for it, if the protocol has one.  Nothing can be sent afterwards.
         """
         self._let_go()
-        if self._watched:
-            self.ignored()  # of the goodbye nothing has to be read
+        self.ignored()  # of the goodbye nothing has to be read
         try:
             _limit(self.sock, self.deadline)
             self.sock.sendall(goodbye)

@@ -42,6 +42,9 @@ FRONT = (
     + b"X-AV-Front: a scanner sees this, and nobody else; the mail begins below it\n" * 56
 )
 
+# The time of reading of a file that nobody has read yet.
+UNREAD = 0
+
 _OTHERS_WRITE = 0o002
 _GROUP_WRITE = 0o020
 
@@ -288,16 +291,20 @@ class Message:
         stop.close(descriptor)
 
     def as_stdin(self, header: bytes) -> int:
-        """A descriptor for a program to read the header and the message from."""
-        if header:
-            try:
-                fd = self.directory.nameless()
-                self._copy(fd, header)
-            except OSError as why:
-                raise self._not_copied(why) from why
-        else:
-            fd = self.reopen()
-        os.lseek(fd, 0 if header else self.start, os.SEEK_SET)
+        """A descriptor for a program to read the header and the message from.
+
+        Of a file that holds nothing else: a program may go back to its beginning (maildrop),
+        or open /dev/stdin, which begins there again.
+        """
+        try:
+            fd = self.directory.nameless()
+            self._copy(fd, header)
+            os.lseek(fd, 0, os.SEEK_SET)
+            # The kernel sets the time of reading, whichever way it is read (not with the mount
+            # option noatime): who opens /dev/stdin anew does not move this offset.
+            os.utime(fd, ns=(UNREAD, UNREAD))
+        except OSError as why:
+            raise self._not_copied(why) from why
         return fd
 
     def hand_over(self) -> bytes:

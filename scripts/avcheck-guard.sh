@@ -1,4 +1,5 @@
 #!/bin/sh
+{ # All of it is read before any of it is done: one that is cut short is an error, and no success.
 # avcheck-guard: runs avcheck(1) for the mail system, and never bounces mail by accident.
 #
 # avcheck itself never leaves with a status that bounces mail.  But a Python that cannot
@@ -18,15 +19,26 @@
 #   126, 127     no such program, or not executable
 #   128 and up   killed by a signal
 #
+#   0            of an interpreter that is an empty file: success is said in another way
+#
 # That is why `-g 1`, `-g 2` and the other numbers above cannot be used with it.
 #
 # Python is run without its site module (-I -S): it starts faster, and neither the
 # environment nor a .pth file can break it.
 
+# What avcheck leaves with in the place of 0.
+proved=200
+
 leave() {
+    trap - EXIT
     case $1 in
-        1 | 2 | 120 | 126 | 127 | 12[89] | 1[3-9]? | 2??)
+        "$proved") exit 0 ;;
+        0 | 1 | 2 | 120 | 126 | 127)
             echo "4.3.5 avcheck could not be started (status $1)" >&2
+            exit 75
+            ;;
+        12[89] | 1[3-9]? | 2??)
+            echo "4.3.0 avcheck was killed (status $1): possible duplicate" >&2
             exit 75
             ;;
     esac
@@ -79,7 +91,7 @@ try:
         import site
         site.main()
     from avcheck.__main__ import main
-    main()
+    main(int(sys.argv.pop(1)))
 except BaseException as why:
     sys.exit(f"4.3.5 avcheck: broken installation: {type(why).__name__}: {why}")
 sys.exit(1)
@@ -94,5 +106,6 @@ export AVCHECK_CALLER
 AVCHECK_GUARD=$0
 export AVCHECK_GUARD
 
-"$python" -I -S -c "$launch" "$avcheck" "$@"
+"$python" -I -S -c "$launch" "$avcheck" "$proved" "$@"
 leave "$?"
+}

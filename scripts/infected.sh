@@ -1,4 +1,5 @@
 #!/bin/sh
+{ # All of it is read before any of it is done: one that is cut short is an error, and no success.
 # infected.sh: what avcheck(1) does with mail that must not be delivered.
 #
 # Stores the message in a private quarantine directory, tells postmaster in one
@@ -532,5 +533,5 @@ report() {
         tr -d '\r' | tr '\t\v\f' '   ' | tr -c '\n -~' '?' | sed '/^$/,$d' | cut -c 1-200 | sed 's/^/  | /'
 }
 
-# Read to its end before anything is done: the file may be replaced meanwhile.
 main "$@"
+}

@@ -20,7 +20,7 @@ import pytest
 import avcheck
 from tests.environment import PATIENCE, Environment
 
-WORKS = "os.write(1, b'works')\nos._exit(0)\n"
+WORKS = "os.write(1, b'works')\nos._exit(success)\n"
 
 # An account that nobody has, and so has no other process.
 NOBODY = 54321
@@ -71,12 +71,14 @@ HALF: dict[str, Callable[[Path], object]] = {
     "its directory alone": emptied,
     "no main": lambda package: (package / "__main__.py").unlink(),
     "an empty main": lambda package: (package / "__main__.py").write_text(""),
-    "half a main": lambda package: (package / "__main__.py").write_text("def main():\n    if ("),
+    "half a main": lambda package: (package / "__main__.py").write_text(
+        "def main(success):\n    if ("
+    ),
     "a main that returns": lambda package: (package / "__main__.py").write_text(
-        "def main():\n    return 0\n"
+        "def main(success):\n    return 0\n"
     ),
     "a main that leaves": lambda package: (package / "__main__.py").write_text(
-        "def main():\n    raise SystemExit(0)\n"
+        "def main(success):\n    raise SystemExit(0)\n"
     ),
 }
 
@@ -92,6 +94,29 @@ def test_half_a_package_defers(environment: Environment, half: str) -> None:
 def test_no_environment_at_all_defers(environment: Environment) -> None:
     shutil.rmtree(environment.directory)
     assert "status 127" in deferred(environment)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\0" * 4096], ids=["empty", "newline", "zeros"])
+def test_an_interpreter_that_is_no_program_defers(environment: Environment, content: bytes) -> None:
+    """After a crash in the middle of an upgrade; the shell runs it as a script, which ends with 0."""
+    environment.main_is(WORKS)
+    environment.python.unlink()
+    environment.python.write_bytes(content)
+    environment.python.chmod(0o755)
+    deferred(environment)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_guard_that_is_cut_short_is_no_success(tmp_path: Path, shell: str) -> None:
+    """A copy on a full disk, or a crash, ends at the end of a block."""
+    environment = Environment(tmp_path, shell)
+    environment.main_is(WORKS)
+    guard = environment.guard_alone()
+    whole = guard.read_bytes()
+    for size in range(64, len(whole) - 2, 64):
+        guard.write_bytes(whole[:size])
+        status, out, _ = environment.run(guard=(guard, environment.avcheck))
+        assert (status != 0, out) == (True, b""), size
 
 
 def test_a_damaged_standard_library_defers(environment: Environment) -> None:

@@ -211,7 +211,7 @@ def test_a_module_of_somebody_else_is_watched_likewise(
     ):
         for _ in range(5 if large else TIMES):
             assert asked(message, f"some.body:{daemon.where}").text.endswith(
-                "said it is clean before it had the whole message"
+                "said it is clean before it had the whole question"
             )
 
 

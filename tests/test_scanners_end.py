@@ -67,6 +67,7 @@ class Daemon:
     def verdict(self, type_: str, message: Message) -> Finding:
         try:
             with Conn(self.ours, Address(path=b"/run/x"), monotonic() + PATIENCE) as link:
+                link.watch(0)
                 module = scanners.load(SCANNERS[type_])
                 return ask.dialogue(module, link, message, Target(None, PATH))
         except Defer as why:

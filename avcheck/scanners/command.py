@@ -39,7 +39,7 @@ from __future__ import annotations
 import os
 
 from avcheck import child
-from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
+from avcheck.exits import BROKEN, CONFIG, EXPIRED, SYSTEM, Defer
 from avcheck.printable import printable
 from avcheck.scanners.command_copy import Copy
 from avcheck.scanners.command_programs import PROGRAMS
@@ -123,6 +123,8 @@ def _ran(
         stdin = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         ended = child.run(argv, stdin, ENVIRONMENT, deadline, message.directory.fd, keep=OUTPUT_MAX)
+        # (clamdscan hands it to clamd, which does not move the offset that they share.)
+        read = os.lseek(stdin, 0, os.SEEK_CUR)
     finally:
         os.close(stdin)
     if ended.killed or ended.lost:  # there might have been more words that mean infected
@@ -133,6 +135,8 @@ def _ran(
             text = str(ended) if ended.killed else lost
             raise Defer(text, EXPIRED if ended.late else SYSTEM) from None
     finding = parse(ended.status, ended.output, parameters, path)
+    if finding.verdict is CLEAN and 0 < read < message.start + message.size:
+        raise Defer("said it is clean, but has not read the whole message", BROKEN)
     doubt = unproved(target, parameters) if finding.verdict is CLEAN else ""
     if doubt:
         finding.text = f"{finding.text} ({doubt})"

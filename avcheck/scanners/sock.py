@@ -61,6 +61,8 @@ PATTERNS = {
 
 MORE = "more"
 
+LINE_ENDS = (b"\r", b"\n", b"\0")
+
 ENDS = {b"lf": b"\n", b"nul": b"\0", b"eof": b"\n"}
 
 # What send and end are unless given.
@@ -158,8 +160,15 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
 
 
 def _kind(line: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> str:
-    """The name of the first pattern that matches the whole line, or nothing."""
+    """The name of the first pattern that matches the whole line, or nothing.
+
+    A line in which other lines end (a CR, say, or an LF where NUL is the end) is no clean one,
+    nor one to skip: in a pattern such as OK.* the dot would match what another of them says.
+    """
+    several = any(end in line for end in LINE_ENDS)
     for kind in (*PATTERNS, MORE):
+        if several and kind in ("clean", MORE):
+            continue
         if kind in patterns and patterns[kind].fullmatch(line):
             return kind
     return ""
