@@ -14,6 +14,8 @@ from tests.servers import packages
 from tests.servers.clamd import TESTFILES
 from tests.servers.postfix import Postfix
 
+README = Path(__file__).parents[2] / "README.md"
+
 # Of the package in Debian 12.
 TESTFILE_COUNT = 44
 
@@ -169,6 +171,34 @@ def test_mail_waits_for_clamd(mail_system: MailSystem, postfix: Postfix) -> None
     [received] = mail_system.delivered(message)
     unchanged(message, received.data)
     assert len(mail_system.quarantined(infected)) == 1
+
+
+def test_the_log_has_the_lines_that_the_readme_shows(
+    mail_system: MailSystem, postfix: Postfix
+) -> None:
+    shown = re.findall(r"^ +(dsn=\S+ status=.*)$", README.read_text(), re.MULTILINE)
+    assert len(shown) == 3
+    logged = sent(postfix, mail_system.submit(postfix, letter()))
+    logged += sent(postfix, mail_system.submit(postfix, with_attachment(EICAR)))
+    mail_system.settle(postfix)
+    mail_system.clamd.stop()
+    try:
+        queue_id = mail_system.submit(postfix, letter())
+        deferred(postfix, queue_id)
+        logged += postfix.outcomes(queue_id, relay="avcheck")
+    finally:
+        mail_system.clamd.start()
+    postfix.flush()
+    postfix.wait_for_outcomes(queue_id, 2, relay="avcheck")
+    assert [without_numbers(line, mail_system) for line in logged] == [
+        without_numbers(line, mail_system) for line in shown
+    ]
+
+
+def without_numbers(line: str, mail_system: MailSystem) -> str:
+    """The end of a line of the log, with nothing in it that differs from time to time."""
+    line = mail_system.adapted(line[line.index("dsn=") :]).replace(".UNOFFICIAL", "")
+    return re.sub(r"\d+ms|127\.0\.0\.1:\d+|queued as \w+|\d+T\d+Z-\w+", "N", line)
 
 
 def test_mail_waits_while_there_is_a_waitfile(mail_system: MailSystem, postfix: Postfix) -> None:

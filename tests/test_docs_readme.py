@@ -1,0 +1,76 @@
+"""What README.md and the pages of docs/ say of each other, and of the code, is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from avcheck.options import CLIENT, OPTIONS
+from avcheck.scanners.command_programs import PROGRAMS
+from tests.test_tables import section
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+LINK = re.compile(r"\]\(([^):#]*)(?:#([^)]*))?\)")
+
+
+def service(text: str) -> list[str]:
+    """The lines of the first pipe(8) service of a text, without what they are indented by."""
+    found = re.search(r"^ *avcheck +unix .*pipe\n(?: +\S.*\n)+", text, re.MULTILINE)
+    assert found
+    return [line.strip() for line in found[0].splitlines()]
+
+
+def test_the_service_is_the_same_wherever_it_is_shown() -> None:
+    documented = service((ROOT / "docs" / "postfix.md").read_text("utf-8"))
+    assert "flags=q user=avclient:avgroup null_sender=" in documented
+    assert service(README) == documented
+    assert service(section("EXAMPLES")) == documented
+
+
+def test_the_first_way_that_is_shown_goes_through_the_guard() -> None:
+    [argv] = [line for line in service(README) if line.startswith("argv=")]
+    guard, avcheck = argv.removeprefix("argv=").split()
+    assert f"install -D -m 755 {avcheck}-guard.sh {guard}\n" in README
+
+
+def test_every_page_is_named() -> None:
+    names = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    [line] = re.findall(r"^ +docs/ .*$", README, re.MULTILINE)
+    linked = {Path(target).stem for target, _ in LINK.findall(README)}
+    assert names == (linked & names) | set(re.findall(r"\w+", line)) & names
+
+
+def test_the_programs_are_counted() -> None:
+    unproved = [program for program in PROGRAMS.values() if program.unproved]
+    assert (
+        f"{len(PROGRAMS)} are known by name, {len(unproved)} of them by the status alone" in README
+    )
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into a page may name: its headings, as they are spelled in an address."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text("utf-8")):
+        other = page.parent / target if target else page
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other), f"{target}#{anchor}"
+
+
+def test_the_manual_page_says_what_counts_with_c() -> None:
+    found = re.search(
+        r"It takes\n(.*?)\nwith it\.\nEvery other option is ignored", section("OPTIONS"), re.DOTALL
+    )
+    assert found
+    said = set(re.findall(r"[\w-]+", re.sub(r"\b(?:Fl|and)\b", "", found[1])))
+    rows = {row.attribute: row.letter or row.name for row in OPTIONS}
+    assert said == {rows[attribute] for attribute in CLIENT} - {"c"}
