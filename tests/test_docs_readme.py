@@ -9,6 +9,7 @@ import pytest
 
 from avcheck.options import CLIENT, OPTIONS
 from avcheck.scanners.command_programs import PROGRAMS
+from tests.test_guard import MAPPED
 from tests.test_tables import section
 
 ROOT = Path(__file__).parents[1]
@@ -74,3 +75,26 @@ def test_the_manual_page_says_what_counts_with_c() -> None:
     said = set(re.findall(r"[\w-]+", re.sub(r"\b(?:Fl|and)\b", "", found[1])))
     rows = {row.attribute: row.letter or row.name for row in OPTIONS}
     assert said == {rows[attribute] for attribute in CLIENT} - {"c"}
+
+
+def test_the_manual_page_names_the_statuses_that_the_guard_keeps() -> None:
+    said = re.search(r"it must not be (\d+), (\d+), (\d+), or (\d+) and above", section("OPTIONS"))
+    assert said
+    *single, first = map(int, said.groups())
+    assert {*single, *range(first, 256)} == MAPPED
+
+
+def test_the_map_of_the_tests_has_every_file() -> None:
+    """Those that are named after a module of avcheck are one line of it."""
+    tests = ROOT / "tests"
+    modules = [path.stem for path in (ROOT / "avcheck").iterdir()]
+    named = set(re.findall(r"`([\w/.]+)`", (tests / "README.md").read_text("utf-8")))
+    missing = [
+        path.name
+        for path in tests.glob("*.py")
+        if path.name not in {*named, "__init__.py", "conftest.py"}
+        and not any(re.match(rf"test_{module}(_\w+)?\.py$", path.name) for module in modules)
+    ]
+    assert missing == []
+    files = {name for name in named if name.endswith(".py")}
+    assert {name for name in files if not (tests / name).exists()} == set()
