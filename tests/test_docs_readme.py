@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import options, policy, report
 from avcheck.options import CLIENT, OPTIONS
 from avcheck.scanners.command_programs import PROGRAMS
+from avcheck.verdict import CLEAN, Finding
 from tests.test_guard import MAPPED
 from tests.test_tables import section
 
@@ -98,3 +100,25 @@ def test_the_map_of_the_tests_has_every_file() -> None:
     assert missing == []
     files = {name for name in named if name.endswith(".py")}
     assert {name for name in files if not (tests / name).exists()} == set()
+
+
+def test_the_line_of_the_log_is_as_it_is_shown() -> None:
+    page = (ROOT / "docs" / "policy.md").read_text("utf-8")
+    found = re.search(r"^    avcheck\[311\]: (.*\n(?: {8}.*\n)+)", page, re.MULTILINE)
+    assert found
+    shown = " ".join(found[1].split())
+    record = report.Record()
+    record.settings = options.read(
+        [b"-c", b"-f", b"anna@example.com", b"bert@example.net"], lambda _: b""
+    )
+    record.settings.queue_id = b"3FA52"
+    record.size, record.action = 1234, policy.DELIVER
+    record.finding = Finding(CLEAN)
+    record.finding.scanner = "clamd"
+    record.findings = [record.finding]
+    [said] = re.findall(r"status=0 \((.*)\)$", shown)
+    line = report.line_of(record, said, 0)
+    assert re.sub(r"\d+\.\d{3}", "N", line) == re.sub(r"\d+\.\d{3}", "N", shown)
+    keys = set(re.findall(r"\b(\w+)=", re.sub(r"\(.*", "", line).replace("clamd=", "")))
+    table = page[page.index("| before the first key |") :].partition("\n\n")[0]
+    assert keys <= set(re.findall(r"`(\w+)`", table))
