@@ -22,8 +22,8 @@ that one call.
 - An error comes *after* the call, which has been carried out: what close(2) says on Linux, and a
   file server whose answer is lost after a rename.
 - A *short* read or write: the call is carried out, for one byte, half of the bytes, and all but one
-  of those that it had moved. strace cannot do that; tests/faults/tamper.py, a ptrace(2) program of
-  200 lines, changes the count in the register (x86-64 only). It covers read, write, pread64,
+  of those that it had moved. strace cannot do that; tests/faults/tamper.py, a small ptrace(2)
+  program, changes the count in the register (x86-64 only). It covers read, write, pread64,
   pwrite64, sendto, recvfrom, sendmsg, sendfile and getrandom.
 - A *signal* comes with the call: SIGKILL, SIGTERM, and SIGSTOP followed by SIGCONT.
 
@@ -71,8 +71,8 @@ no fault, is done, with one copy, and leaves nothing.
   and tests/chaos do. The shell of avcheck-guard.sh itself.
 - SIGTERM before avcheck catches it (*killed*, above) is a death by signal: Postfix and sendmail
   keep the mail then, and Exim does with avcheck-guard.sh in between.
-- SIGKILL leaves what the manual page says (a named file, for scanners by path and the handler; an
-  unfinished entry in the quarantine's .new): that is not counted as broken.
+- SIGKILL leaves what the manual page says (a named file, for scanners by path, programs and the
+  handler; an unfinished entry in the quarantine's .new): that is not counted as broken.
 """
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests.faults import document
+from tests.faults import page as faults_page
+from tests.rot import page as rot_page
 
 
 def test_a_section_is_added_at_the_end_and_then_replaced(tmp_path: Path) -> None:
@@ -30,3 +33,12 @@ def test_a_text_with_a_heading_of_its_own_rank_is_refused(tmp_path: Path) -> Non
 def test_the_page_is_made_of_sections() -> None:
     page = document.PAGE.read_text()
     assert page == document.rendered(document.sections_of(page))
+
+
+@pytest.mark.parametrize("page", [faults_page, rot_page], ids=["faults", "rot"])
+def test_the_page_has_the_words_that_a_campaign_would_write(page: ModuleType) -> None:
+    """So that neither is mended without the other; what has numbers in it is the campaign's."""
+    written = document.PAGE.read_text()
+    for paragraph in page.TEXT.split("\n\n"):
+        if "{" not in paragraph:
+            assert paragraph.strip() in written
