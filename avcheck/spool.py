@@ -81,7 +81,7 @@ class Directory:
         place = f"{what} {printable(name)}"
         if status.st_uid not in (os.geteuid(), 0):
             stop.close(self.fd)
-            raise Defer(f"{place}: owned by somebody else; chown it to {os.geteuid()}", CONFIG)
+            raise Defer(f"{place}: {_anothers(status.st_uid)}", CONFIG)
         # Where we own it, the group is the scanner's and has no business writing there.
         unsafe = others | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
         if status.st_mode & unsafe:
@@ -137,9 +137,32 @@ class Directory:
         return self.inside.rstrip(b"/") + b"/" + name
 
 
+def _anothers(owner: int) -> str:
+    """Whose the directory is, and as whom to run avcheck for it.
+
+    It stays its owner's: given to root, it is lost to the account that avcheck runs as.
+    """
+    from pwd import getpwuid
+
+    def name(user: int) -> str:
+        try:
+            return printable(getpwuid(user).pw_name)
+        except KeyError:
+            return str(user)
+
+    us = os.geteuid()
+    text = f"belongs to {name(owner)} and not to {name(us)}"
+    if name(owner) != str(owner):
+        return f"{text}: run avcheck as {name(owner)}"
+    account = name(us) if us else "the account that is to run avcheck"
+    return f"{text}, and there is no such account: chown it to {account}"
+
+
 def _unusable(spool: str, name: bytes, why: OSError) -> Defer:
     if isinstance(why, FileNotFoundError):
-        return Defer(f"{spool}: no such directory; create it for this user alone", CONFIG)
+        return Defer(
+            f"{spool}: no such directory; create it for the account that runs avcheck alone", CONFIG
+        )
     # A symbolic link with O_NOFOLLOW|O_DIRECTORY is ENOTDIR on Linux, ELOOP elsewhere.
     if isinstance(why, NotADirectoryError) or why.errno == ELOOP:
         try:

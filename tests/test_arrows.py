@@ -73,7 +73,7 @@ PURE = {"options", "arguments", "settings", "policy", "address", "smtp", "waitfi
 # branch that is rarely taken.  What is not here costs more than it is worth.
 # (os has stat already, and the import system _thread.)
 CHEAP = {"os", "sys", "time", "errno", "fcntl", "select", "stat", "_thread"}
-DEARER = {"select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings"}
+DEARER = {"select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings", "pwd"}
 DEARER |= {"site"}  # where a scanner of the administrator's is not beside avcheck
 DEARER |= {"termios"}  # one number, for a message that is streamed
 # The C halves, and the whole modules where there are no such halves.

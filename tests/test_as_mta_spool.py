@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from avcheck import spool
+from tests.conftest import NOBODY
 from tests.mta import MAIL, Site
 
 ROOT = os.geteuid() == 0
 FOUND = b"Eicar-Test-Signature FOUND"
+
+NO_ACCOUNT = 4_000_000_000
 
 root_only = pytest.mark.skipif(not ROOT, reason="only root can mount, and give files away")
 
@@ -56,8 +60,25 @@ def test_a_directory_that_others_can_only_read(site: Site, mode: int) -> None:
 
 @root_only
 def test_a_directory_of_somebody_else(site: Site) -> None:
-    os.chown(site.spool, 12345, -1)
-    assert_not_used(site, site.spool, "4.3.5", "owned by somebody else", "chown it to 0")
+    os.chown(site.spool, NOBODY, -1)
+    owner = pwd.getpwuid(NOBODY).pw_name
+    text = f"belongs to {owner} and not to root: run avcheck as {owner}"
+    assert_not_used(site, site.spool, "4.3.5", text)
+
+
+@root_only
+def test_no_remedy_gives_root_a_directory_of_nobodys(site: Site) -> None:
+    os.chown(site.spool, NO_ACCOUNT, -1)
+    text = "no such account: chown it to the account that is to run avcheck"
+    assert_not_used(site, site.spool, "4.3.5", f"belongs to {NO_ACCOUNT} and not to root", text)
+
+
+@root_only
+def test_an_account_is_told_whose_the_directory_is(unprivileged: Site) -> None:
+    unprivileged.spool.chmod(0o755)
+    os.chown(unprivileged.spool, NO_ACCOUNT, -1)
+    us = pwd.getpwuid(NOBODY).pw_name
+    assert_not_used(unprivileged, unprivileged.spool, "4.3.5", f"chown it to {us}")
 
 
 @root_only
