@@ -161,3 +161,24 @@ def test_progress_is_shown_on_a_terminal_only(
     with progress:
         pass
     assert "waiting ... 0 s" in capsys.readouterr().err
+    looked = iter([False, True])
+    progress = output.Progress("waiting")
+    monkeypatch.setattr(progress._done, "wait", lambda seconds: next(looked))
+    progress.now("for something else", 180.0)
+    with progress:
+        pass
+    assert "for something else ... 0 s of at most 3 min" in capsys.readouterr().err
+
+
+def test_progress_fits_the_terminal_and_moves_it_no_further(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    progress = output.Progress("for \x1b[2J" + "x" * 300)
+    looked = iter([False, True])
+    monkeypatch.setattr(progress._done, "wait", lambda seconds: next(looked))
+    with progress:
+        pass
+    line = capsys.readouterr().err.replace("\r", "").replace("\033[K", "")
+    assert line == "for ?[2J" + "x" * 28 + "..."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from avcheck.admin import account, daemon, given, places
 from avcheck.admin.output import Trouble
 from avcheck.options import OPTIONS, Given
 from tests.admin import KnowingClamd, avcheckctl
-from tests.fakes import FakeClamd, FakeSmtp
+from tests.fakes import FakeClamd, FakeSmtp, Server
 
 
 def test_a_clamd_says_its_versions_and_the_age_of_its_signatures(tmp_path: Path) -> None:
@@ -166,3 +168,43 @@ def test_root_acts_as_the_owner_and_comes_back(tmp_path: Path) -> None:
     with account.account(3999999999):  # no such account: its group has the same number
         assert os.getegid() == 3999999999
     assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
+
+
+# A clamd that hangs.
+
+
+class HungClamd(Server):
+    """It takes every connection, and answers nothing; or a byte now and then, or without end."""
+
+    def __init__(self, path: Path, how: str = "silent") -> None:
+        self.how = how
+        super().__init__(path)
+
+    def play(self, client: socket.socket) -> None:
+        while self.how == "flood":
+            client.sendall(b"x" * 65536)
+        waiting = select.poll()
+        waiting.register(client, select.POLLRDHUP)
+        for _ in range(200):
+            if waiting.poll(50):
+                return
+            if self.how == "drops":
+                client.sendall(b"x")
+        client.sendall(b"\n")
+
+
+@pytest.mark.parametrize("how", ["silent", "drops"])
+def test_a_clamd_that_hangs_is_left_after_the_limit_and_a_sentence_says_so(
+    tmp_path: Path, how: str
+) -> None:
+    with HungClamd(tmp_path / "clamd", how):
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd", "-t", "0.3")
+    assert said.status == 1
+    assert said.out.endswith("  no: no answer within 0.3 s\n")
+
+
+def test_a_clamd_that_never_ends_its_answer_is_not_read_for_ever(tmp_path: Path) -> None:
+    with HungClamd(tmp_path / "clamd", "flood"):
+        said = avcheckctl("ping", "-s", f"clamd:{tmp_path}/clamd")
+    assert said.status == 1
+    assert "no: said 'xxx" in said.out

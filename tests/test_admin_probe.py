@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import probe, samples
+from avcheck.admin import output, probe, samples
 from avcheck.admin.clamdconf import Conf
 from avcheck.admin.samples import EICAR, SAMPLES
 from avcheck.spool import FRONT
 from tests.admin import KnowingClamd, avcheckctl, holds_virus
+from tests.test_admin_ping import HungClamd
 
 SMALL = {
     "MaxFileSize": 2_000_000,
@@ -210,3 +211,32 @@ def test_limits_are_clamds_or_its_defaults() -> None:
 
 def test_base64_of_ours_is_base64() -> None:
     assert base64.b64decode(samples.encoded(bytes(range(200)))) == bytes(range(200))
+
+
+# A clamd that hangs.
+
+
+def test_a_scanner_that_does_not_answer_is_asked_once_not_for_each_mail(tmp_path: Path) -> None:
+    with HungClamd(tmp_path / "clamd") as clamd:
+        place = ("-s", f"clamd:{tmp_path}/clamd", "-d", tmp_path, "-t", "0.2", "--no-limits")
+        said = avcheckctl("probe", *place, "--json")
+    assert said.status == 2
+    waiting = [each for each in said.facts if each["outcome"] == "waits"]
+    assert len(waiting) > 10
+    assert {each["said"] for each in waiting} == {f"{tmp_path}/clamd: no answer within 0.2 s"}
+    assert len(clamd._clients) == 2  # the other one to see who listens, for his clamd.conf
+
+
+def test_the_name_of_the_test_and_its_limit_are_shown_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, float]] = []
+    monkeypatch.setattr(
+        output.Progress, "now", lambda self, what, limit=0.0: shown.append((what, limit))
+    )
+    with KnowingClamd(tmp_path / "clamd"):
+        place = ("-s", f"clamd:{tmp_path}/clamd", "-d", tmp_path)
+        assert avcheckctl("probe", *place, "--only", "plain").status == 0
+        assert shown[-1] == ("clamd: plain", 180.0)
+        assert avcheckctl("probe", *place, "--only", "base64", "-t", "20").status == 0
+        assert shown[-1] == ("clamd: base64", 20.0)

@@ -7,6 +7,7 @@ of others cannot move a terminal, whichever command prints them.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,9 @@ GAP = "  "
 
 # Characters of a line, or of a cell: no path and no list of addresses is longer.
 LINE_MAX = 8192
+
+# Characters of a line where no terminal sets a limit.
+WIDE = LINE_MAX
 
 
 def plain(text: str) -> str:
@@ -139,12 +143,19 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Progress:
-    """Shows, on a terminal, what is waited for and how long, if that takes over a second."""
+    """Shows, on a terminal, what is waited for and how long, if that takes over a second.
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    limit is the seconds that it will take at most, or 0 where nobody knows.
+    """
+
+    def __init__(self, what: str, limit: float = 0.0) -> None:
+        self.now(what, limit)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
+
+    def now(self, what: str, limit: float = 0.0) -> None:
+        """Something else is waited for from now on."""
+        self._waits = (plain(what), limit, monotonic())
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -162,15 +173,35 @@ class Progress:
             self._thread.join()
 
     def _show(self) -> None:
-        began = monotonic()
         shown = False
         while not self._done.wait(1.0):
-            print(f"\r{self.what} ... {monotonic() - began:.0f} s", end="", file=sys.stderr)
+            what, limit, began = self._waits
+            most = f" of at most {age(limit)}" if limit else ""
+            text = f"{what} ... {monotonic() - began:.0f} s{most}"
+            # A line that is longer than the terminal could not be taken back.
+            print(f"\r\033[K{cut(text, columns(sys.stderr) - 1)}", end="", file=sys.stderr)
             sys.stderr.flush()
             shown = True
         if shown:
             print("\r\033[K", end="", file=sys.stderr)
             sys.stderr.flush()
+
+
+def columns(stream: IO[str]) -> int:
+    """How wide the terminal is that the stream goes to; WIDE if it goes to none."""
+    if not stream.isatty():
+        return WIDE
+    return shutil.get_terminal_size().columns
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most so many characters, with an ellipsis where it was cut."""
+    return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things, in words: 1 attempt, 2 attempts."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def moment(seconds: float) -> datetime:

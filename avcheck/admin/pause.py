@@ -99,7 +99,7 @@ def _held(
     """What is done while mail is held back; returns the exit status."""
     if wait or words:
         for spool in given.once([place.spool for place in places]):
-            with output.Progress("waiting for the messages in flight"):
+            with output.Progress("waiting for the messages in flight", limit):
                 done = hold.drained(spool, limit)
             if not done:
                 pids = ", ".join(map(str, hold.in_flight(spool)))
@@ -129,7 +129,7 @@ def _held(
 def _until_trusted(site: given.Site, limit: float) -> list[str]:
     """Why scanners cannot be trusted after the wait; none if they can."""
     until = monotonic() + limit
-    with output.Progress("waiting for the scanner"):
+    with output.Progress("waiting for the scanner", limit):
         while True:
             doubts = []
             for service in site.services:

@@ -40,11 +40,16 @@ class Answer:
     wrong: str = ""
 
 
-def ask(scanner: Scanner, target: Target, settings: Settings) -> Answer:
+def place(target: Target) -> str:
+    """Where a scanner is asked, for a person."""
+    return str(target.address or printable(target.path))
+
+
+def ask(scanner: Scanner, target: Target, settings: Settings, patience: float = PATIENCE) -> Answer:
     """Ask for a sign of life; versions where the protocol tells them (clamd)."""
-    where = str(target.address or printable(target.path))
+    where = place(target)
     began = monotonic()
-    deadline = began + min(settings.timeout, PATIENCE)
+    deadline = began + min(settings.timeout, patience)
     try:
         if scanner.type == "clamd":
             return _clamd(scanner, target, settings, began, deadline)
@@ -79,16 +84,19 @@ def _clamd(
     )
 
 
-def every(site: given.Site) -> Iterator[Answer]:
+def every(site: given.Site, progress: output.Progress | None = None) -> Iterator[Answer]:
     """One answer for each place of each scanner, asked by the account that avcheck runs as."""
     seen = set()
     for service in site.services:
         settings = service.sure
         for scanner in (*settings.scanners, *settings.backups):
             for target in scanner.targets:
-                place = (scanner.type, target.way, str(target.address or printable(target.path)))
-                if place not in seen:
-                    seen.add(place)
+                asked = (scanner.type, target.way, place(target))
+                if asked not in seen:
+                    seen.add(asked)
+                    if progress:
+                        limit = min(settings.timeout, PATIENCE)
+                        progress.now(f"asking {scanner.type} {place(target)}", limit)
                     with account(*service.runs_as):
                         answer = ask(scanner, target, settings)
                     yield answer
@@ -106,8 +114,8 @@ def command(site: given.Site, as_json: bool) -> None:
     avcheckctl ping -s clamd:/run/clamav/clamd.ctl,192.0.2.7
     avcheckctl ping --postfix
     """
-    with output.Progress("asking"):
-        answers = list(every(site))
+    with output.Progress("asking") as progress:
+        answers = list(every(site, progress))
     if as_json:
         output.as_json([asdict(answer) for answer in answers])
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from avcheck.admin import given, known, output
+from avcheck import spool
+from avcheck.admin import given, known, output, ping
 from avcheck.admin.account import account
 from avcheck.admin.checks import Look
 from avcheck.admin.clamdconf import DEFAULTS, Conf
@@ -65,19 +67,64 @@ def limits_of(conf: Conf | None) -> Limits:
 
 
 def tries(
-    service: given.Service, clamd_conf: str, chosen: list[Sample], large: bool
+    service: given.Service,
+    clamd_conf: str,
+    chosen: list[Sample],
+    large: bool,
+    progress: output.Progress,
 ) -> Iterator[Tried]:
     """What each scanner says to each mail."""
     settings = service.sure
-    look = Look(service, None, clamd_conf)
-    limits = limits_of(look.conf)
+    _unless_unusable(service)
+    limits = limits_of(Look(service, None, clamd_conf).conf)
     for scanner in (*settings.scanners, *settings.backups):
+        silent = ""
         for sample in chosen:
             reason = _skip(scanner, sample, limits, large)
             if reason:
                 yield Tried(scanner.type, sample.name, sample.what, SKIPPED, "", reason, False, "")
-            else:
-                yield attempt(service, scanner, sample, limits)
+                continue
+            progress.now(f"{scanner.type}: is it there?", min(settings.timeout, ping.PATIENCE))
+            silent = silent or _silent(service, scanner)
+            if silent:  # as each mail would have to find out, one after the other
+                yield _waits(scanner, sample, silent)
+                continue
+            progress.now(f"{scanner.type}: {sample.name}", min(settings.timeout, PATIENCE))
+            yield attempt(service, scanner, sample, limits)
+
+
+def _unless_unusable(service: given.Service) -> None:
+    """Raise Trouble if the spool directory is none to work in: no mail could be sent then."""
+    with account(*service.runs_as):
+        try:
+            with spool.Directory(service.sure.spool):
+                return
+        except Defer as why:
+            raise trouble(why) from why
+
+
+def trouble(why: Defer) -> Trouble:
+    """What avcheck says, with the next step for whoever reads it here."""
+    if os.geteuid() != 0:
+        return Trouble(why.text, "run this as root")
+    return Trouble(why.text, "avcheckctl doctor says more")
+
+
+def _silent(service: given.Service, scanner: Scanner) -> str:
+    """Why no place of the scanner answers; empty if one does."""
+    reasons = []
+    with account(*service.runs_as):
+        for target in scanner.targets:
+            answer = ping.ask(scanner, target, service.sure)
+            if not answer.wrong:
+                return ""
+            reasons.append(answer.wrong)
+    return "; ".join(reasons)
+
+
+def _waits(scanner: Scanner, sample: Sample, why: str) -> Tried:
+    words = (sample.name, sample.what, WAITS, FAILED.name, why)
+    return Tried(scanner.type, *words, False, sample.setting)
 
 
 def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:
@@ -106,7 +153,7 @@ def attempt(service: given.Service, scanner: Scanner, sample: Sample, limits: Li
         try:
             finding = known.asked(scanner, service.sure, mail, PATIENCE)
         except Defer as why:
-            raise Trouble(why.text, "avcheckctl doctor says more") from why
+            raise trouble(why) from why
     if finding.verdict is FAILED:
         outcome = WAITS
     else:
@@ -153,8 +200,8 @@ def command(
     chosen = [sample for sample in SAMPLES if not only or sample.name in only]
     found: list[Tried] = []
     for service in site.services:
-        with output.Progress("probing"):
-            found += tries(service, clamd_conf, chosen, not no_limits)
+        with output.Progress("probing") as progress:
+            found += tries(service, clamd_conf, chosen, not no_limits, progress)
     if as_json:
         output.as_json([asdict(each) for each in found])
     else:

@@ -204,8 +204,8 @@ def _ages(site: given.Site) -> list[Answer]:
         return []
     from avcheck.admin import ping
 
-    with output.Progress("asking"):
-        return list(ping.every(site))
+    with output.Progress("asking") as progress:
+        return list(ping.every(site, progress))
 
 
 def _signatures(answers: list[Answer]) -> None:
