@@ -48,8 +48,30 @@ def _reason(name: bytes) -> str:
             os.close(fd)
     except OSError:  # it is there, which is all that matters
         return ""
-    words = note.words(strftime(waitfile.TIME, gmtime()))
+    words = note.words(strftime(waitfile.TIME, gmtime()), _local)
     return f": {words}" if words else ""
+
+
+def _local(stamp: str) -> str:
+    """A time of the waitfile as the mail system's log and mailq(1) have it.
+
+    By what time(2) knows alone: datetime costs as much as all of the delivery path.
+    """
+    from time import gmtime, localtime, mktime, strftime, timezone
+
+    from avcheck.waitfile import TIME
+
+    numbers = [int(stamp[at : at + 2]) for at in (5, 8, 11, 14, 17)]
+    month, day, hour, minute, second = numbers
+    try:
+        # mktime takes it for local standard time, which is so far from UTC.
+        standard = mktime((int(stamp[:4]), month, day, hour, minute, second, 0, 0, 0))
+        seconds = standard - timezone
+        if strftime(TIME, gmtime(seconds)) == stamp:  # else there is no such day
+            return strftime("%Y-%m-%d %H:%M:%S %Z", localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # nor such a year
+        pass
+    return stamp
 
 
 def share(directory: int, waitfile: bytes) -> None:

@@ -14,6 +14,10 @@ from __future__ import annotations
 
 from avcheck.printable import printable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # mypy takes this name for true
+    from collections.abc import Callable
+
 # A reason is a sentence; the rest of the file is dots.
 SIZE_MAX = 1024
 REASON_MAX = 200
@@ -47,13 +51,13 @@ class Note:
             "ascii", "replace"
         )
 
-    def words(self, now: str) -> str:
-        """What to tell who is held back; now is a time as end is one."""
+    def words(self, now: str, shown: Callable[[str], str] = str) -> str:
+        """What to tell who is held back; now is a time as end is one, shown makes it local."""
         words = [self.reason] if self.reason else []
         if self.end and self.end <= now:
-            words.append(f"this was to end at {self.end}; to end it: avcheckctl resume")
+            words.append(f"this was to end at {shown(self.end)}; to end it: avcheckctl resume")
         elif self.end:
-            words.append(f"until {self.end}")
+            words.append(f"until {shown(self.end)}")
         return ", ".join(words)
 
 

@@ -824,7 +824,7 @@ def test_postfix_is_asked_by_postconf(site: Site, fake_postconf: Path) -> None:
     found = {each["check"]: each["level"] for each in said.facts}
     assert found["pipe_flags"] == OK
     assert said.facts[0]["service"] == "avcheck"
-    assert avcheckctl("status", "--postfix").status == 0
+    assert avcheckctl("resume", "--postfix").status == 0
 
 
 def test_postfix_that_cannot_be_asked(

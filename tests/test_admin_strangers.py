@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from avcheck import report
-from avcheck.admin import clamdconf, entries, output, stats
+from avcheck.admin import clamdconf, entries, given, output, stats
+from avcheck.canary import state_file
+from avcheck.options import split
 from tests.admin import ENTRY as NAME
 from tests.admin import Said, avcheckctl, ctl, entry
 from tests.fakes import Program
@@ -103,14 +105,18 @@ def test_any_time_of_a_message_is_a_time(place: Path, when: int) -> None:
 
 @pytest.mark.parametrize("when", [-(10**11), 10**12])
 def test_any_time_of_a_known_answer_test_is_a_time(tmp_path: Path, when: int) -> None:
-    file = tmp_path / "canary.00"
+    places = [f"{tmp_path}/{number}" for number in range(3)]
+    scanner = ["-s", "clamd:" + ",".join(places), "--canary", "60"]
+    (read,) = given.settle(split([os.fsencode(word) for word in scanner])[0], []).scanners
+    names = [os.fsdecode(state_file(read, target)) for target in read.targets]
+    file = tmp_path / names[0]
     file.write_bytes(b"+")
     os.utime(file, (when, when))
-    os.mkfifo(tmp_path / "canary.01")
-    (tmp_path / "canary.02").symlink_to("/nowhere")
+    os.mkfifo(tmp_path / names[1])
+    (tmp_path / names[2]).symlink_to("/nowhere")
     for words in ([], ["--json"]):
-        said = avcheckctl("status", "-d", tmp_path, *words)
-        assert said.status == 0
+        said = avcheckctl("status", "-d", tmp_path, *scanner, *words)
+        assert said.status == 1  # for nobody answers
         assert is_harmless(said)
     assert len(said.facts[0]["canaries"]) == 1
 
@@ -304,10 +310,10 @@ def test_blanks_stay_where_they_are() -> None:
 
 FAULT = """
 import sys
-from avcheck.admin import output, status, main
-def fault(service):
+from avcheck.admin import output, state, main
+def fault(*words):
     raise ValueError("\\x1b[2J\\udcff and\\nmore")
-status.state = fault
+state.state = fault
 main()
 """
 

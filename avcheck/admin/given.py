@@ -85,10 +85,14 @@ class Service:
 
 @dataclass(frozen=True)
 class Site:
-    """All that a command was told to look at."""
+    """All that a command was told to look at.
+
+    directory is that of Postfix's configuration; empty for the usual one.
+    """
 
     services: tuple[Service, ...]
     postfix: postfix.Postfix | None = None
+    directory: str = ""
 
 
 # What options mean to these commands, by attribute, where that is not what they mean to avcheck.
@@ -102,7 +106,9 @@ WORDS = {
     "on": "What is done with a message of that verdict.  May be given again.",
     "deadline": "Time for a whole run of avcheck, 900 unless given; 0: no limit.",
     "timeout": "Time to wait for the scanners, as avcheck does.",
-    "slots": "At most N scans at a time on this host; as many as there were unless given.",
+    "slots": "At most N scans at a time on this host.",
+    "canary": "The known-answer test of avcheck, whose results are looked at.",
+    "attempts": "The poison brake of avcheck, whose counts are looked at.",
 }
 
 
@@ -176,7 +182,7 @@ def _named(directory: str | None, given: list[Given], need: Sequence[str]) -> Si
     instance = postfix.read(directory)
     if not instance.pipes:
         raise Trouble("no service in master.cf runs avcheck", "avcheckctl setup postfix prints one")
-    return Site(tuple(of_pipe(pipe) for pipe in instance.pipes), instance)
+    return Site(tuple(of_pipe(pipe) for pipe in instance.pipes), instance, directory)
 
 
 def _command_line(given: list[Given], need: Sequence[str]) -> Service:

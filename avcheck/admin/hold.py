@@ -245,12 +245,6 @@ def drained(spool: bytes, seconds: float) -> bool:
         raise Trouble(f"{printable(spool)}: {why.strerror}", "run this as root") from why
 
 
-def in_flight(spool: bytes) -> list[int]:
-    """The processes that share the lock on the spool directory, by /proc/locks."""
-    with folders.opened(spool) as folder:
-        return lock_holders(os.fstat(folder.fd), "READ")
-
-
 def lock_holders(status: os.stat_result, mode: str) -> list[int]:
     """Who has a flock(2) of that mode (READ or WRITE) on a file."""
     with open("/proc/locks", "rb") as locks:

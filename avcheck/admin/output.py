@@ -213,6 +213,20 @@ def moment(seconds: float) -> datetime:
         return limit.replace(tzinfo=UTC, microsecond=0)
 
 
+def local(stamp: str) -> str:
+    """A time in UTC, as JSON and our files have it, as the clock on the wall shows it.
+
+    As mailq(1) and the log do; a text that is no time stays as it is.
+    """
+    try:
+        when = datetime.fromisoformat(stamp)
+        if when.tzinfo is None:
+            return stamp
+        return when.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (ValueError, OverflowError, OSError):
+        return stamp
+
+
 def age(seconds: float) -> str:
     """A length of time for a person: 5 s, 12 min, 3 h, 2 days."""
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):

@@ -9,9 +9,9 @@ from time import monotonic, sleep
 
 import click
 
-from avcheck.admin import account, given, hold, known, output
+from avcheck.admin import account, flight, given, hold, known, output
 from avcheck.admin.output import Trouble
-from avcheck.admin.resume import ended
+from avcheck.admin.resume import again, ended
 from avcheck.printable import printable
 from avcheck.waitfile import REASON_MAX, Note
 
@@ -102,10 +102,8 @@ def _held(
             with output.Progress("waiting for the messages in flight", limit):
                 done = hold.drained(spool, limit)
             if not done:
-                pids = ", ".join(map(str, hold.in_flight(spool)))
-                output.note(
-                    f"After {output.age(limit)} messages are still in flight (processes {pids})."
-                )
+                flights = flight.words(flight.over(spool))
+                output.note(f"After {output.age(limit)} messages are still in flight ({flights}).")
                 output.note(f"Mail is still held back.  To end it: {resume(places)}")
                 return 1
     if not words:
@@ -114,7 +112,7 @@ def _held(
     try:
         status = subprocess.run(words, check=False).returncode  # noqa: S603 - what was asked for
     except OSError as why:
-        _resume(places)
+        _resume(site, places)
         raise Trouble(f"{words[0]}: {why.strerror}", "mail goes on as before") from why
     if status:
         output.note(f"{printable(words[0])} ended with status {status}.")
@@ -122,7 +120,7 @@ def _held(
         output.note(f"Not to be trusted: {wrong}")
         output.note(f"Mail is still held back.  To end it: {resume(places)}")
         return 1
-    _resume(places)
+    _resume(site, places)
     return 1 if status else 0
 
 
@@ -145,9 +143,12 @@ def _until_trusted(site: given.Site, limit: float) -> list[str]:
             sleep(AGAIN)
 
 
-def _resume(places: list[hold.Place]) -> None:
-    for place in places:
-        output.say(ended(hold.remove(place)))
+def _resume(site: given.Site, places: list[hold.Place]) -> None:
+    counts = [hold.remove(place) for place in places]
+    for count in counts:
+        output.say(ended(count))
+    if any(counts):  # -1 too: it was not counted
+        output.say(again(site))
 
 
 def resume(places: list[hold.Place]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from avcheck.admin import given, hold, output
+from avcheck.admin import deferred, given, hold, output
+from avcheck.printable import printable
 
 
 def ended(held: int | None) -> str:
@@ -16,15 +17,39 @@ def ended(held: int | None) -> str:
     return f"Mail is checked again.  Attempts held back meanwhile: {held}"
 
 
+def again(site: given.Site) -> str:
+    """How what was held back is tried again."""
+    if site.postfix is not None:
+        return f"Postfix tries again by itself; at once after: {deferred.flush(site.directory)}"
+    return "The mail system tries again by itself; Postfix at once after: postqueue -f"
+
+
 @click.command()
+@output.json_option
 @given.takes("waitfile", need=("waitfile",))
-def command(site: given.Site) -> None:
+def command(site: given.Site, as_json: bool) -> None:
     """End a pause: remove the waitfile, and say how many attempts it has held back.
 
-    The mail system tries again by itself; Postfix sooner after `postqueue -f`.
+    The mail system tries again by itself; Postfix at once after `postqueue -f`.
 
     Exit status: 0 mail is checked again, or was not held back, 2 the waitfile is still there.
     """
+    counts = {}
     for place in hold.places(site):
         with hold.alone(place):
-            output.say(ended(hold.remove(place)))
+            counts[place] = hold.remove(place)
+        if not as_json:
+            output.say(ended(counts[place]))
+    if as_json:
+        output.as_json(
+            [
+                {
+                    "waitfile": printable(place.waitfile),
+                    "paused": count is not None,
+                    "held": count or 0,
+                }
+                for place, count in counts.items()
+            ]
+        )
+    elif any(counts.values()):  # -1 too: it was not counted
+        output.say(again(site))

@@ -113,6 +113,31 @@ def test_a_pause_goes_on_when_clamd_does_not_come_back(site: MailSystem, postfix
     assert len(site.delivered(message)) == 1
 
 
+def test_status_counts_what_waits_for_a_dead_scanner(site: MailSystem, postfix: Postfix) -> None:
+    words = ("status", f"--postfix={postfix.config}", "--json")
+    (facts,) = json.loads(avcheckctl(*words))
+    assert (facts["checked"], facts["deferred"], facts["unknown"]) == (True, 0, "")
+    site.clamd.stop()
+    try:
+        message = letter()
+        queue_id = site.submit(postfix, message)
+        postfix.wait_for_outcomes(queue_id, relay="avcheck")
+        postfix.wait_until(
+            lambda: [each.queue for each in postfix.queue()] == ["deferred"], "a deferred message"
+        )
+        (facts,) = json.loads(avcheckctl(*words, status=1))
+        assert (facts["checked"], facts["deferred"], facts["unknown"]) == (False, 1, "")
+        assert facts["scanners"][0]["wrong"]
+    finally:
+        site.clamd.start()
+    (facts,) = json.loads(avcheckctl(*words, status=1))
+    assert (facts["checked"], facts["deferred"]) == (True, 1)
+    postfix.flush()
+    postfix.wait_until(lambda: not postfix.queue(), "an empty queue")
+    assert len(site.delivered(message)) == 1
+    avcheckctl(*words)
+
+
 def test_what_was_quarantined_is_released_past_the_scanner(
     site: MailSystem, postfix: Postfix
 ) -> None:

@@ -1,0 +1,83 @@
+"""The messages that wait in Postfix's queue because avcheck has deferred them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from avcheck.admin import output, places
+from avcheck.admin.account import account
+from avcheck.admin.output import Trouble
+from avcheck.admin.postfix import PLACES
+from avcheck.printable import printable
+
+# Seconds for postqueue(1), which reads the envelope of each message in the queue.
+PATIENCE = 60.0
+
+# What pipe(8) notes of the words of avcheck and avcheck-guard.sh, without the status code
+# before them (pipe_command.c of Postfix 3.7).  What other servers have said stands after
+# "host NAME said:".
+OURS = ("avcheck: ", "avcheck-guard.sh has ", "avcheck could not be started ")
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """How many messages wait because of avcheck, and since when (seconds of the clock) the oldest
+    of them is there."""
+
+    messages: int
+    oldest: float = 0.0
+
+
+def of_postfix(directory: str) -> Deferred:
+    """Those in the queue of the instance; raises Trouble where that cannot be seen."""
+    return parse(_listing(directory))
+
+
+def flush(directory: str) -> str:
+    """The command that has the instance try again all that waits."""
+    return f"postqueue -c {printable(directory)} -f" if directory else "postqueue -f"
+
+
+def _listing(directory: str) -> bytes:
+    """The output of postqueue -j (Postfix 3.1 and later)."""
+    program = shutil.which("postqueue", path=PLACES)
+    if program is None:
+        raise Trouble("postqueue: not found", "see what waits with mailq")
+    words = [*(["-c", directory] if directory else []), "-j"]
+    try:
+        # As with postconf: a directory of somebody else's has his files.
+        with account(places.owner(os.fsencode(directory)) if directory else 0):
+            done = subprocess.run(  # noqa: S603 - the words are ours
+                [program, *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=PATIENCE,
+            )
+    except subprocess.TimeoutExpired as why:
+        text = f"postqueue -j: no end of the list within {output.age(PATIENCE)}"
+        raise Trouble(text, "see what waits with mailq") from why
+    except OSError as why:
+        raise Trouble(f"postqueue -j: {why.strerror}", "see what waits with mailq") from why
+    if done.returncode != 0:
+        raise Trouble(f"postqueue -j: {printable(done.stderr)}", "see what waits with mailq")
+    return done.stdout
+
+
+def parse(listing: bytes) -> Deferred:
+    """The messages of a list, a line of JSON each, that wait for our reason; raises Trouble."""
+    arrivals = []
+    for line in listing.splitlines():
+        try:
+            message = json.loads(line)
+            reasons = [str(each.get("delay_reason", "")) for each in message["recipients"]]
+            if any(reason.startswith(OURS) for reason in reasons):
+                arrivals.append(float(message["arrival_time"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as why:
+            text = f"postqueue -j: not understood: {printable(line, 80)}"
+            raise Trouble(text, "see what waits with mailq") from why
+    return Deferred(len(arrivals), min(arrivals, default=0.0))
