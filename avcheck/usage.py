@@ -8,12 +8,14 @@ be checked.
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from avcheck import __version__, config, options
 from avcheck.exits import CONFIG, OK, TEMPFAIL, USAGE, Usage
@@ -72,8 +74,23 @@ def parameter(option: options.Option) -> click.Option:
             type=click.UNPROCESSED,
             metavar=option.argument,
             help=option.sentence,
+            shell_complete=functools.partial(_complete, option.argument),
         )
     return click.Option(spellings, count=True, help=option.sentence)
+
+
+# What the shell completes by itself, by the argument of an option.
+KINDS = {"FILE": "file", "PROGRAM": "file", "DIR": "dir"}
+
+
+def _complete(
+    argument: str, context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What an argument of an option may be: a file, a directory, or one of the words it names."""
+    if argument in KINDS:
+        return [CompletionItem(incomplete, type=KINDS[argument])]
+    words = argument.split("|") if argument.islower() else []
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
 def read(words: list[str]) -> Settings:

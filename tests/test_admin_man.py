@@ -47,7 +47,8 @@ def long_names(command: click.Command) -> set[str]:
         for spelling in parameter.opts
         if spelling.startswith("--")
     }
-    return names - AVCHECKS - COMMON
+    takes_avchecks = any(each.name == "postfix_directory" for each in command.params)
+    return names - COMMON - (AVCHECKS if takes_avchecks else set())
 
 
 def synopsis(name: str) -> set[str]:

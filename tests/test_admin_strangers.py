@@ -52,7 +52,7 @@ def test_a_name_that_is_none_of_ours_is_told_and_left_alone(place: Path, name: s
     assert is_harmless(said)
     assert said.out.count("infected") == 1
     assert "Not entries, and left alone: " in said.err
-    assert [each["name"] for each in ctl(place, "list", "--json").facts] == [NAME]
+    assert [each["entry"] for each in ctl(place, "list", "--json").facts] == [NAME]
     for what, *words in (("show", name), ("delete", "--yes", name), ("release", "-S", ":9", name)):
         said = ctl(place, what, *words)
         assert said.status == 2

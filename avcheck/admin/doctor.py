@@ -51,7 +51,13 @@ def _results(name: str, look: Look) -> list[Result]:
 
 @click.command()
 @output.json_option
-@click.option("--clamd-conf", metavar="FILE", default="", help="clamd's configuration file.")
+@click.option(
+    "--clamd-conf",
+    metavar="FILE",
+    type=click.Path(),
+    default="",
+    help="clamd's configuration file.",
+)
 @click.option("--all", "everything", is_flag=True, help="Show what is in order, too.")
 @given.takes(
     "scanners", "backups", "spool", "program", "infected", "waitfile", "on", "deadline",

@@ -18,12 +18,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from avcheck import report, spool
-from avcheck.admin import hold, output, places, walk
+from avcheck.admin import hold, output, places, subject, walk
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 from avcheck.waitfile import TIME
@@ -60,6 +60,10 @@ DELETED = "deleted"
 EXPIRED = "expired"
 
 
+class NotThere(Trouble):
+    """There is no quarantine directory: none of avcheck's messages has been put there yet."""
+
+
 @dataclass(frozen=True)
 class Act:
     """A line of the log: what was done with an entry, by whom, and when."""
@@ -84,6 +88,7 @@ class Entry:
     virus: str = ""
     scanner: str = ""
     text: str = ""
+    subject: str = ""
     queue_id: str = ""
     sha256: str = ""
     sender: str = ""
@@ -145,24 +150,49 @@ class Quarantine:
         found = [self._entry(name) for name in self.names()]
         return sorted((each for each in found if each), key=lambda each: (each.time, each.name))
 
-    def one(self, beginning: str) -> Entry:
-        """The entry whose name begins so; raises Trouble if that is none, or more than one."""
+    def one(self, word: str) -> Entry:
+        """The entry whose name begins so, or else the one of the message with that queue ID.
+
+        Raises Trouble if that is none, or more than one.
+        """
         names = self.names()
-        fitting = [name for name in names if name.startswith(beginning) and beginning]
-        if beginning in names:
-            fitting = [beginning]
-        where = printable(self.path)
+        fitting = [name for name in names if name.startswith(word) and word]
+        if word in names:
+            fitting = [word]
         if len(fitting) > 1:
             raise Trouble(
-                f"{printable(beginning)}: {len(fitting)} entries begin so", "write more of the name"
+                f"{printable(word)}: {len(fitting)} entries begin so", "write more of the name"
             )
-        entry = self._entry(fitting[0]) if fitting else None
-        if entry is None:
+        where = printable(self.path)
+        found = [self._entry(name) for name in fitting] or self._with_queue_id(word)
+        if len(found) > 1:
             raise Trouble(
-                f"{printable(beginning)}: no such entry in {where}",
+                f"{printable(word)}: {len(found)} entries have this queue ID",
+                "name one of them: "
+                + ", ".join(each.name for each in found[:OTHERS_MAX] if each is not None),
+            )
+        if not found or found[0] is None:
+            raise Trouble(
+                f"{printable(word)}: no such entry in {where}, nor such a queue ID",
                 f"avcheckctl quarantine list --directory {where}",
             )
-        return entry
+        return found[0]
+
+    def _with_queue_id(self, word: str) -> list[Entry | None]:
+        return [each for each in self.entries() if word and each.queue_id == word]
+
+    def with_subject(self, entry: Entry) -> Entry:
+        """The entry, and the Subject of its message, if it can be read."""
+        try:
+            fd = self.message(entry)
+        except Trouble:
+            return entry
+        try:
+            return replace(entry, subject=subject.of(os.pread(fd, subject.HEAD_MAX, 0)))
+        except OSError:
+            return entry
+        finally:
+            os.close(fd)
 
     def _entry(self, name: str) -> Entry | None:
         """The entry of that name, or None if it is none, or gone meanwhile."""
@@ -316,15 +346,8 @@ def opened(path: str, change: bool = False) -> Iterator[Quarantine]:
     within the with block into Trouble.
     """
     name = os.fsencode(path)
-    with places.opened(name) as folder:
-        status = os.fstat(folder.fd)
-        where = printable(name)
-        if status.st_uid not in (os.geteuid(), 0):
-            raise Trouble(f"quarantine {where}: owned by somebody else", "run this as root")
-        # The group of a directory that is ours has no business in it: see avcheck.spool.
-        group = stat.S_IWGRP if status.st_uid == os.geteuid() else 0
-        if status.st_mode & (OPEN | group):
-            raise Trouble(f"quarantine {where}: open to others", f"chmod g-w,o= {where}")
+    with _walked(name) as folder, folder.acting():
+        _unless_safe(name, os.fstat(folder.fd))
         try:
             with places.Folder(name, folder.itself()) as directory:
                 if not change:
@@ -338,4 +361,27 @@ def opened(path: str, change: bool = False) -> Iterator[Quarantine]:
         except BrokenPipeError:
             raise
         except OSError as why:
-            raise Trouble(f"quarantine {where}: {why.strerror or why}") from why
+            raise Trouble(f"quarantine {printable(name)}: {why.strerror or why}") from why
+
+
+def _walked(name: bytes) -> places.Folder:
+    try:
+        return places.walk(name)
+    except FileNotFoundError as why:
+        text = f"quarantine {printable(name)}: not there; it is made with the first entry"
+        raise NotThere(text, "if it is elsewhere: --directory DIR") from why
+    except OSError as why:
+        raise places.unseen(name, why) from why
+
+
+def _unless_safe(name: bytes, status: os.stat_result) -> None:
+    """Raise Trouble unless only its owner can see and change what is in the directory."""
+    where = printable(name)
+    us = os.geteuid()
+    if status.st_uid not in (us, 0):
+        raise Trouble(f"quarantine {where}: owned by somebody else", "run this as root")
+    # The group of a directory that is ours has no business in it: see avcheck.spool.
+    group = stat.S_IWGRP if status.st_uid == us else 0
+    if status.st_mode & (OPEN | group):
+        remedy = f"chmod g-w,o= {where}" if status.st_uid == us else "run this as root"
+        raise Trouble(f"quarantine {where}: open to others", remedy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ BAD = "red"
 FAINT = "bright_black"
 
 GAP = "  "
+INDENT = "    "
 
 # Characters of a line, or of a cell: no path and no list of addresses is longer.
 LINE_MAX = 8192
@@ -86,8 +88,7 @@ def say(*parts: str | Styled) -> None:
 def _styled(part: str | Styled, width: int = 0) -> str:
     if isinstance(part, str):
         return plain(part).ljust(width)
-    text = plain(part.text).ljust(width)
-    return click.style(text, fg=part.colour) if part.colour else text
+    return _coloured(plain(part.text).ljust(width), part.colour)
 
 
 def heading(text: str) -> None:
@@ -95,19 +96,31 @@ def heading(text: str) -> None:
     click.echo(click.style(plain(text), bold=True))
 
 
-def table(rows: Sequence[Sequence[str | Styled]], header: Sequence[str] = ()) -> None:
-    """Print the rows in aligned columns; nothing at all if there are none."""
+Row = Sequence[str | Styled]
+
+
+def table(rows: Sequence[Row], header: Sequence[str] = ()) -> None:
+    """Print the rows in aligned columns; nothing at all if there are none.
+
+    With a header, and on a terminal that is not wide enough for the columns, each row is
+    some lines with the header's words between.
+    """
     if not rows:
         return
-    lines: list[Sequence[str | Styled]] = [*rows]
+    lines: list[Row] = [*rows]
     if header:
         lines.insert(0, [Styled(name, FAINT) for name in header])
     # The last cell of a line stretches nothing: it may be a sentence.
-    columns = max(len(line) for line in lines)
+    number_of_columns = max(len(line) for line in lines)
     widths = [
         max((len(_text(line[column])) for line in lines if column < len(line) - 1), default=0)
-        for column in range(columns)
+        for column in range(number_of_columns)
     ]
+    limit = columns(sys.stdout)
+    if header and max(_width(line, widths) for line in lines) > limit:
+        for row in rows:
+            _flow(row, header, limit)
+        return
     for line in lines:
         last = len(line) - 1
         cells = [
@@ -115,6 +128,43 @@ def table(rows: Sequence[Sequence[str | Styled]], header: Sequence[str] = ()) ->
             for number, cell in enumerate(line)
         ]
         click.echo(GAP.join(cells).rstrip())
+
+
+def _width(line: Row, widths: Sequence[int]) -> int:
+    """How long the line is in columns of these widths."""
+    last = len(line) - 1
+    return sum(widths[:last]) + last * len(GAP) + len(_text(line[last]))
+
+
+def _flow(row: Row, header: Sequence[str], limit: int) -> None:
+    """Print the row in lines of at most so many characters, each cell after its name.
+
+    What is longer than a line goes on in the next one.
+    """
+    used = 0
+    for number, (cell, name) in enumerate(zip(row, header, strict=False)):
+        text = _text(cell).strip()
+        label = f"{name} " if number else ""
+        if not text:
+            continue
+        if used and used + len(GAP) + len(label) + len(text) > limit:
+            click.echo()
+            used = 0
+        before = GAP if used else INDENT if number else ""
+        room = max(min(limit - used - len(before) - len(label), limit - len(INDENT)), 1)
+        first, *others = textwrap.wrap(text, room, break_on_hyphens=False)
+        colour = cell.colour if isinstance(cell, Styled) else ""
+        click.echo(before + click.style(label, fg=FAINT) + _coloured(first, colour), nl=False)
+        used += len(before) + len(label) + len(first)
+        for piece in others:
+            click.echo()
+            click.echo(INDENT + _coloured(piece, colour), nl=False)
+            used = limit
+    click.echo()
+
+
+def _coloured(text: str, colour: str) -> str:
+    return click.style(text, fg=colour) if colour else text
 
 
 def _text(cell: str | Styled) -> str:

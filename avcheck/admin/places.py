@@ -104,9 +104,16 @@ def opened(path: bytes) -> Iterator[Folder]:
     try:
         folder = walk(path)
     except OSError as why:
-        raise Trouble(f"{printable(path)}: {why.strerror}", "name an existing directory") from why
+        raise unseen(path, why) from why
     with folder, folder.acting():
         yield folder
+
+
+def unseen(path: bytes, why: OSError) -> Trouble:
+    """What to say of a directory that cannot be opened; an account may only not be allowed to."""
+    refused = isinstance(why, PermissionError) and os.geteuid() != 0
+    remedy = "run this as root" if refused else "name an existing directory"
+    return Trouble(f"{printable(path)}: {why.strerror}", remedy)
 
 
 def read(path: bytes, limit: int) -> bytes:

@@ -172,7 +172,13 @@ def attempt(service: given.Service, scanner: Scanner, sample: Sample, limits: Li
 
 @click.command()
 @output.json_option
-@click.option("--clamd-conf", metavar="FILE", default="", help="clamd's configuration file.")
+@click.option(
+    "--clamd-conf",
+    metavar="FILE",
+    type=click.Path(),
+    default="",
+    help="clamd's configuration file.",
+)
 @click.option(
     "--only",
     multiple=True,

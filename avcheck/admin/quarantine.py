@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import IO, Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from avcheck.admin import account, entries, given, output, release
-from avcheck.admin.entries import BEGUN, DELETED, EXPIRED, Act, Entry
+from avcheck.admin import account, entries, given, listing, output, recipient, release
+from avcheck.admin.entries import BEGUN, DELETED, EXPIRED, RELEASED, Act, Entry, NotThere
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
+from avcheck.verdict import VERDICTS
 
 DIRECTORY = "/var/spool/avcheck/quarantine"
 
@@ -28,7 +30,8 @@ BODY_MAX = 40
 def command() -> None:
     """List, show, release and delete quarantined mail.
 
-    An entry is named by as much of the beginning of its name as is needed.
+    An entry is named by as much of the beginning of its name as is needed, or by the queue
+    ID of its message.
 
     Exit status: 0 done, 1 some of it was not, 2 none of it was.
     """
@@ -42,23 +45,41 @@ def directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
         envvar="AVCHECK_QUARANTINE",
         show_default=True,
         show_envvar=True,
-        type=click.Path(),
+        type=click.Path(file_okay=False),
         help="The quarantine.",
     )(function)
 
 
-names_argument = click.argument("names", nargs=-1, required=True, metavar="ENTRY...")
+def complete(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The names of entries that begin so, for a shell; none where they cannot be seen."""
+    directory = context.params.get("directory") or os.environ.get("AVCHECK_QUARANTINE")
+    with contextlib.suppress(Trouble), entries.opened(directory or DIRECTORY) as quarantine:
+        names = sorted(name for name in quarantine.names() if name.startswith(incomplete))
+        return [CompletionItem(name) for name in names]
+    return []
+
+
+names_argument = click.argument(
+    "names", nargs=-1, required=True, metavar="ENTRY...", shell_complete=complete
+)
 
 
 @command.command("list")
 @output.json_option
 @directory_option
 @click.option("--since", type=output.duration, metavar="TIME", help="Not older than 90s, 2h, 7d.")
-@click.option("--verdict", metavar="VERDICT", help="Only those of this verdict.")
+@click.option(
+    "--verdict",
+    type=click.Choice([each.name for each in VERDICTS], case_sensitive=False),
+    help="Only those of this verdict.",
+)
+@click.option("--queue-id", metavar="ID", help="Only those of the message with this queue ID.")
 @click.option(
     "--match",
     metavar="TEXT",
-    help="Only those with TEXT in an address, a name found or a queue ID.",
+    help="Only those with TEXT in an address, a Subject, a name found or a queue ID.",
 )
 @click.option("--held", is_flag=True, help="Only those that were not released.")
 def list_entries(
@@ -66,64 +87,39 @@ def list_entries(
     directory: str,
     since: float | None,
     verdict: str | None,
+    queue_id: str | None,
     match: str | None,
     held: bool,
 ) -> None:
     """List the entries, the oldest first."""
-    with entries.opened(directory) as quarantine:
-        found = [
-            each
-            for each in quarantine.entries()
-            if (since is None or each.age <= since)
-            and verdict in (None, each.verdict)
-            and (match is None or _matches(each, match))
-            and not (held and each.released())
-        ]
-        others = quarantine.others()
+    found: list[Entry] = []
+    try:
+        with entries.opened(directory) as quarantine:
+            found = [
+                subject
+                for each in quarantine.entries()
+                if (since is None or each.age <= since)
+                and verdict in (None, each.verdict.lower())
+                and queue_id in (None, each.queue_id)
+                and not (held and each.released())
+                and (subject := quarantine.with_subject(each))
+                and (match is None or listing.matches(subject, match))
+            ]
+            others = quarantine.others()
+    except NotThere as why:
+        others = why.message
     if others:
         output.note(others)
     if as_json:
-        output.as_json([facts(each) for each in found])
+        output.as_json([listing.facts(each) for each in found])
         return
-    output.table([_row(each) for each in found], HEADER)
-    total = sum(each.size for each in found)
-    output.note(f"{len(found)} entries, {output.size(total)}")
+    output.table([listing.row(each) for each in found], listing.HEADER)
+    output.note(_total(found))
 
 
-def _matches(entry: Entry, text: str) -> bool:
-    words = (entry.sender, *entry.recipients, entry.virus, entry.queue_id)
-    return any(text.lower() in word.lower() for word in words)
-
-
-HEADER = ("ENTRY", "AGE", "VERDICT", "FOUND", "SIZE", "FROM", "TO", "STATE")
-
-
-def _row(entry: Entry) -> list[str | output.Styled]:
-    more = f" and {len(entry.recipients) - 1} more" if len(entry.recipients) > 1 else ""
-    act = entry.released()
-    state: str | output.Styled = ""
-    if act is not None:
-        colour = output.DOUBTFUL if act.what == BEGUN else output.GOOD
-        state = output.Styled(printable(f"{act.what} by {act.by}", 80), colour)
-    return [
-        entry.name,
-        output.age(entry.age),
-        output.Styled(printable(entry.verdict, 12), output.BAD),
-        printable(entry.virus or entry.wrong or "-", 40),
-        output.size(entry.size),
-        f"<{printable(entry.sender, 40)}>",
-        (f"<{printable(entry.recipients[0], 40)}>{more}" if entry.recipients else "-"),
-        state,
-    ]
-
-
-def facts(entry: Entry) -> dict[str, Any]:
-    """The entry for a program; addresses are as they came."""
-    return {
-        **asdict(entry),
-        "time": entry.time.isoformat(),
-        "acts": [asdict(a) for a in entry.acts],
-    }
+def _total(found: list[Entry]) -> str:
+    number = output.counted(len(found), "entry", "entries")
+    return f"{number}, {output.size(sum(each.size for each in found))}"
 
 
 @command.command()
@@ -131,19 +127,19 @@ def facts(entry: Entry) -> dict[str, Any]:
 @directory_option
 @click.option("--body", is_flag=True, help="The beginning of the body, too.")
 @click.option("--raw", is_flag=True, help="The message itself, to a file or a pipe.")
-@click.argument("name", metavar="ENTRY")
+@click.argument("name", metavar="ENTRY", shell_complete=complete)
 def show(as_json: bool, directory: str, body: bool, raw: bool, name: str) -> None:
     """Show what is known of an entry, and its header, with nothing that moves a terminal."""
     with entries.opened(directory) as quarantine:
-        entry = quarantine.one(name)
+        entry = quarantine.with_subject(quarantine.one(name))
         with open(quarantine.message(entry), "rb") as file:
             if raw:
                 _raw(file)
                 return
             if as_json:
-                output.as_json(facts(entry))
+                output.as_json(listing.facts(entry))
                 return
-            _show(entry)
+            output.table(listing.details(entry))
             _lines(file, body)
 
 
@@ -156,29 +152,6 @@ def _raw(file: IO[bytes]) -> None:
 
 def on_terminal(stream: IO[str]) -> bool:
     return stream.isatty()
-
-
-def _show(entry: Entry) -> None:
-    rows: list[tuple[str, str | output.Styled]] = [
-        ("Entry", entry.name),
-        ("Time", f"{entry.time.isoformat()} ({output.age(entry.age)} ago)"),
-        ("Verdict", output.Styled(printable(entry.verdict), output.BAD)),
-        ("Found", printable(entry.virus)),
-        ("Scanner", printable(entry.scanner)),
-        ("It said", printable(entry.text)),
-        ("Queue ID", printable(entry.queue_id)),
-        ("From", f"<{printable(entry.sender)}> (often forged)"),
-        *[("To", f"<{printable(each)}>") for each in entry.recipients],
-        ("Size", f"{entry.size} bytes"),
-        ("SHA-256", printable(entry.sha256)),
-    ]
-    if entry.wrong:
-        rows.append(("Wrong", output.Styled(entry.wrong, output.DOUBTFUL)))
-    for act in entry.acts:
-        to = f" to {', '.join(printable(each, 80) for each in act.to)}" if act.to else ""
-        said = f": {act.said}" if act.said else ""
-        rows.append(("Log", printable(f"{act.time} {act.what}{to} by {act.by}{said}", 4000)))
-    output.table(rows)
 
 
 def _lines(file: IO[bytes], body: bool) -> None:
@@ -199,8 +172,15 @@ def _lines(file: IO[bytes], body: bool) -> None:
 
 
 @command.command("release")
+@output.json_option
 @directory_option
-@click.option("--to", multiple=True, metavar="ADDRESS", help="To this address, not as before.")
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="ADDRESS",
+    callback=recipient.parameter,
+    help="To this address, not as before.",
+)
 @click.option("--again", is_flag=True, help="Even if it has been released already.")
 @given.takes(
     "program", "sender",
@@ -211,7 +191,12 @@ def _lines(file: IO[bytes], body: bool) -> None:
 )  # fmt: skip
 @names_argument
 def release_entries(
-    site: given.Site, directory: str, to: tuple[str, ...], again: bool, names: tuple[str, ...]
+    site: given.Site,
+    as_json: bool,
+    directory: str,
+    to: tuple[str, ...],
+    again: bool,
+    names: tuple[str, ...],
 ) -> None:
     """Send entries to those they were for, past the scanner.
 
@@ -232,13 +217,13 @@ def release_entries(
     )
     with entries.opened(directory, change=True) as quarantine:
 
-        def one(entry: Entry) -> str:
+        def one(entry: Entry) -> tuple[str, str]:
             if not again:
                 _unless_released(entry, set(order.to or entry.recipients))
             who = account.name(os.geteuid())
-            return f"released as {who}: {release.release(quarantine, entry, order)}"
+            return f"{RELEASED} as {who}", release.release(quarantine, entry, order)
 
-        _each(quarantine, names, one)
+        _each(quarantine, names, one, as_json)
 
 
 def _unless_released(entry: Entry, wanted: set[str]) -> None:
@@ -246,13 +231,14 @@ def _unless_released(entry: Entry, wanted: set[str]) -> None:
     act = entry.released()
     if act is None or not wanted <= entry.sent_to():
         return
+    when = output.local(act.time)
     if act.what == BEGUN:
         raise Trouble(
-            f"{entry.name}: {act.by} began to release it at {act.time}, and perhaps it was sent",
+            f"{entry.name}: {act.by} began to release it at {when}, and perhaps it was sent",
             "look into the mail log; to send it once more: --again",
         )
     raise Trouble(
-        f"{entry.name}: was {act.what} by {act.by} at {act.time}, and is not sent again",
+        f"{entry.name}: was {act.what} by {act.by} at {when}, and is not sent again",
         "to send it once more: --again",
     )
 
@@ -271,45 +257,71 @@ def _words(service: given.Service) -> str:
     return os.fsdecode(settings.server.spelled())
 
 
+# What became of an entry, for a program: one of two has words, said or wrong.
+Outcome = dict[str, str]
+
+
+def _outcome(entry: str, what: str = "", said: str = "", wrong: str = "") -> Outcome:
+    return {"entry": entry, "what": what, "said": said, "wrong": wrong}
+
+
 def _each(
-    quarantine: entries.Quarantine, names: tuple[str, ...], do: Callable[[Entry], str]
+    quarantine: entries.Quarantine,
+    names: tuple[str, ...],
+    do: Callable[[Entry], tuple[str, str]],
+    as_json: bool,
 ) -> None:
     """Do it to each entry, and say so; leaves with 1 if it failed for some, 2 for all."""
-    failed: list[Trouble] = []
-    asked = dict.fromkeys(names)
-    for name in asked:
+    outcomes: list[Outcome] = []
+    for name in dict.fromkeys(names):
+        entry = ""
         try:
-            entry = quarantine.one(name)
-            output.say(f"{entry.name} {do(entry)}")
+            found = quarantine.one(name)
+            entry = found.name
+            what, said = do(found)
+            outcomes.append(_outcome(entry, what, said))
+            if not as_json:
+                output.say(f"{entry} {what}{': ' if said else ''}{said}")
         except Trouble as why:
             why.show()
-            failed.append(why)
+            outcomes.append(_outcome(entry or printable(name), wrong=why.message))
+    _leave(outcomes, as_json)
+
+
+def _leave(outcomes: list[Outcome], as_json: bool) -> None:
+    """Print the outcomes for a program, and leave as they are."""
+    if as_json:
+        output.as_json(outcomes)
+    failed = sum(bool(each["wrong"]) for each in outcomes)
     if failed:
-        raise SystemExit(2 if len(failed) == len(asked) else 1)
+        raise SystemExit(2 if failed == len(outcomes) else 1)
 
 
 @command.command()
+@output.json_option
 @directory_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @names_argument
-def delete(directory: str, yes: bool, names: tuple[str, ...]) -> None:
+def delete(as_json: bool, directory: str, yes: bool, names: tuple[str, ...]) -> None:
     """Delete entries for good; the log remembers that."""
     with entries.opened(directory, change=True) as quarantine:
         if not yes:
             if not on_terminal(sys.stdin):
                 raise Trouble("nobody can be asked whether that is meant", "add: --yes")
-            if not click.confirm(f"Delete {len(names)} entries for good?", err=True):
+            number = output.counted(len(set(names)), "entry", "entries")
+            if not click.confirm(f"Delete {number} for good?", err=True):
                 raise Trouble("nothing was deleted")
-        _each(quarantine, names, functools.partial(_delete, quarantine, DELETED))
+        _each(quarantine, names, functools.partial(_delete, quarantine, DELETED), as_json)
 
 
-def _delete(quarantine: entries.Quarantine, what: str, entry: Entry) -> str:
+def _delete(quarantine: entries.Quarantine, what: str, entry: Entry) -> tuple[str, str]:
     quarantine.remove(entry)
     quarantine.note(Act(release.now(), what, entry.name, account.who()))
-    return what
+    return what, ""
 
 
 @command.command()
+@output.json_option
 @directory_option
 @click.option("--older", type=output.duration, metavar="TIME", help="Older than 90s, 2h, 30d.")
 @click.option(
@@ -319,7 +331,9 @@ def _delete(quarantine: entries.Quarantine, what: str, entry: Entry) -> str:
     help="The oldest, until the rest is not larger than 500M, 2G.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-def expire(directory: str, older: float | None, keep: int | None, dry_run: bool) -> None:
+def expire(
+    as_json: bool, directory: str, older: float | None, keep: int | None, dry_run: bool
+) -> None:
     """Delete old entries, by age, by size, or both; for cron.
 
     \b
@@ -327,23 +341,29 @@ def expire(directory: str, older: float | None, keep: int | None, dry_run: bool)
     """
     if older is None and keep is None:
         raise click.UsageError("give --older, or --keep, or both")
-    done, failed = [], 0
-    with entries.opened(directory, change=not dry_run) as quarantine:
-        for entry in chosen(quarantine.entries(), older, keep):
-            try:
-                if not dry_run:
-                    _delete(quarantine, EXPIRED, entry)
-                output.say(f"{entry.name} {'would be expired' if dry_run else EXPIRED}")
-                done.append(entry)
-            except Trouble as why:
-                why.show()
-                failed += 1
-        others = quarantine.others()
+    done: list[Entry] = []
+    outcomes: list[Outcome] = []
+    what = "would be expired" if dry_run else EXPIRED
+    try:
+        with entries.opened(directory, change=not dry_run) as quarantine:
+            for entry in chosen(quarantine.entries(), older, keep):
+                try:
+                    if not dry_run:
+                        _delete(quarantine, EXPIRED, entry)
+                    done.append(entry)
+                    outcomes.append(_outcome(entry.name, what))
+                    if not as_json:
+                        output.say(f"{entry.name} {what}")
+                except Trouble as why:
+                    why.show()
+                    outcomes.append(_outcome(entry.name, wrong=why.message))
+            others = quarantine.others()
+    except NotThere as why:
+        others = why.message
     if others:
         output.note(others)
-    output.note(f"{len(done)} entries, {output.size(sum(entry.size for entry in done))}")
-    if failed:
-        raise SystemExit(1 if done else 2)
+    output.note(_total(done))
+    _leave(outcomes, as_json)
 
 
 def chosen(found: list[Entry], older: float | None, keep: int | None) -> list[Entry]:
@@ -362,16 +382,21 @@ def chosen(found: list[Entry], older: float | None, keep: int | None) -> list[En
 @directory_option
 def log(as_json: bool, directory: str) -> None:
     """Show who released, deleted and expired what, when."""
-    with entries.opened(directory) as quarantine:
-        acts = quarantine.acts()
+    acts: list[Act] = []
+    try:
+        with entries.opened(directory) as quarantine:
+            acts = quarantine.acts()
+    except NotThere as why:
+        output.note(why.message)
     if as_json:
-        output.as_json([asdict(act) for act in acts])
+        output.as_json([listing.act(each) for each in acts])
         return
     rows = [
         [
-            *[printable(words, 80) for words in (act.time, act.entry, act.what, act.by)],
-            ", ".join(printable(each, 80) for each in act.to),
+            printable(output.local(each.time), 80),
+            *[printable(words, 80) for words in (each.entry, each.what, each.by)],
+            ", ".join(printable(address, 80) for address in each.to),
         ]
-        for act in acts
+        for each in acts
     ]
     output.table(rows, ("TIME", "ENTRY", "WHAT", "BY", "TO"))

@@ -50,8 +50,8 @@ class Stats:
     actions: Mapping[str, float]
     scanners: Mapping[str, Mapping[str, float]]
     latency: Mapping[str, Latency]
-    last_clean_age: float | None = None
-    last_canary_age: Mapping[str, float] = field(default_factory=dict)
+    last_clean_age_seconds: float | None = None
+    last_canary_age_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def summed(values: Mapping[str, float], now: float) -> Stats:
@@ -245,9 +245,9 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
         output.say()
         _scanner(name, stats.scanners.get(name, {}), latency)
     rows: list[list[str | output.Styled]] = []
-    if stats.last_clean_age is not None:
-        rows.append(["Last clean message", f"{output.age(stats.last_clean_age)} ago"])
-    for name, age in stats.last_canary_age.items():
+    if stats.last_clean_age_seconds is not None:
+        rows.append(["Last clean message", f"{output.age(stats.last_clean_age_seconds)} ago"])
+    for name, age in stats.last_canary_age_seconds.items():
         rows.append([f"Last test of {name}", f"{output.age(age)} ago"])
     for each in answers:
         text: str | output.Styled = output.age((each.age_days or 0.0) * 86400)

@@ -14,7 +14,7 @@ from functools import cache
 from hashlib import sha256
 
 from avcheck import quarantine, report, spool
-from avcheck.admin import entries, release
+from avcheck.admin import entries, listing, output, release
 from avcheck.admin import quarantine as commands
 from avcheck.admin.entries import Act, Entry, Quarantine
 from avcheck.verdict import VERDICTS, Finding
@@ -62,16 +62,16 @@ def is_usable(entry: Entry) -> None:
     """It can be shown, printed, filtered, and its addresses are bytes again."""
     for address in (entry.sender, *entry.recipients):
         assert isinstance(release.text(address), bytes)
-    for cell in commands._row(entry):
+    for cell in listing.row(entry):
         words = cell if isinstance(cell, str) else cell.text
         assert words.isascii()
         assert words.isprintable()
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        commands._show(entry)
+        output.table(listing.details(entry))
     assert re.fullmatch(r"(?:[ -~]*\n)*", shown.getvalue()), shown.getvalue()
-    assert json.loads(json.dumps(commands.facts(entry)))["name"] == entry.name
-    commands._matches(entry, "x")
+    assert json.loads(json.dumps(listing.facts(entry)))["entry"] == entry.name
+    listing.matches(entry, "x")
     assert entry.released() is None or isinstance(entry.sent_to(), set)
     assert commands.chosen([entry], 1.0, 1) in ([], [entry])
 

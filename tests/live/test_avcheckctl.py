@@ -150,7 +150,7 @@ def test_what_was_quarantined_is_released_past_the_scanner(
     postfix.wait_until(lambda: bool(site.delivered(message)), "the message at the next hop")
     avcheckctl(*words, status=2)  # not a second time
     facts = json.loads(avcheckctl("quarantine", "list", "--directory", site.quarantine, "--json"))
-    (ours,) = [each for each in facts if each["name"] == entry.name]
+    (ours,) = [each for each in facts if each["entry"] == entry.name]
     assert [act["what"] for act in ours["acts"]] == ["release begun", "released"]
     postfix.wait_until(lambda: not postfix.queue(), "an empty queue")
     assert len(site.delivered(message)) == 1

@@ -1,0 +1,82 @@
+"""What is shown of the entries of a quarantine: to a person, and to a program."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from avcheck.admin import output, subject
+from avcheck.admin.entries import BEGUN, Act, Entry
+from avcheck.admin.output import Styled
+from avcheck.printable import printable
+
+HEADER = ("ENTRY", "AGE", "VERDICT", "FOUND", "SIZE", "FROM", "TO", "STATE", "SUBJECT")
+
+
+def matches(entry: Entry, text: str) -> bool:
+    """Whether the text is in one of the words that a person would look for."""
+    words = (entry.sender, *entry.recipients, entry.subject, entry.virus, entry.queue_id)
+    return any(text.lower() in word.lower() for word in words)
+
+
+def row(entry: Entry) -> list[str | Styled]:
+    """The entry in a line of a list."""
+    more = f" and {len(entry.recipients) - 1} more" if len(entry.recipients) > 1 else ""
+    last = entry.released()
+    state: str | Styled = ""
+    if last is not None:
+        colour = output.DOUBTFUL if last.what == BEGUN else output.GOOD
+        state = Styled(printable(f"{last.what} by {last.by}", 80), colour)
+    return [
+        entry.name,
+        output.age(entry.age),
+        Styled(printable(entry.verdict, 12), output.BAD),
+        printable(entry.virus or entry.wrong or "-", 40),
+        output.size(entry.size),
+        f"<{printable(entry.sender, 40)}>",
+        (f"<{printable(entry.recipients[0], 40)}>{more}" if entry.recipients else "-"),
+        state,
+        printable(subject.plain(entry.subject), 70),
+    ]
+
+
+def details(entry: Entry) -> list[tuple[str, str | Styled]]:
+    """All that is known of the entry."""
+    rows: list[tuple[str, str | Styled]] = [
+        ("Entry", entry.name),
+        ("Time", f"{output.local(entry.time.isoformat())} ({output.age(entry.age)} ago)"),
+        ("Verdict", Styled(printable(entry.verdict), output.BAD)),
+        ("Found", printable(entry.virus)),
+        ("Scanner", printable(entry.scanner)),
+        ("It said", printable(entry.text)),
+        ("Queue ID", printable(entry.queue_id)),
+        ("From", f"<{printable(entry.sender)}> (often forged)"),
+        *[("To", f"<{printable(each)}>") for each in entry.recipients],
+        ("Subject", printable(subject.plain(entry.subject))),
+        ("Size", f"{entry.size} bytes"),
+        ("SHA-256", printable(entry.sha256)),
+    ]
+    if entry.wrong:
+        rows.append(("Wrong", Styled(entry.wrong, output.DOUBTFUL)))
+    for each in entry.acts:
+        to = f" to {', '.join(printable(address, 80) for address in each.to)}" if each.to else ""
+        said = f": {each.said}" if each.said else ""
+        when = output.local(each.time)
+        rows.append(("Log", printable(f"{when} {each.what}{to} by {each.by}{said}", 4000)))
+    return rows
+
+
+def facts(entry: Entry) -> dict[str, Any]:
+    """The entry for a program; addresses are as they came."""
+    found = asdict(entry)
+    return {
+        "entry": found.pop("name"),
+        **found,
+        "time": entry.time.isoformat(),
+        "acts": [act(each) for each in entry.acts],
+    }
+
+
+def act(done: Act) -> dict[str, Any]:
+    """What was done with an entry, for a program."""
+    return asdict(done)
