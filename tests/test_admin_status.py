@@ -326,7 +326,10 @@ def test_a_queue_that_cannot_be_seen_is_not_well_and_not_ill(
     with KnowingClamd(place / "clamd"):
         said, rows = shown("--postfix")
         assert said.status == 2
-        assert rows["Deferred"].strip() == "not known: postqueue: not found"
+        assert (rows["Deferred"].strip(), rows["Not known"].strip()) == (
+            "not known",
+            "postqueue: not found",
+        )
         says(mail_system, b"", 69)
         assert avcheckctl("status", "--postfix", "--json").facts[0]["unknown"]
     assert avcheckctl("status", "--postfix").status == 1

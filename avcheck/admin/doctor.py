@@ -54,7 +54,7 @@ def _results(name: str, look: Look) -> list[Result]:
 @click.option(
     "--clamd-conf",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),
     default="",
     help="clamd's configuration file.",
 )

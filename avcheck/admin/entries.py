@@ -379,9 +379,9 @@ def _unless_safe(name: bytes, status: os.stat_result) -> None:
     where = printable(name)
     us = os.geteuid()
     if status.st_uid not in (us, 0):
-        raise Trouble(f"quarantine {where}: owned by somebody else", "run this as root")
+        raise Trouble(f"quarantine {where}: owned by somebody else", places.AS_ROOT)
     # The group of a directory that is ours has no business in it: see avcheck.spool.
     group = stat.S_IWGRP if status.st_uid == us else 0
     if status.st_mode & (OPEN | group):
-        remedy = f"chmod g-w,o= {where}" if status.st_uid == us else "run this as root"
+        remedy = f"chmod g-w,o= {where}" if status.st_uid == us else places.AS_ROOT
         raise Trouble(f"quarantine {where}: open to others", remedy)

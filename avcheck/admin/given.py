@@ -212,7 +212,9 @@ def load(path: bytes) -> bytes:
     try:
         return places.read(path, config.SIZE_MAX)
     except OSError as why:
-        raise Defer(f"--config {printable(path)}: {why.strerror}", exits.CONFIG) from why
+        remedy = places.as_root(why)
+        text = f"--config {printable(path)}: {why.strerror}{remedy and f'; {remedy}'}"
+        raise Defer(text, exits.CONFIG) from why
     except Trouble as why:
         raise Defer(f"--config {why.message}", exits.CONFIG) from why
 

@@ -86,7 +86,8 @@ def locked(folder: folders.Folder, name: bytes) -> filelock.BaseFileLock:
             f"{printable(place)}: another avcheckctl is at work here", "wait until it has ended"
         ) from None
     except OSError as why:
-        raise Trouble(f"{printable(place)}: {why.strerror or why}", "run this as root") from why
+        text = f"{printable(place)}: {why.strerror or why}"
+        raise Trouble(text, folders.as_root(why)) from why
     return lock
 
 
@@ -97,9 +98,8 @@ def _beside(place: Place) -> Iterator[folders.Folder]:
         with folders.opened(place.parent) as folder:
             yield folder
     except OSError as why:
-        raise Trouble(
-            f"{printable(place.waitfile)}: {why.strerror}", "run this as root, or as its owner"
-        ) from why
+        text = f"{printable(place.waitfile)}: {why.strerror}"
+        raise Trouble(text, folders.as_root(why)) from why
 
 
 def write(place: Place, note: Note) -> None:
@@ -242,7 +242,7 @@ def drained(spool: bytes, seconds: float) -> bool:
             finally:
                 os.close(fd)
     except OSError as why:
-        raise Trouble(f"{printable(spool)}: {why.strerror}", "run this as root") from why
+        raise Trouble(f"{printable(spool)}: {why.strerror}", folders.as_root(why)) from why
 
 
 def lock_holders(status: os.stat_result, mode: str) -> list[int]:

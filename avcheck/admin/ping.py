@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +15,8 @@ import click
 from avcheck import conn
 from avcheck.admin import daemon, given, output
 from avcheck.admin.account import account
+from avcheck.admin.output import Trouble
+from avcheck.admin.places import AS_ROOT
 from avcheck.exits import Defer
 from avcheck.printable import printable
 
@@ -38,6 +42,11 @@ class Answer:
     date: str = ""
     age_days: float | None = None
     wrong: str = ""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is only that we may not ask it: it may answer avcheck."""
+        return os.geteuid() != 0 and os.strerror(errno.EACCES) in self.wrong
 
 
 def place(target: Target) -> str:
@@ -108,7 +117,7 @@ def every(site: given.Site, progress: output.Progress | None = None) -> Iterator
 def command(site: given.Site, as_json: bool) -> None:
     """Ask each scanner, at each of its places, whether it is there, and how old it is.
 
-    Exit status: 0 all of them answer, 1 one does not.
+    Exit status: 0 all of them answer, 1 one does not, 2 it could not be found out.
 
     \b
     avcheckctl ping -s clamd:/run/clamav/clamd.ctl,192.0.2.7
@@ -120,8 +129,10 @@ def command(site: given.Site, as_json: bool) -> None:
         output.as_json([asdict(answer) for answer in answers])
     else:
         output.table([_row(answer) for answer in answers], HEADER)
-    if any(answer.wrong for answer in answers):
+    if any(answer.wrong and not answer.hidden for answer in answers):
         raise SystemExit(1)
+    if any(answer.hidden for answer in answers):
+        raise Trouble("not every scanner may be asked by this account", AS_ROOT)
 
 
 HEADER = ("SCANNER", "WHERE", "ANSWER", "VERSION", "SIGNATURES", "AGE")
@@ -131,6 +142,8 @@ def _row(answer: Answer) -> list[str | output.Styled]:
     where: list[str | output.Styled] = [answer.scanner, answer.where]
     if answer.wrong:
         reason = answer.wrong.removeprefix(f"{answer.where}: ")
+        if answer.hidden:
+            return [*where, output.Styled(f"not known: {reason}", output.DOUBTFUL)]
         return [*where, output.Styled(f"no: {reason}", output.BAD)]
     row = [*where, output.Styled(f"{answer.seconds * 1000:.1f} ms", output.GOOD)]
     row += [answer.version or "-", answer.signatures or "-"]

@@ -31,6 +31,10 @@ from avcheck.printable import printable
 # A pipe that nobody writes to, a device, a terminal: none of them makes root wait.
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
+# The remedy where an account cannot look, whatever may be wrong there: others would change
+# what may be in order.
+AS_ROOT = "run this as root"
+
 
 class Folder:
     """A directory that was found safe.  Close it by leaving the with block."""
@@ -111,9 +115,13 @@ def opened(path: bytes) -> Iterator[Folder]:
 
 def unseen(path: bytes, why: OSError) -> Trouble:
     """What to say of a directory that cannot be opened; an account may only not be allowed to."""
-    refused = isinstance(why, PermissionError) and os.geteuid() != 0
-    remedy = "run this as root" if refused else "name an existing directory"
+    remedy = as_root(why) or "name an existing directory"
     return Trouble(f"{printable(path)}: {why.strerror}", remedy)
+
+
+def as_root(why: OSError) -> str:
+    """What an account has to do that is not allowed to look; empty for anything else."""
+    return AS_ROOT if isinstance(why, PermissionError) and os.geteuid() != 0 else ""
 
 
 def read(path: bytes, limit: int) -> bytes:

@@ -15,6 +15,7 @@ from avcheck.admin.account import account
 from avcheck.admin.checks import Look
 from avcheck.admin.clamdconf import DEFAULTS, Conf
 from avcheck.admin.output import Trouble
+from avcheck.admin.places import AS_ROOT
 from avcheck.admin.samples import LARGE, SAMPLES, Limits, Sample
 from avcheck.exits import Defer
 from avcheck.scanners import STREAM
@@ -106,7 +107,7 @@ def _unless_unusable(service: given.Service) -> None:
 def trouble(why: Defer) -> Trouble:
     """What avcheck says, with the next step for whoever reads it here."""
     if os.geteuid() != 0:
-        return Trouble(why.text, "run this as root")
+        return Trouble(why.text, AS_ROOT)
     return Trouble(why.text, "avcheckctl doctor says more")
 
 
@@ -118,6 +119,8 @@ def _silent(service: given.Service, scanner: Scanner) -> str:
             answer = ping.ask(scanner, target, service.sure)
             if not answer.wrong:
                 return ""
+            if answer.hidden:
+                raise Trouble(answer.wrong, AS_ROOT)
             reasons.append(answer.wrong)
     return "; ".join(reasons)
 
@@ -175,7 +178,7 @@ def attempt(service: given.Service, scanner: Scanner, sample: Sample, limits: Li
 @click.option(
     "--clamd-conf",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),
     default="",
     help="clamd's configuration file.",
 )

@@ -45,7 +45,7 @@ def directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
         envvar="AVCHECK_QUARANTINE",
         show_default=True,
         show_envvar=True,
-        type=click.Path(file_okay=False),
+        type=click.Path(file_okay=False, readable=False),
         help="The quarantine.",
     )(function)
 

@@ -25,6 +25,8 @@ CANARY_MAX = 1024
 # Seconds for all places of all scanners together.
 PATIENCE = 5.0
 
+HIDDEN = f"this account may not ask every scanner: {places.AS_ROOT}"
+
 
 @dataclass(frozen=True)
 class Canary:
@@ -43,7 +45,8 @@ class State:
 
     checked tells that mail gets a verdict: nothing holds it back, and as many scanners
     answer as are needed.  left_over names options whose files are in the spool directory
-    and which are not given.  deferred is None where it is not known, and unknown why.
+    and which are not given.  deferred is None where it is not known; unknown is what
+    could not be found out, and why.
     """
 
     service: str
@@ -70,7 +73,7 @@ class State:
     @property
     def well(self) -> bool:
         """Whether all mail is checked, and none waits."""
-        answers = not any(each.wrong for each in self.scanners)
+        answers = not any(each.wrong and not each.hidden for each in self.scanners)
         return self.checked and answers and not self.deferred
 
 
@@ -110,7 +113,10 @@ def state(service: given.Service, asked: Asked) -> State:
     answers = [
         asked.answers(service, scanner) for scanner in (*settings.scanners, *settings.backups)
     ]
-    enough = sum(any(not each.wrong for each in group) for group in answers) >= settings.need
+    enough = (
+        sum(any(not each.wrong or each.hidden for each in group) for group in answers)
+        >= settings.need
+    )
     found = State(
         service.name,
         scanners=[each for group in answers for each in group],
@@ -118,7 +124,8 @@ def state(service: given.Service, asked: Asked) -> State:
     )
     knows = all(each.good for each in found.canaries)
     checked = not found.paused and knows and (enough or not settings.scanners)
-    return replace(found, checked=checked)
+    hidden = any(each.hidden for each in found.scanners)
+    return replace(found, checked=checked, unknown=HIDDEN if hidden else "")
 
 
 def _waitfile(settings: Settings) -> dict[str, object]:
@@ -163,7 +170,8 @@ def _spool(settings: Settings) -> dict[str, object]:
                 "left_over": _left_over(names - slots - set(tests) - counts),
             }
     except OSError as why:
-        raise Trouble(f"{printable(settings.spool)}: {why.strerror}", "run this as root") from why
+        where = printable(settings.spool)
+        raise Trouble(f"{where}: {why.strerror}", places.as_root(why)) from why
 
 
 def _tests(settings: Settings) -> dict[bytes, tuple[str, str]]:
@@ -207,6 +215,9 @@ def with_queue(found: list[State], directory: str) -> list[State]:
     try:
         waiting = deferred.of_postfix(directory)
     except Trouble as why:
-        return [replace(each, unknown=why.message) for each in found]
+        return [
+            replace(each, unknown="; ".join(filter(None, [each.unknown, why.message])))
+            for each in found
+        ]
     oldest = output.moment(waiting.oldest).isoformat(timespec="seconds") if waiting.oldest else ""
     return [replace(each, deferred=waiting.messages, oldest=oldest) for each in found]

@@ -177,7 +177,7 @@ def gather(files: list[bytes]) -> dict[str, float]:
         try:
             values = metrics.parse(_read(file))
         except OSError as why:
-            raise Trouble(f"{printable(file)}: {why.strerror}", "run this as root") from why
+            raise Trouble(f"{printable(file)}: {why.strerror}", places.as_root(why)) from why
         if not values:
             raise Trouble(
                 f"{printable(file)}: nothing has been counted",

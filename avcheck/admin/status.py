@@ -68,7 +68,10 @@ def rows(each: State) -> list[Row]:
         found.append(("Scanner", _scanner(answer)))
     if each.spool:
         found += _spool(each)
-    return [*found, ("Deferred", _deferred(each))]
+    found.append(("Deferred", _deferred(each)))
+    if each.unknown:
+        found.append(("Not known", Styled(each.unknown, DOUBTFUL)))
+    return found
 
 
 def _pause(each: State) -> list[Row]:
@@ -87,6 +90,8 @@ def _pause(each: State) -> list[Row]:
 
 def _scanner(answer: Answer) -> Styled:
     who = f"{answer.scanner} {answer.where}"
+    if answer.hidden:
+        return Styled(f"{who} may not be asked by this account", DOUBTFUL)
     if answer.wrong:
         reason = answer.wrong.removeprefix(f"{answer.where}: ")
         return Styled(f"{who} does not answer: {reason}", BAD)
@@ -112,8 +117,8 @@ def _spool(each: State) -> list[Row]:
 
 
 def _deferred(each: State) -> str | Styled:
-    if each.unknown:
-        return Styled(f"not known: {each.unknown}", DOUBTFUL)
+    if each.deferred is None and each.unknown:
+        return Styled("not known", DOUBTFUL)
     if each.deferred is None:
         return "known with --postfix only; see mailq"
     if not each.deferred:
