@@ -9,16 +9,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from avcheck import hold, waitfile
 from avcheck.admin import hold as ours
-from avcheck.admin import output, pause
+from avcheck.admin import known, output, pause
 from avcheck.admin.output import Trouble
 from avcheck.exits import Defer
+from avcheck.verdict import Finding
 from avcheck.waitfile import Note
 from tests.admin import KnowingClamd, avcheckctl
+from tests.test_admin_ping import HungClamd
 
 EARLY = "2000-01-01T00:00:00Z"
 LATE = "2999-01-01T00:00:00Z"
@@ -281,6 +284,26 @@ def test_a_scanner_that_cannot_be_trusted_ends_no_pause(tmp_path: Path, how: str
     assert "Not to be trusted: clamd" in err
     assert f"still held back.  To end it: avcheckctl resume -w {tmp_path}/wait" in err
     assert (tmp_path / "wait").exists()
+
+
+def test_a_scanner_that_hangs_is_waited_for_no_longer_than_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause, "LEAST", 0.2)
+    asked: list[float] = []
+    really = known.asked
+
+    def note(*words: Any) -> Finding:
+        asked.append(words[3])
+        return really(*words)
+
+    monkeypatch.setattr(known, "asked", note)
+    with HungClamd(tmp_path / "clamd"):
+        status_, _, err = pause_around(tmp_path, "true", limit="0s")
+    assert status_ == 1
+    assert "no answer in time" in err
+    assert asked
+    assert max(asked) == 0.2
 
 
 def test_a_scanner_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

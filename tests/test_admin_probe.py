@@ -237,6 +237,7 @@ def test_the_name_of_the_test_and_its_limit_are_shown_while_it_runs(
     with KnowingClamd(tmp_path / "clamd"):
         place = ("-s", f"clamd:{tmp_path}/clamd", "-d", tmp_path)
         assert avcheckctl("probe", *place, "--only", "plain").status == 0
-        assert shown[-1] == ("clamd: plain", 180.0)
+        assert shown[-1] == ("plain: asking clamd", 180.0)
+        assert shown[-2] == ("plain: is clamd there?", 10.0)
         assert avcheckctl("probe", *place, "--only", "base64", "-t", "20").status == 0
-        assert shown[-1] == ("clamd: base64", 20.0)
+        assert shown[-1] == ("base64: asking clamd", 20.0)

@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from avcheck.settings import Scanner, Settings
     from avcheck.verdict import Finding
 
-# Seconds for each of the two, unless -t says less.
+# Seconds for each of the two mails.
 PATIENCE = 30.0
 
 
-def wrong(scanner: Scanner, settings: Settings) -> str:
+def wrong(scanner: Scanner, settings: Settings, patience: float = PATIENCE) -> str:
     """Why the scanner is not to be trusted; empty if it is.
 
+    patience is the seconds for each of the two mails, unless -t says less.
     To be called as the account that avcheck runs as: the spool directory is used.
     """
     mails = ((canary.virus(), INFECTED), (canary.INNOCENT, CLEAN))
     for mail, wanted in mails:
         try:
-            finding = asked(scanner, settings, [mail], PATIENCE)
+            finding = asked(scanner, settings, [mail], patience)
         except Defer as why:
             return why.text
         if finding.verdict is FAILED:

@@ -18,6 +18,9 @@ from avcheck.waitfile import REASON_MAX, Note
 # Seconds between two tests of a scanner that is starting.
 AGAIN = 0.5
 
+# Seconds that a scanner has for an answer, however short the time is that is left.
+LEAST = 5.0
+
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--reason", metavar="TEXT", default="", help="Why: senders' systems may see it.")
@@ -129,13 +132,14 @@ def _until_trusted(site: given.Site, limit: float) -> list[str]:
     until = monotonic() + limit
     with output.Progress("waiting for the scanner", limit):
         while True:
+            left = min(max(until - monotonic(), LEAST), known.PATIENCE)
             doubts = []
             for service in site.services:
                 with account.account(*service.runs_as):
                     for scanner in service.sure.scanners:
                         doubts += [
                             f"{scanner.type} {doubt}"
-                            for doubt in [known.wrong(scanner, service.sure)]
+                            for doubt in [known.wrong(scanner, service.sure, left)]
                             if doubt
                         ]
             if not doubts or monotonic() > until:

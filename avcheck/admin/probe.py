@@ -85,12 +85,14 @@ def tries(
             if reason:
                 yield Tried(scanner.type, sample.name, sample.what, SKIPPED, "", reason, False, "")
                 continue
-            progress.now(f"{scanner.type}: is it there?", min(settings.timeout, ping.PATIENCE))
+            progress.now(
+                f"{sample.name}: is {scanner.type} there?", min(settings.timeout, ping.PATIENCE)
+            )
             silent = silent or _silent(service, scanner)
             if silent:  # as each mail would have to find out, one after the other
                 yield _waits(scanner, sample, silent)
                 continue
-            progress.now(f"{scanner.type}: {sample.name}", min(settings.timeout, PATIENCE))
+            progress.now(f"{sample.name}: asking {scanner.type}", min(settings.timeout, PATIENCE))
             yield attempt(service, scanner, sample, limits)
 
 
