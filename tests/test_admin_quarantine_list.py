@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def encoded(text: str, charset: str) -> bytes:
 )
 def test_a_subject_is_decoded(header: bytes, text: str) -> None:
     assert subject.of(header) == text
+
+
+def test_a_subject_is_decoded_where_python_itself_cannot_be_read() -> None:
+    code = (
+        "import sys; from avcheck.admin import subject; sys.path.clear(); sys.meta_path.clear();"
+        "print(subject.of(b'Subject: =?ISO-2022-JP?B?GyRCRnxLXBsoQg==?=') == '\u65e5\u672c')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_a_subject_is_read_up_to_a_limit() -> None:

@@ -104,5 +104,6 @@ def _show(found: list[Found], everything: bool) -> None:
                 for line in each.remedy.splitlines():
                     output.say(f"             {line}")
         counts = [sum(each.level == level for each in ours) for level in LEVELS]
-        words = zip(counts, ("in order", "warnings", "errors"), strict=True)
-        output.say("  " + ", ".join(f"{count} {word}" for count, word in words))
+        good, doubtful, bad = counts
+        words = (output.counted(doubtful, "warning"), output.counted(bad, "error"))
+        output.say(f"  {good} in order, {', '.join(words)}")
