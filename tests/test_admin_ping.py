@@ -170,6 +170,22 @@ def test_root_acts_as_the_owner_and_comes_back(tmp_path: Path) -> None:
     assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
 
 
+def test_a_program_that_is_not_there_is_no_scanner(tmp_path: Path) -> None:
+    program = tmp_path / "scan"
+    scanner = f"command:{program}?clean=0&infected=1&args={{path}}"
+    said = avcheckctl("ping", "-s", scanner)
+    assert said.status == 1
+    assert "no: no such program" in said.out
+    program.write_text("#!/bin/sh\n")
+    assert "no: Permission denied" in avcheckctl("ping", "-s", scanner).out
+    program.chmod(0o755)
+    said = avcheckctl("ping", "-s", scanner)
+    assert said.status == 0
+    said = avcheckctl("status", "-d", tmp_path, "-s", scanner)
+    assert said.status == 0
+    assert f"command {program} is there" in said.out
+
+
 # A clamd that hangs.
 
 

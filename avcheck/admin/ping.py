@@ -19,6 +19,7 @@ from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.exits import Defer
 from avcheck.printable import printable
+from avcheck.scanners import command as command_scanner
 
 if TYPE_CHECKING:
     from avcheck.settings import Scanner, Settings, Target
@@ -64,9 +65,19 @@ def ask(scanner: Scanner, target: Target, settings: Settings, patience: float = 
             return _clamd(scanner, target, settings, began, deadline)
         if target.address is not None:
             conn.connect((target.address,), deadline).sock.close()
+        elif scanner.row.module == "command":
+            _unless_runnable(command_scanner.program_at(target.path))
         return Answer(scanner.type, where, monotonic() - began)
     except Defer as why:
         return Answer(scanner.type, where, monotonic() - began, wrong=why.text)
+
+
+def _unless_runnable(program: bytes) -> None:
+    """Raise Defer if the program could not be run: it is run for each message, and not for us."""
+    if not os.path.isfile(program):
+        raise Defer(f"{printable(program)}: no such program")
+    if not os.access(program, os.X_OK, effective_ids=True):
+        raise Defer(f"{printable(program)}: {os.strerror(errno.EACCES)}")
 
 
 def _clamd(

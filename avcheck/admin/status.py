@@ -95,7 +95,8 @@ def _scanner(answer: Answer) -> Styled:
     if answer.wrong:
         reason = answer.wrong.removeprefix(f"{answer.where}: ")
         return Styled(f"{who} does not answer: {reason}", BAD)
-    return Styled(f"{who} answers", GOOD)
+    # Only clamd is asked something; of others the port takes a connection, or the program exists.
+    return Styled(f"{who} {'answers' if answer.version else 'is there'}", GOOD)
 
 
 def _spool(each: State) -> list[Row]:
