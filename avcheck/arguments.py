@@ -133,6 +133,8 @@ def directory(value: bytes) -> bytes:
 def file(value: bytes) -> bytes:
     if not value or b"\0" in value:
         raise Usage("an empty file name")
+    if value.endswith(b"/"):
+        raise Usage(f"{printable(value)}: a file, and not a directory")
     return value
 
 

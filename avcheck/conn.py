@@ -124,8 +124,8 @@ def _unix(address: Address, deadline: float, left: int) -> socket.socket:
 
 def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
     reason = Defer(f"{address}: no address", SILENT)
-    places = _resolve(address)
     until = patience(deadline, left) if left > 1 else deadline
+    places = _resolve(address, until)
     for number, (family, where) in enumerate(places):
         try:
             sock = _socket(family, address)
@@ -150,18 +150,62 @@ def _socket(family: int, address: Address) -> socket.socket:
         raise _unconnected(address, why) from why
 
 
-def _resolve(address: Address) -> list[tuple[int, Any]]:
+def _resolve(address: Address, until: float) -> list[tuple[int, Any]]:
     """Family and socket address of everything that the host and the port stand for."""
     try:
-        port = address.port.decode("ascii", "replace")  # getaddrinfo knows a service as str only
-        found = socket.getaddrinfo(address.host, port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as why:
-        raise Defer(f"{address}: no such host or service", SILENT) from why
+        found = _looked_up(address, socket.AI_NUMERICHOST)
+    except Defer:
+        found = _looked_up_until(address, until)
     places = [(int(family), where) for family, _, _, _, where in found]
     if len(places) > 1:
         # Not from a random one on: what one that is dead leaves over is for all the others.
         places.sort(key=lambda place: os.urandom(4))
     return places
+
+
+def _looked_up(address: Address, flags: int = 0) -> list[Any]:
+    try:
+        port = address.port.decode("ascii", "replace")  # getaddrinfo knows a service as str only
+        return list(socket.getaddrinfo(address.host, port, 0, socket.SOCK_STREAM, 0, flags))
+    except (OSError, UnicodeError) as why:
+        raise Defer(f"{address}: no such host or service", SILENT) from why
+
+
+def _looked_up_until(address: Address, until: float) -> list[Any]:
+    """The same, for a name: getaddrinfo(3) asks name servers, which may be silent.
+
+    It has limits of its own (options timeout and attempts in resolv.conf(5), for each server and
+    each domain that is searched), nothing ends it before them, and they can pass our deadline;
+    so it is a thread that waits.
+    """
+    from _thread import allocate_lock, start_new_thread
+
+    from avcheck import stop
+
+    found: list[list[Any] | BaseException] = []
+    done = allocate_lock()
+    done.acquire()
+
+    def look() -> None:
+        try:
+            found.append(_looked_up(address))
+        except BaseException as why:
+            found.append(why)
+        finally:
+            done.release()
+
+    try:
+        with stop.signals_blocked():
+            start_new_thread(look, ())
+    except RuntimeError as why:  # too many processes, or too little memory
+        raise Defer(f"{address}: no thread to look the name up: {why}", SILENT) from why
+    left = until - monotonic()
+    done.acquire(timeout=max(left, 0.0) if left < 1e6 else -1)
+    if not found:
+        raise Defer(f"{address}: the name is not looked up in time", SILENT)
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
 
 
 def _unconnected(address: Address, why: OSError) -> Defer:

@@ -118,14 +118,16 @@ class Parting:
     As QUIT is sent after that answer, one more reply is due.  If there are more, or another
     one, the answer was given to something else: a server that has seen an end in the middle
     of the message (a dot between two bare CRs, say) answers every line after that, too, and
-    one that says yes before it is asked has the true answer still to give.  421 may come
-    unasked.  No answer, or half of one, contradicts nothing.
+    one that says yes before it is asked has the true answer still to give, be it a 421.  No
+    answer, or half of one, contradicts nothing.
     """
 
-    __slots__ = ("_answer", "_replies", "_reply", "doubt", "over")
+    __slots__ = ("_answer", "_kinds", "_replies", "_reply", "doubt", "over")
 
     def __init__(self, answer: Reply) -> None:
         self._answer = answer
+        # Who has said no may have to stop as well (RFC 5321 3.8).
+        self._kinds = (b"2",) if answer.code // 100 == 2 else (b"2", b"421")
         self._replies = Replies()
         self._reply: Reply | None = None
         self.over = False  # nothing more is due
@@ -139,7 +141,7 @@ class Parting:
             self._contradicted(line)
             return
         code = int(self._replies.code)
-        if self._reply or not (code // 100 == 2 or code == CLOSING):
+        if self._reply or not line.startswith(self._kinds):
             self._contradicted(line)
         self._reply = reply
         # With another yes than 221 only the end tells that it was the last one.
@@ -147,7 +149,8 @@ class Parting:
 
     def end(self, rest: bytes) -> None:
         """That is all; rest is what was read and is no whole line."""
-        if rest and (self._reply or not rest.startswith((b"2", b"421"[: len(rest)]))):
+        begun = any(rest.startswith(kind[: len(rest)]) for kind in self._kinds)
+        if rest and (self._reply or not begun):
             self._contradicted(rest)
 
     def _contradicted(self, said: bytes) -> None:

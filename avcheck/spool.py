@@ -262,7 +262,10 @@ class Message:
         return self._form
 
     def add(self, piece: bytes) -> None:
-        """Append to the message."""
+        """Append to the message; the first piece has the whole of its first line."""
+        if not self.size and not begins_header(piece):
+            write(self.fd, b"\n")
+            self.start += 1
         write(self.fd, piece)
         self.size += len(piece)
         self._form = None
@@ -271,7 +274,7 @@ class Message:
         """Copy what comes from the descriptor until it ends."""
         crlf = None
         before = b""
-        while piece := _read(stdin):
+        for piece in _arriving(stdin):
             if crlf is None:
                 crlf = ends_in_crlf(piece, before)
                 before = piece[-1:]
@@ -391,6 +394,20 @@ class Incoming:
         return os.dup(self.stdin)
 
 
+def _arriving(stdin: int) -> Iterator[bytes]:
+    """What comes from the descriptor, a piece at a time; the first has the whole first line."""
+    first: bytes | None = b""
+    while piece := _read(stdin):
+        if first is not None:
+            first += piece
+            if b"\n" not in first and len(first) < PIECE:
+                continue
+            piece, first = first, None
+        yield piece
+    if first:
+        yield first
+
+
 def _mbox_line(piece: bytes) -> int:
     """The length of the line that the message in an mbox begins with, or 0.
 
@@ -400,6 +417,19 @@ def _mbox_line(piece: bytes) -> int:
     if not piece.startswith((b"From ", b">From ")):
         return 0
     return piece.find(b"\n") + 1
+
+
+def begins_header(piece: bytes) -> bool:
+    """Whether its first line is one of a header (RFC 5322 2.2), an mbox line, or empty.
+
+    To a mail system the first line that is no field ends the header, and what comes is the body.
+    clamd (1.4.6) goes on with the header of FRONT, and finds nothing in what follows.
+    """
+    line = piece.partition(b"\n")[0].removesuffix(b"\r")
+    name, colon, _ = line.partition(b":")
+    name = name.rstrip(b" \t")
+    field = bool(colon and name) and not any(byte <= 0x20 or byte >= 0x7F for byte in name)
+    return field or not line or line.startswith((b"From ", b">From ", b" ", b"\t"))
 
 
 def ends_in_crlf(piece: bytes, before: bytes) -> bool | None:

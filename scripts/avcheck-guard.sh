@@ -50,7 +50,7 @@ trap 'leave "$?"' EXIT
 
 # A signal is avcheck's to answer; this shell stays to report the answer, also when
 # nobody reads it any more (PIPE).
-trap : TERM HUP INT QUIT PIPE
+trap : TERM HUP INT QUIT PIPE ALRM XCPU USR1 USR2
 
 avcheck=${0%/*}/avcheck
 case ${1-} in
@@ -91,7 +91,7 @@ try:
         import site
         site.main()
     from avcheck.__main__ import main
-    main(int(sys.argv.pop(1)))
+    main('"$proved"')
 except BaseException as why:
     sys.exit(f"4.3.5 avcheck: broken installation: {type(why).__name__}: {why}")
 sys.exit(1)
@@ -106,6 +106,6 @@ export AVCHECK_CALLER
 AVCHECK_GUARD=$0
 export AVCHECK_GUARD
 
-"$python" -I -S -c "$launch" "$avcheck" "$proved" "$@"
+"$python" -I -S -c "$launch" "$avcheck" "$@"
 leave "$?"
 }

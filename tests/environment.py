@@ -12,9 +12,10 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[1] / "scripts" / "avcheck-guard.sh"
 PATIENCE = 60
 
-# What the guard says to Python before the words of avcheck: -I -S -c, its code, its name, and
-# what to leave with in the place of 0.
-OWN_WORDS = 6
+# What the guard says to Python before the words of avcheck: -I -S -c, its code, its name.
+OWN_WORDS = 5
+
+# What Python is to leave with in the place of 0.
 SUCCESS = 200
 
 MAIN = "import os, sys\ndef main(success):\n"

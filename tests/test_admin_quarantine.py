@@ -272,7 +272,8 @@ def test_the_avcheck_that_the_sidecar_names_is_run(
     shutil.copy(GUARD, guard)
     if guarded:
         monkeypatch.setenv("AVCHECK_GUARD", str(guard))
-    with FakeSmtp() as smtp:
+    smtp = FakeSmtp()
+    with smtp:
         name = keep(place, sendmail=smtp.where, called=command)
         words = json.loads((place / name / "about.json").read_text())["sendmail"]
         assert words == f"{guard} " * guarded + f"{command} -c -S {smtp.where}"

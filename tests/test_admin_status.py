@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -264,10 +265,10 @@ def test_those_that_wait_for_our_reason_are_counted() -> None:
 
 
 def test_the_guards_words_are_known() -> None:
-    lines = [line for line in GUARD.read_text().splitlines() if "echo" in line and "4.3.5" in line]
-    assert len(lines) == 2
+    lines = [line for line in GUARD.read_text().splitlines() if "echo" in line and "4.3." in line]
+    assert len(lines) == 3
     for line in lines:
-        assert line.partition("4.3.5 ")[2].startswith(deferred.OURS)
+        assert re.split(r"4\.3\.\d ", line)[1].startswith(deferred.OURS)
 
 
 @pytest.mark.parametrize("listing", [b"Mail queue is empty\n", b"[]\n", b'{"recipients": [1]}\n'])

@@ -25,6 +25,37 @@ def test_the_program_gets_the_message_and_nothing_of_the_caller(site: Site) -> N
     assert site.left == []
 
 
+# What a program can do with a standard input that is a file.
+ELSEWHERE = {
+    "opens it anew": 'cat /dev/stdin >"$notes/other"',
+    "opens it anew for another": 'cat </dev/stdin >"$notes/other"',
+    "goes back to its beginning": (
+        "python3 -c 'import os, sys; os.read(0, 9); os.lseek(0, 0, 0);"
+        ' open(sys.argv[1], "wb").write(open(0, "rb").read())\' "$notes/other"'
+    ),
+}
+
+
+@pytest.mark.parametrize("header", [(), ("-h", "mx")], ids=["plain", "header"])
+@pytest.mark.parametrize("how", ELSEWHERE)
+def test_whichever_way_it_reads_it_finds_the_message_and_nothing_else(
+    site: Site, how: str, header: tuple[str, ...]
+) -> None:
+    program = site.directory / "odd-sendmail"
+    notes = site.directory / "odd-notes"
+    notes.mkdir()
+    program.write_text(f"#!/bin/sh\nnotes='{notes}'\n{ELSEWHERE[how]}\n")
+    program.chmod(0o755)
+    site.hop = ["-S", f"{program} -G -i"]
+    ended = site.deliver(*header)
+    assert ended.status == 0, ended
+    found = (notes / "other").read_bytes()
+    if header:
+        first, _, found = found.partition(b"\n")
+        assert first.startswith(b"X-AV-Checked: ")
+    assert found == MAIL
+
+
 SPELLINGS = {
     "one argument": ["-S", "@ -G -i"],
     "one for each word": ["-S", "@", "-S", "-G", "-S", "-i"],

@@ -13,8 +13,11 @@ from time import monotonic
 
 import pytest
 
-from avcheck import ask
+from avcheck import ask, scanners
+from avcheck.address import Address
+from avcheck.conn import Conn
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer, Stopped
+from avcheck.scanners import SCANNERS
 from avcheck.settings import Settings
 from avcheck.spool import FRONT, Message
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
@@ -147,6 +150,31 @@ def test_a_daemon_that_says_ok_with_our_words_unread_has_failed(
         (finding,) = every(message, asking(f"clamd+stream:{tmp_path}/hasty"))
         thread.join(PATIENCE)
     assert finding.verdict is FAILED
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("way", ["clamd", "clamd+path"])
+def test_a_daemon_that_says_ok_before_it_is_asked_has_failed(
+    tmp_path: Path, way: str, reads: bool
+) -> None:
+    """By descriptor and by path as well: it is no answer to our question."""
+    ours, theirs = socket.socketpair()
+
+    def finish() -> None:
+        with theirs:
+            if reads:
+                theirs.recv(1 << 16)
+
+    thread = threading.Thread(target=finish)
+    with spooled(tmp_path, named=True) as letter:
+        theirs.sendall(b"fd[10]: OK\0" if way == "clamd" else letter.path + b": OK\0")
+        (target,) = asking(f"{way}:/run/x").scanners[0].targets
+        link = Conn(ours, Address(path=b"/run/x"), monotonic() + PATIENCE)
+        link.watch(0)
+        thread.start()
+        with link, pytest.raises(Defer, match="said it is clean"):
+            ask.dialogue(scanners.load(SCANNERS["clamd"]), link, letter, target)
+        thread.join(PATIENCE)
 
 
 # Scanners of somebody else.

@@ -64,7 +64,7 @@ def test_with_n_nobody_gets_it(message: Message, calls: list[Call]) -> None:
 def test_with_n_half_a_message_is_not_good_either(
     message: Message, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         send_on(message, Finding(CLEAN), b"-n")
 

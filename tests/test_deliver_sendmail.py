@@ -108,7 +108,7 @@ def test_while_it_runs_no_signal_decides(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_it_is_not_run_for_half_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         send(program, tmp_path, monkeypatch)
     assert program.argv == []

@@ -271,7 +271,7 @@ def test_the_dot_is_not_sent_for_half_a_message(
     server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = server()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         send(fake, tmp_path)
     assert fake.messages == []
@@ -302,7 +302,7 @@ def test_in_the_middle_of_the_content_goodbye_would_be_content(
     server: Servers, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = server()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
     with given(MESSAGE) as stdin, pytest.raises(Defer, match="cut short"):
         how = settings(b"-S", b"unix:" + fake.where.encode())
         deliver_smtp.send(spool.Incoming(stdin), b"", how, monotonic() + PATIENCE)

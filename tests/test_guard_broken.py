@@ -98,7 +98,7 @@ def test_no_environment_at_all_defers(environment: Environment) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\0" * 4096], ids=["empty", "newline", "zeros"])
 def test_an_interpreter_that_is_no_program_defers(environment: Environment, content: bytes) -> None:
-    """After a crash in the middle of an upgrade; the shell runs it as a script, which ends with 0."""
+    """As after a crash; the shell runs it as a script, and that ends with 0."""
     environment.main_is(WORKS)
     environment.python.unlink()
     environment.python.write_bytes(content)

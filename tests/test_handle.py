@@ -327,7 +327,7 @@ def test_it_is_not_run_for_half_a_message(
     message: Message, handle_by: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = Handler()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         handle_by(handler)
     assert handler.argv == []

@@ -232,6 +232,16 @@ def test_the_message_and_what_is_known_about_it_are_stored(site: Site) -> None:
     }
 
 
+def test_a_script_that_is_cut_short_has_stored_nothing(site: Site) -> None:
+    """A copy on a full disk, or a crash, ends at the end of a block; comments alone end with 0."""
+    whole = site.script.read_text()
+    for size in range(512, len(whole) - 2, 512):
+        site.script.write_text(whole[:size])
+        status, _ = site.run()
+        assert status not in (0, *range(64, 75), 76, 77, 78), size
+        assert site.message.read_bytes() == MAIL
+
+
 def test_the_quarantine_is_private(site: Site) -> None:
     assert site.run()[0] == 0
     for path in [site.quarantine, *site.quarantine.rglob("*")]:

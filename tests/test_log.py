@@ -303,7 +303,7 @@ HOSTILE = [
 def test_an_address_can_forge_neither_a_line_nor_a_key(
     logged: Site, log: Log, address: bytes
 ) -> None:
-    logged.hop = ("-S", "/bin/true")
+    logged.sendmail()
     assert logged.deliver(sender=address, recipients=[address, address]).status == 0
     told = log.line
     keys = ["from", "to", "nrcpt", "size", "clamd", "verdict", "action", "delay"]

@@ -16,6 +16,7 @@ from avcheck import spool
 from avcheck.exits import CONFIG, Defer
 from avcheck.scanners import PATH, command, command_copy
 from avcheck.settings import Target
+from avcheck.spool import FRONT
 from avcheck.verdict import CLEAN, INFECTED, UNSCANNABLE, Finding
 from tests.wire import MESSAGE, given, open_files, settings, spooled
 
@@ -135,6 +136,15 @@ def test_a_program_that_reads_the_message_gets_it_for_reading_and_no_file(
     assert (tmp_path / "read").read_bytes().endswith(MESSAGE)
     assert (tmp_path / "names").read_text() == ""
     assert delivered == MESSAGE
+
+
+@pytest.mark.parametrize("size", [1, 100, len(FRONT) + len(MESSAGE) - 1])
+def test_a_program_that_reads_a_part_of_the_message_has_not_called_it_clean(
+    run: Run, size: int
+) -> None:
+    script = f"dd bs=1 count={size} of=/dev/null 2>/dev/null; exit 0"
+    found, _ = run(script, args="-", stdin="message")
+    assert found == "said it is clean, but has not read the whole message"
 
 
 def test_what_cannot_be_copied_is_an_answer_that_failed_and_leaves_nothing(

@@ -134,9 +134,16 @@ def test_the_deadline_is_no_silence(message: Message, monkeypatch: pytest.Monkey
     monkeypatch.setattr(mksd, "SILENCE", float("inf"))
     with pytest.raises(Defer, match="in time"):
         ours, theirs = socket.socketpair()
-        theirs.sendall(b"OK\n")
-        with theirs, Conn(ours, Address(path=b"/run/x"), monotonic() + 0.05) as link:
+
+        def answer() -> None:
+            assert theirs.recv(1 << 16)
+            theirs.sendall(b"OK\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with theirs, Conn(ours, Address(path=b"/run/x"), monotonic() + 1) as link:
             ask.dialogue(mksd, link, message, Target(None, PATH))
+        thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("bye", [b"200 bye\r\n", b""])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avcheck import ask
 from avcheck.exits import CONFIG, Defer
 from avcheck.scanners import PATH, sock
 from avcheck.settings import Target
@@ -79,6 +80,25 @@ def test_a_pattern_cannot_match_a_part_of_a_line() -> None:
     patterns = sock.compiled({"clean": b"OK"})
     for line in (b"OK ", b"NOT OK", b"OK\nFOUND", b"OKAY"):
         assert finding_or_none(sock.parse, [line], patterns, False) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "reply"),
+    [
+        (b"nul", b"OK part 1\nEicar FOUND\nOK part 2\0"),
+        (b"nul", b"/x: Eicar FOUND\n/x: OK\0"),
+        (b"lf", b"OK part 1\rEicar FOUND\n"),
+        (b"lf", b"OK part 1\0Eicar FOUND\n"),
+    ],
+)
+@pytest.mark.parametrize("clean", [b"OK.*", b".*OK", b"OK.*|.*OK.*"])
+def test_a_pattern_does_not_reach_over_the_end_of_another_line(
+    tmp_path: Path, end: bytes, reply: bytes, clean: bytes
+) -> None:
+    parameters = {"clean": clean, "infected": b".*FOUND", "end": end}
+    with spooled(tmp_path, named=True) as message, Wire(reply, stays=True) as wire:
+        target = Target(None, PATH, parameters=parameters)
+        assert ask.dialogue(sock, wire.conn, message, target).verdict is INFECTED
 
 
 def test_a_greeting_that_never_comes_ends(tmp_path: Path) -> None:

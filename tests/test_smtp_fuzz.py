@@ -41,11 +41,11 @@ HANG_UP = Last(b"")
 
 REPLY = re.compile(rb"(?:(\d\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*\1|(\d\d\d))(?:[ ][^\n]*|\r?)\n")
 
-# A 421 or another 2xx, or as much of it as came; the lines of one have one code.
+# Another 2xx, or as much of it as came; the lines of one have one code.
 GOODBYE = re.compile(
-    rb"(?:(2\d\d|421)-[^\n]*\n(?:\1-[^\n]*\n)*(?:\1[ ][^\n]*\n|\1\r?\n)?"
-    rb"|(?:2\d\d|421)(?:[ ][^\n]*|\r?)\n)?"
-    rb"|(?:2\d\d-[^\n]*\n)*2[^\n]*|(?:421-[^\n]*\n)*(?:4|42|421[^\n]*)"
+    rb"(?:(2\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*(?:\1[ ][^\n]*\n|\1\r?\n)?"
+    rb"|2\d\d(?:[ ][^\n]*|\r?)\n)?"
+    rb"|(?:2\d\d-[^\n]*\n)*2[^\n]*"
 )
 
 

@@ -7,6 +7,7 @@ import os
 import select
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,42 @@ def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> Non
                 assert message.eight_bit == (not whole.isascii())
                 line, lf, _ = whole.partition(b"\n")
                 assert message.crlf == (bool(lf) and line.endswith(b"\r"))
+
+
+BEGINNINGS = {
+    "a field": ([b"From: x\n"], True),
+    "in pieces": ([b"Fr", b"om", b": x\n"], True),
+    "a blank before the colon": ([b"From : x\r\n"], True),
+    "an mbox line": ([b"From x@y Thu Jan  1\n"], True),
+    "a folded line": ([b" x\n"], True),
+    "an empty line": ([b"\nFrom: x\n"], True),
+    "no message": ([], True),
+    "no field": ([b"begin 644 x\n"], False),
+    "no name": ([b": x\n"], False),
+    "no line at all": ([b"MZ", b"\0\xff"], False),
+}
+
+
+@pytest.mark.parametrize("how", BEGINNINGS)
+def test_what_begins_with_no_header_line_is_a_body_to_scanners(tmp_path: Path, how: str) -> None:
+    pieces, header = BEGINNINGS[how]
+    reader, writer = os.pipe()
+
+    def send() -> None:
+        for piece in pieces:
+            os.write(writer, piece)
+        os.close(writer)
+
+    thread = threading.Thread(target=send)
+    with spool.Directory(os.fsencode(tmp_path)) as directory:
+        thread.start()
+        with spool.receive(reader, directory, settings()) as message:
+            ours = spool.FRONT if header else spool.FRONT + b"\n"
+            assert message.start == len(ours)
+            assert os.pread(message.fd, message.start, 0) == ours
+            assert content(message) == b"".join(pieces)
+    thread.join()
+    os.close(reader)
 
 
 def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:

@@ -20,7 +20,12 @@ PATIENCE = 60.0
 # What pipe(8) notes of the words of avcheck and avcheck-guard.sh, without the status code
 # before them (pipe_command.c of Postfix 3.7).  What other servers have said stands after
 # "host NAME said:".
-OURS = ("avcheck: ", "avcheck-guard.sh has ", "avcheck could not be started ")
+OURS = (
+    "avcheck: ",
+    "avcheck-guard has ",
+    "avcheck could not be started ",
+    "avcheck was killed ",
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from avcheck import options
 from avcheck.admin import hold, places
 from avcheck.admin.peer import ARGV_MAX
-from avcheck.admin.postfix import NAMES
+from avcheck.admin.postfix import GUARDS, NAME
 from avcheck.exits import Leave
 from avcheck.printable import printable
 
@@ -60,11 +60,12 @@ def _queue_id(process: int) -> str:
 
 def parse(argv: list[bytes]) -> str:
     """The queue ID on a command line that has avcheck somewhere in it, printable."""
-    names = [os.path.basename(word) in map(os.fsencode, NAMES) for word in argv]
-    if True not in names:
+    words = [os.path.basename(word).decode("ascii", "replace") for word in argv]
+    name = next((each for each in (NAME, *GUARDS) if each in words), "")
+    if not name:
         return ""
     try:
-        given, _ = options.split(argv[names.index(True) + 1 :])
+        given, _ = options.split(argv[words.index(name) + 1 :])
     except Leave:  # cut off, or no avcheck of this version
         return ""
     found = [each.argument for each in given if each.option.attribute == "queue_id"]

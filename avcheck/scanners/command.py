@@ -39,7 +39,7 @@ from __future__ import annotations
 import os
 
 from avcheck import child
-from avcheck.exits import BROKEN, CONFIG, EXPIRED, SYSTEM, Defer
+from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
 from avcheck.printable import printable
 from avcheck.scanners.command_copy import Copy
 from avcheck.scanners.command_programs import PROGRAMS
@@ -136,7 +136,7 @@ def _ran(
             raise Defer(text, EXPIRED if ended.late else SYSTEM) from None
     finding = parse(ended.status, ended.output, parameters, path)
     if finding.verdict is CLEAN and 0 < read < message.start + message.size:
-        raise Defer("said it is clean, but has not read the whole message", BROKEN)
+        raise Defer("said it is clean, but has not read the whole message", CONFIG)
     doubt = unproved(target, parameters) if finding.verdict is CLEAN else ""
     if doubt:
         finding.text = f"{finding.text} ({doubt})"

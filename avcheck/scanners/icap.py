@@ -173,7 +173,8 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
     head = parse_cut_head(words)
     has_page = b"-hdr" in head.get(b"encapsulated")
     page = parse_cut_head(rest.partition(b"\r\n\r\n")[0]) if has_page else NO_HEAD
-    finding = found_for_sure(head, page)
+    trailers = parse_cut_head(b"\r\n" + rest.rpartition(b"\r\n0\r\n")[2]) if has_page else NO_HEAD
+    finding = found_for_sure(head, page) or found_for_sure(trailers, NO_HEAD)
     if finding is None:
         raise unexpected(words)
     return finding
@@ -239,11 +240,9 @@ _UNENDED = "a chunk that does not end where it says"
 
 
 def _end_of_chunks(conn: Conn) -> None:
-    """Trailers, if there are any, and the empty line."""
-    for _ in range(LINES_MAX):
-        if not conn.line(b"\r\n"):
-            return
-    raise Defer(f"more than {LINES_MAX} trailers", BROKEN)
+    """The empty line; raises Defer for trailers, which may say anything of what went before."""
+    if line := conn.line(b"\r\n"):
+        raise Defer(f"unexpected trailer {printable(line, 80)!r}", BROKEN)
 
 
 def _comes_back(conn: Conn, message: Message, size: int) -> bool:

@@ -32,12 +32,12 @@ SILENCE = 1.0
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask mksd about the message, with what is ours before it."""
     conn.send(b"MSQ" + message.path + b"\n")
-    return parse(conn.line().removesuffix(b"\r"))
+    return parse(conn.line().removesuffix(b"\r"), message.path)
 
 
-def parse(line: bytes) -> Finding:
-    """The finding that a whole line means; Defer for any other."""
-    if line.partition(b" ")[0] == b"OK":
+def parse(line: bytes, path: bytes) -> Finding:
+    """The finding that a whole line about the path means; Defer for any other."""
+    if line in (b"OK", b"OK " + path):
         return Finding(CLEAN, (), line)
     if name := _virus(line):
         return Finding(INFECTED, (name,), line)

@@ -102,7 +102,11 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     for setting in (b"PRODUCT " + product, *(each.strip() for each in settings if each.strip())):
         conn.send(b"SET " + setting + b"\n")
         answer = conn.line()
-        if not answer.startswith(b"100 "):
+        # It says the setting again; a value that is not ours is a setting that is not made.
+        name, _, value = setting.partition(b" ")
+        said, _, set_to = answer.removeprefix(b"100 ").partition(b":")
+        other = said == name and set_to.strip() != value.strip()
+        if not answer.startswith(b"100 ") or other:
             raise Defer(f"SET {printable(setting)}: {printable(answer)}", CONFIG)
     conn.send(b"SCAN " + message.path + b"\n")
     return parse(_reply(conn))

@@ -76,7 +76,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
 
 def parse(answer: bytes) -> Finding:
     """The finding that a whole answer means; Defer for any other."""
-    if answer == b"0" or answer.startswith(b"0:"):
+    if answer in (b"0", b"0:"):
         return Finding(CLEAN, (), answer)
     code, name = answer[:1], answer[2:].strip()
     if code in VIRUS and not answer[1:2].isdigit():

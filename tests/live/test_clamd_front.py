@@ -135,3 +135,11 @@ def test_a_virus_is_found_in_mail_of_every_shape(how: Settings, tmp_path: Path) 
     assert len(every) > 2000
     lost = [name for name, mail in every if not found(tmp_path, mail, how)]
     assert lost == []
+
+
+@pytest.mark.parametrize("first", [b"", b"no header line\n", b"\xff\n", b": x\n"])
+def test_what_begins_with_no_header_line_is_a_body(
+    how: Settings, tmp_path: Path, first: bytes
+) -> None:
+    """As a mail system has it, which puts an empty line before it."""
+    assert found(tmp_path, first + uuencoded(program()), how)

@@ -128,7 +128,8 @@ CLEAN = {
     "stream": rb"stream: OK\0",
     "path": rb"/[^\0\n]*/avcheck\.\w+: OK\0",
 }
-FOUND = rb"[^\0]* FOUND\0|INSTREAM size limit exceeded\. ERROR\0"
+# What is found may be taken from less than a whole reply (avcheck.scanners).
+FOUND = rb".* FOUND[\0\s]*|INSTREAM size limit exceeded\. ERROR\0"
 
 
 def _clamd(
