@@ -78,6 +78,9 @@ patience=60
 # 75, it is not, and nothing of it is left there, so the MTA must keep it.  There is
 # no other.
 #
+# One message may come in several runs, one for each recipient, with the same queue id:
+# each has an entry, and the first one sends the report.
+#
 # If it is killed between the rename and its exit, the MTA tries again.  With a queue
 # id, and sha256sum(1), the end of the entry's name is the same at each try: the
 # message is found there, with the same bytes, and not stored twice (the report may
@@ -119,11 +122,12 @@ main() {
     make_quarantine
     identify "$@"
     stored
+    again=$entry
     if [ -z "$entry" ]; then store "$@"; fi
 
     rm -f "$message" || withdraw "$message: cannot be removed"
     printf 'stored as %s\n' "$entry"
-    if [ -n "$notify" ]; then tell "$@"; fi
+    if [ -n "$notify" ] && { [ -n "$again" ] || first; }; then tell "$@"; fi
     exit 0
 }
 
@@ -266,6 +270,16 @@ identify() {
             *[!0-9a-f]* | ???????????) key= ;;
         esac
     fi
+}
+
+# Whether nobody has told of this message yet.  A mail system may have a run for each of its
+# recipients, at the same time; they have the queue id and the digest in common.  The mark is
+# removed a day later, like all that is left there.
+first() {
+    if [ -z "$key" ] || [ -z "$locking" ]; then return 0; fi
+    mark=$quarantine/.new/told-$(printf '%s\000' "$AVCHECK_QUEUE_ID" "$digest" | sha256sum |
+        cut -c 1-12)
+    mkdir -m 700 "$mark" 2>/dev/null || [ ! -d "$mark" ]
 }
 
 # Sets $entry to the one with this key and these bytes, on disk; empty if there is none.
@@ -526,6 +540,9 @@ report() {
         "  Size:        $((size)) bytes" \
         "  SHA-256:     $(plain "${digest:-(unknown)}" 64)" \
         "  Stored in:   $(plain "$where" 400)"
+    [ -z "$key" ] || printf '%s\n' '' \
+        'If it had more recipients, they may have entries of their own, with the same queue' \
+        'id. There is no report for those.'
     [ "$excerpt" -gt 0 ] || return 0
     printf '\nThe beginning of its header:\n\n'
     # Marked on each line, so that nothing in it is taken for ours.

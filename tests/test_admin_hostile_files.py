@@ -198,9 +198,10 @@ def test_doctor_advises_nothing_that_would_give_roots_directory_away(
     line = postfix.parse_line("avcheck unix - n n - 10 pipe user=nobody argv=/bin/avcheck")
     pipe = postfix.parse_pipe(line)
     look = Look(given.Service("x", given.settle(given_, []), pipe=pipe))
-    for result in checks.load(check)(look):
-        assert result.level == checks.ERROR
-        assert "symbolic link" in result.text
+    for result in checks.results(check, look):
+        if check in ("spool_usable", "quarantine"):  # the others leave it to them
+            assert result.level == checks.ERROR
+            assert "symbolic link" in result.text
         assert not result.remedy.startswith(("install", "chown", "chmod"))
 
 

@@ -153,7 +153,8 @@ class Site:
 
     def unfinished(self) -> list[Path]:
         new = self.quarantine / ".new"
-        return list(new.iterdir()) if new.is_dir() else []
+        names = new.iterdir() if new.is_dir() else ()
+        return [path for path in names if not path.name.startswith("told-")]
 
     def report(self) -> tuple[list[bytes], email.message.Message, str]:
         """The only report: the arguments of the program, the header, the text."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import packages
-from tests.test_infected import Site
+from tests.test_infected import MAIL, Site
 
 HEADER = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"]
 HEADER += ["Content-Type"]
@@ -97,3 +97,40 @@ def test_a_report_goes_to_nobody_else(site: Site) -> None:
     assert site.run((b"x", b"-oQ/tmp", b"-f", b"root")) == (0, "")
     argv, _, _ = site.report()
     assert argv == [b"-i", b"-f", b"", b"--", b"postmaster"]
+
+
+@pytest.mark.parametrize("tried_again", [False, True])
+def test_a_message_with_a_run_for_each_recipient_is_reported_once(
+    site: Site, tried_again: bool
+) -> None:
+    """Postfix with avcheck_destination_recipient_limit = 1; one more report for a killed run."""
+    for name in (b"bob@example.org", b"carl@example.org", b"dora@example.org"):
+        site.message.write_bytes(MAIL)
+        assert site.run((b"Eicar FOUND", b"eve@example.org", name)) == (0, "")
+    if tried_again:  # its report may not have been sent
+        site.message.write_bytes(MAIL)
+        assert site.run((b"Eicar FOUND", b"eve@example.org", b"bob@example.org")) == (0, "")
+    assert len(site.entries()) == 3
+    assert len(list(site.reports.glob("*.mail"))) == (2 if tried_again else 1)
+
+
+def test_runs_at_the_same_time_report_once(site: Site) -> None:
+    runs = []
+    for number in range(8):
+        copy = site.spool / f"m.1{number}"
+        copy.write_bytes(MAIL)
+        words = (b"Eicar FOUND", b"eve@example.org", b"bob%d@example.org" % number)
+        runs.append(site.start(words, message=copy))
+    for run in runs:
+        run.communicate()
+        assert run.returncode == 0
+    assert len(site.entries()) == 8
+    assert len(list(site.reports.glob("*.mail"))) == 1
+
+
+def test_another_message_is_reported_too(site: Site) -> None:
+    assert site.run() == (0, "")
+    site.message.write_bytes(MAIL)
+    site.environment["AVCHECK_QUEUE_ID"] = "4XYZ"
+    assert site.run() == (0, "")
+    assert len(list(site.reports.glob("*.mail"))) == 2

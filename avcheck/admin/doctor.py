@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass
 import click
 
 from avcheck.admin import checks, given, output
-from avcheck.admin.checks import ERROR, LEVELS, OK, WARNING, Look, Result
-from avcheck.admin.output import Trouble
-from avcheck.printable import printable
+from avcheck.admin.checks import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
 
-COLOURS = {OK: output.GOOD, WARNING: output.DOUBTFUL, ERROR: output.BAD}
+COLOURS = {OK: output.GOOD, SKIPPED: output.FAINT, WARNING: output.DOUBTFUL, ERROR: output.BAD}
 
 
 @dataclass(frozen=True)
@@ -35,18 +33,8 @@ def examine(site: given.Site, clamd_conf: str) -> Iterator[Found]:
             continue
         look = Look(service, site.postfix, clamd_conf)
         for name in checks.CHECKS:
-            for result in _results(name, look):
+            for result in checks.results(name, look):
                 yield Found(service.name, name, result.level, result.text, result.remedy)
-
-
-def _results(name: str, look: Look) -> list[Result]:
-    try:
-        return list(checks.load(name)(look))
-    except PermissionError as why:
-        where = printable(str(why.filename or ""))
-        return [Result(WARNING, f"{name}: {where}: {why.strerror}", "run this as root")]
-    except Trouble as why:
-        return [Result(ERROR, why.message, why.remedy)]
 
 
 @click.command()
@@ -76,8 +64,8 @@ def command(
     Takes a whole command line of avcheck, or looks for avcheck in master.cf.  Run it as
     root, to see what the accounts of avcheck and of the scanner can do.
 
-    Exit status: 0 nothing is wrong (there may be warnings), 1 something is,
-    2 it could not be found out.
+    Exit status: 0 nothing is wrong (there may be warnings, and checks that were skipped),
+    1 something is, 2 it could not be found out: only root can.
 
     \b
     avcheckctl doctor --postfix
@@ -91,19 +79,29 @@ def command(
         _show(found, everything)
     if any(each.level == ERROR for each in found):
         raise SystemExit(1)
+    if any(each.level == SKIPPED and each.remedy == AS_ROOT for each in found):
+        raise SystemExit(2)
 
 
 def _show(found: list[Found], everything: bool) -> None:
     for service in given.once([each.service for each in found]):
         ours = [each for each in found if each.service == service]
         output.heading(f"{service}:")
-        for each in ours:
-            if everything or each.level != OK:
-                label = output.Styled(each.level.ljust(7), COLOURS[each.level])
-                output.say("  ", label, f"  {each.text}  [{each.check}]")
-                for line in each.remedy.splitlines():
+        for level, text, remedy, names in _together(ours):
+            if everything or level != OK:
+                label = output.Styled(level.ljust(7), COLOURS[level])
+                output.say("  ", label, f"  {text}  [{', '.join(names)}]")
+                for line in remedy.splitlines():
                     output.say(f"             {line}")
         counts = [sum(each.level == level for each in ours) for level in LEVELS]
-        good, doubtful, bad = counts
+        good, skipped, doubtful, bad = counts
         words = (output.counted(doubtful, "warning"), output.counted(bad, "error"))
-        output.say(f"  {good} in order, {', '.join(words)}")
+        output.say(f"  {good} in order, {skipped} skipped, {', '.join(words)}")
+
+
+def _together(found: list[Found]) -> list[tuple[str, str, str, list[str]]]:
+    """What was found, each once, with the checks that say the same."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for each in found:
+        names.setdefault((each.level, each.text, each.remedy), []).append(each.check)
+    return [(*key, checks) for key, checks in names.items()]

@@ -27,6 +27,9 @@ COMMON = ("clamav-daemon", "clamav-testfiles", "python3-venv")
 # Of sections 2 to 4 of docs/postfix.md, in the order of the page.
 PREPARATION = ("accounts", "install", "programs")
 
+# The lines of section 3.
+CLAMD_CONF = ("clamd.conf", "clamd-socket.conf")
+
 PIP = f"[global]\nno-index = true\nfind-links = {WHEELS}\ndisable-pip-version-check = true\n"
 
 
@@ -57,7 +60,8 @@ class Debian(Machine):
         try:
             self._supply()
             self.follow(DOCUMENT, *PREPARATION)
-            self.configure("/etc/clamav/clamd.conf", blocks(DOCUMENT)["clamd.conf"])
+            for name in CLAMD_CONF:
+                self.configure("/etc/clamav/clamd.conf", blocks(DOCUMENT)[name])
             self.run("systemctl", "start", "clamav-daemon")
             self.wait_until(lambda: self.path("/run/clamav/clamd.ctl").is_socket(), "clamd")
         except BaseException:

@@ -1,13 +1,16 @@
 """What doctor checks: a function each, in a table.
 
 A check looks at one service and yields what it finds: nothing where it does not apply,
-and at least one Result where it does.  It raises nothing that it could expect.
+and at least one Result where it does.  It raises Skip where it applies and cannot look, and
+nothing else that it could expect.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,22 +19,38 @@ from avcheck.admin.account import account
 from avcheck.admin.given import Service
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import Postfix
+from avcheck.printable import printable
 from avcheck.settings import Scanner, Settings, Target
 
 OK = "ok"
+SKIPPED = "skipped"
 WARNING = "warning"
 ERROR = "error"
 
-LEVELS = (OK, WARNING, ERROR)  # from good to bad
+LEVELS = (OK, SKIPPED, WARNING, ERROR)  # from good to bad
+
+AS_ROOT = "run this as root"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: how bad it is, one sentence, and the corrected line to paste."""
+    """What a check found: how bad it is, one sentence, and the corrected line to paste.
+
+    SKIPPED: it applies, and could not be looked at.
+    """
 
     level: str
     text: str
     remedy: str = ""
+
+
+class Skip(Exception):  # noqa: N818
+    """What a check is about cannot be looked at; remedy is how it could be."""
+
+    def __init__(self, text: str, remedy: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -54,22 +73,67 @@ class Look:
             for target in scanner.targets:
                 yield scanner, target
 
+    def acting(self) -> AbstractContextManager[None]:
+        """Act as the account that runs avcheck while in the with block; raises Skip if we cannot.
+
+        What another account sees says nothing about that one, so nothing is looked at by it.
+        """
+        return account(*self.accounts())
+
+    def accounts(self) -> tuple[int, int | None]:
+        """User and group that avcheck runs as; raises Skip if we cannot act as them."""
+        user, group = self.service.runs_as
+        us = os.geteuid()
+        if us != 0 and user == us and self.service.pipe is None:
+            user = self._owner(us)
+        if us not in (0, user):
+            raise Skip("only root can see what the account of avcheck sees", AS_ROOT)
+        return user, group
+
+    def _owner(self, us: int) -> int:
+        """Whose the spool directory is; whoever cannot look there is not its owner."""
+        try:
+            return os.stat(self.settings.spool).st_uid if self.settings.spool else us
+        except PermissionError:
+            return -1
+        except OSError:
+            return us
+
     def peer(self, target: Target) -> peer.Peer | None:
         """The process that listens on the Unix socket, if it can be told."""
         if id(target) not in self.found:
             path = target.address.path if target.address else b""
-            with account(*self.service.runs_as):
+            with self.acting():
                 pid = peer.listener(path) if path else 0
             self.found[id(target)] = peer.process(pid) if pid > 0 else None
         return self.found[id(target)]
 
-    @cached_property
+    @property
     def conf(self) -> clamdconf.Conf | None:
-        """The configuration of the clamd on this host that is asked, or None."""
-        for scanner, target in self.targets:
-            if scanner.type == "clamd" and target.address and target.address.path:
-                return clamdconf.of(self.clamd_conf, self.peer(target))
-        return None
+        """The configuration of the clamd that is asked, None if it is not known."""
+        try:
+            return self.sure_conf
+        except Skip:
+            return None
+
+    @cached_property
+    def sure_conf(self) -> clamdconf.Conf | None:
+        """The configuration of the clamd that is asked, None without one.
+
+        Raises Skip if it cannot be read.
+        """
+        asked = [target for scanner, target in self.targets if scanner.type == "clamd"]
+        here = [target for target in asked if target.address and target.address.path]
+        if not asked:
+            return None
+        if not here and not self.clamd_conf:
+            raise Skip("clamd is on another host, or asked as if it were", "--clamd-conf FILE")
+        process = None if self.clamd_conf else self.peer(here[0])
+        conf = clamdconf.of(self.clamd_conf, process)
+        if conf is None:
+            name = printable(self.clamd_conf) or "clamd's configuration file"
+            raise Skip(f"{name}: not there, or not readable", "--clamd-conf FILE")
+        return conf
 
     @cached_property
     def message_size_limit(self) -> int:
@@ -127,6 +191,8 @@ CHECKS = {
     "sendmail_words": "reinjection",
     "reinjection_answers": "reinjection",
     "reinjection_loop": "reinjection",
+    "reinjection_private": "reinjection",
+    "reinjection_size": "reinjection",
     "pipe_flags": "pipe",
     "pipe_null_sender": "pipe",
     "pipe_arguments": "pipe",
@@ -134,12 +200,31 @@ CHECKS = {
     "pipe_time_limit": "pipe",
     "pipe_concurrency": "pipe",
     "pipe_recipients": "pipe",
+    "pipe_once": "pipe",
+    "bounces": "pipe",
+    "message_size": "pipe",
     "filter_used": "pipe",
     "filter_mappings": "pipe",
     "safety_net": "pipe",
     "smtputf8": "pipe",
     "xforward": "pipe",
 }
+
+
+def results(name: str, look: Look) -> list[Result]:
+    """What the check of that name finds, and that it was skipped where it was."""
+    found: list[Result] = []
+    try:
+        for result in load(name)(look):
+            found.append(result)
+    except Skip as why:
+        found.append(Result(SKIPPED, why.text, why.remedy))
+    except PermissionError as why:
+        where = printable(str(why.filename or ""))
+        found.append(Result(SKIPPED, f"{where}: {why.strerror}", AS_ROOT))
+    except Trouble as why:
+        found.append(Result(ERROR, why.message, why.remedy))
+    return found
 
 
 def load(name: str) -> Check:

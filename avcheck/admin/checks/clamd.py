@@ -1,4 +1,4 @@
-"""Checks of clamd's own settings; nothing where its clamd.conf cannot be read."""
+"""Checks of clamd's own settings; skipped where its clamd.conf cannot be read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from avcheck.admin import output
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
 from avcheck.scanners import STREAM
 
+# What the message grows by between the front door and clamd: the lines of a Received header,
+# and the header of ours before the scanner's copy.
+GROWTH = 64 * 1024
+
 
 def clamd_limits(look: Look) -> Iterator[Result]:
     """It looks into the largest message that the mail system takes."""
-    conf, largest = look.conf, look.message_size_limit
+    conf, largest = look.sure_conf, look.message_size_limit
     if conf is None or not largest:
         return
     names = ["MaxFileSize", "MaxScanSize"]
@@ -19,12 +23,12 @@ def clamd_limits(look: Look) -> Iterator[Result]:
         names.append("StreamMaxLength")
     for name in names:
         limit = conf.number(name)
-        if 0 < limit <= largest:
+        if 0 < limit <= largest + GROWTH:
             yield Result(
                 WARNING,
                 f"{name} is {output.size(limit)}, and Postfix takes messages of"
                 f" {output.size(largest)}",
-                f"{name} {largest // 1024**2 + 1}M",
+                f"{name} {(largest + GROWTH) // 1024**2 + 1}M",
             )
         else:
             yield Result(OK, f"{name} is above the size of message that Postfix takes")
@@ -32,7 +36,7 @@ def clamd_limits(look: Look) -> Iterator[Result]:
 
 def clamd_alerts(look: Look) -> Iterator[Result]:
     """It says so when it did not look into something."""
-    conf = look.conf
+    conf = look.sure_conf
     if conf is None:
         return
     for name, what in (
@@ -47,7 +51,7 @@ def clamd_alerts(look: Look) -> Iterator[Result]:
 
 def clamd_looks_inside(look: Look) -> Iterator[Result]:
     """It looks into mail and archives."""
-    conf = look.conf
+    conf = look.sure_conf
     if conf is None:
         return
     for name in ("ScanMail", "ScanArchive"):
@@ -59,7 +63,7 @@ def clamd_looks_inside(look: Look) -> Iterator[Result]:
 
 def clamd_scan_time(look: Look) -> Iterator[Result]:
     """It gives up before we do; a scan that we gave up on goes on."""
-    conf = look.conf
+    conf = look.sure_conf
     if conf is None:
         return
     longest = conf.number("MaxScanTime") / 1000
@@ -78,7 +82,7 @@ def clamd_scan_time(look: Look) -> Iterator[Result]:
 
 def clamd_threads(look: Look) -> Iterator[Result]:
     """It can scan as many messages as come at a time."""
-    conf, pipe = look.conf, look.service.pipe
+    conf, pipe = look.sure_conf, look.service.pipe
     limit = pipe.line.limit if pipe else ""
     if limit == "-" and look.postfix:
         limit = look.postfix.value("default_process_limit")

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from avcheck import handle, policy, spool
 from avcheck.admin import output
-from avcheck.admin.account import account
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, misplaced
 from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.verdict import CLEAN
+
+# Of infected.sh; see its top.
+SETTINGS = b"/etc/avcheck/infected.conf"
 
 LONGEST = 900.0  # seconds: Postfix's own limit is 1000
 
@@ -33,7 +35,7 @@ def program(look: Look) -> Iterator[Result]:
     """The account can run avcheck itself, and the guard before it."""
     guard = look.service.pipe.guard if look.service.pipe is not None else ""
     for path in filter(None, (guard, look.service.program)):
-        with account(*look.service.runs_as):
+        with look.acting():
             allowed = os.access(path, os.X_OK, effective_ids=True)
         if not os.path.exists(path):
             yield Result(ERROR, f"{printable(path)}: not there", "correct argv= in master.cf")
@@ -87,7 +89,7 @@ def handler(look: Look) -> Iterator[Result]:
         )
         yield Result(WARNING, text, f"-i {printable(b'/path/to/' + handle.NAMES[-1])}")
         return
-    with account(*look.service.runs_as):
+    with look.acting():
         usable = [name for name in names if os.access(name, os.X_OK, effective_ids=True)]
         there = bool(usable) and os.path.isfile(usable[0])
     if there:
@@ -102,31 +104,63 @@ def handler(look: Look) -> Iterator[Result]:
 
 
 def quarantine(look: Look) -> Iterator[Result]:
-    """The quarantine directories of --on are there, or can be made, and are private."""
-    for verdict, (action, directory) in look.settings.on.items():
-        if action != policy.QUARANTINE:
-            continue
+    """The quarantines of --on and of infected.sh are there, or can be made, and are private."""
+    look.accounts()
+    user = look.service.pipe.user if look.service.pipe is not None else ""
+    user = printable(user) if user not in ("", "root") else "avclient"
+    places = [
+        (verdict.name, directory)
+        for verdict, (action, directory) in look.settings.on.items()
+        if action == policy.QUARANTINE
+    ]
+    if any(action == policy.HANDLE for action, _ in look.settings.on.values()):
+        places += [("infected", directory) for directory in _of_handler(look)]
+    for verdict_name, directory in places:
         if unsafe := misplaced(directory):
             yield unsafe
             continue
-        with account(*look.service.runs_as):
-            result = _directory(verdict.name, directory)
+        with look.acting():
+            result = _directory(verdict_name, directory, user)
         yield result
 
 
-def _directory(verdict: str, path: bytes) -> Result:
+def _of_handler(look: Look) -> Iterator[bytes]:
+    """The quarantine of infected.sh, as its settings file or the script itself says."""
+    script = look.settings.infected or os.path.join(
+        os.path.dirname(os.fsencode(look.service.program)), handle.NAMES[-1]
+    )
+    if os.path.basename(script) != handle.NAMES[-1] or not look.settings.spool:
+        return
+    found = b""
+    for file in (script, SETTINGS):
+        try:
+            lines = read(os.fsdecode(file)).splitlines()
+        except OSError:
+            continue  # the handler's check says so of the script
+        for line in lines:
+            if line.startswith(b"quarantine="):
+                found = line.partition(b"=")[2].strip(b"\"' ")
+                break
+    if found:
+        yield os.path.join(look.settings.spool, found)
+
+
+def _directory(verdict: str, path: bytes, user: str) -> Result:
     place = printable(path)
     if not os.path.lexists(path):
         parent = os.path.dirname(path)
         if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
             return Result(OK, f"quarantine {place} will be made for {verdict} mail")
         text = f"quarantine {place} is not there and cannot be made"
-        return Result(ERROR, text, f"install -d -o avclient -m 0700 {place}")
+        return Result(ERROR, text, f"install -d -o {user} -m 0700 {place}")
     try:
         with spool.Directory(path, "quarantine", 0o007):
-            return Result(OK, f"quarantine {place} takes {verdict} mail")
+            if os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+                return Result(OK, f"quarantine {place} takes {verdict} mail")
+            text = f"quarantine {place}: not writable for the account that runs avcheck"
     except Defer as why:
-        return Result(ERROR, why.text, f"install -d -o avclient -m 0700 {place}")
+        text = why.text
+    return Result(ERROR, text, f"chown -h {user} {place}; chmod 0700 {place}")
 
 
 def delivers_unproved(look: Look) -> Iterator[Result]:

@@ -6,7 +6,9 @@ import pwd
 import re
 from collections.abc import Iterator
 
+from avcheck.admin import output
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.checks.reinjection import filtered
 from avcheck.admin.postfix import GUARD, MACRO, Line
 from avcheck.printable import printable
 
@@ -185,7 +187,7 @@ def pipe_concurrency(look: Look) -> Iterator[Result]:
 
 
 def pipe_recipients(look: Look) -> Iterator[Result]:
-    """All recipients of a run fit on its command line."""
+    """A run is for one recipient: its status is that of all of them."""
     pipe, postfix = look.service.pipe, look.postfix
     if pipe is None or postfix is None:
         return
@@ -194,9 +196,59 @@ def pipe_recipients(look: Look) -> Iterator[Result]:
     number = int(text) if text.isdigit() else 50
     if number == 0 or number > 1000:
         reason = "a command line has no room for them"
-        yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 50")
+        yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 1")
+    elif number > 1:
+        reason = "if the way back refuses one recipient, the others wait, and bounce, with it"
+        yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 1")
     else:
-        yield Result(OK, f"a run has at most {number} recipients")
+        yield Result(OK, "each recipient has a run of its own")
+
+
+def pipe_once(look: Look) -> Iterator[Result]:
+    """No service of master.cf is there twice: Postfix uses the last one."""
+    if look.postfix is None or look.service.pipe is None:
+        return
+    names = [f"{line.name}/{line.type}" for line in look.postfix.lines]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    for name in twice:
+        yield Result(
+            ERROR,
+            f"master.cf has {printable(name)} twice, and Postfix uses the last one",
+            "remove the lines of one of them from master.cf",
+        )
+    if not twice:
+        yield Result(OK, "each service is in master.cf once")
+
+
+def bounces(look: Look) -> Iterator[Result]:
+    """A bounce does not carry what nobody has scanned."""
+    if look.postfix is None or look.service.pipe is None:
+        return
+    text = look.postfix.value("bounce_size_limit", default="50000")
+    if text == "1":
+        yield Result(OK, "a bounce has the header of the message only")
+    else:
+        yield Result(
+            WARNING,
+            f"bounce_size_limit is {printable(text)}: mail that waits for the scanner until the end"
+            " of its time goes out in its bounce, unscanned",
+            "bounce_size_limit = 1",
+        )
+
+
+def message_size(look: Look) -> Iterator[Result]:
+    """There is a limit for messages, for no scanner looks at what is larger than its own."""
+    if look.postfix is None or look.service.pipe is None:
+        return
+    if look.message_size_limit:
+        yield Result(OK, f"Postfix takes messages of {output.size(look.message_size_limit)}")
+    else:
+        yield Result(
+            WARNING,
+            "Postfix takes messages of any size: what is larger than the scanner looks at,"
+            " or the spool directory has room for, is not scanned",
+            "message_size_limit = 10240000",
+        )
 
 
 def filter_used(look: Look) -> Iterator[Result]:
@@ -204,12 +256,7 @@ def filter_used(look: Look) -> Iterator[Result]:
     pipe, postfix = look.service.pipe, look.postfix
     if pipe is None or postfix is None:
         return
-    users = [
-        line.name
-        for line in postfix.lines
-        if line.command in ("smtpd", "pickup", "qmqpd")
-        and postfix.value("content_filter", line).partition(":")[0] == pipe.name
-    ]
+    users = [line.name for line in postfix.lines if filtered(postfix, line, pipe.name)]
     if users:
         yield Result(OK, f"mail from {', '.join(users)} goes through {pipe.name}")
     else:
@@ -225,7 +272,7 @@ def filter_mappings(look: Look) -> Iterator[Result]:
     for line in postfix.lines:
         if line.command not in ("smtpd", "pickup"):
             continue
-        if postfix.value("content_filter", line).partition(":")[0] != pipe.name:
+        if not filtered(postfix, line, pipe.name):
             continue
         options = re.split(r"[,\s]+", postfix.value("receive_override_options", line))
         if "no_address_mappings" in options:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from time import monotonic
 
 from avcheck import conn, smtp
-from avcheck.admin.account import account
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.postfix import Line, Postfix
 from avcheck.exits import Defer
@@ -23,7 +22,7 @@ def sendmail_words(look: Look) -> Iterator[Result]:
     if not words or look.settings.no_inject:
         return
     name = printable(words[0])
-    with account(*look.service.runs_as):
+    with look.acting():
         allowed = os.access(words[0], os.X_OK, effective_ids=True)
     if not allowed:
         yield Result(ERROR, f"{name}: cannot be run", "-S /usr/sbin/sendmail -S -G -S -i")
@@ -48,13 +47,17 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
     if settings.program or settings.no_inject:
         return
     try:
-        offered = _offers(look)
+        offered, refused = _offers(look)
     except Defer as why:
         text = f"the mail server of -S does not answer: {why.text}"
         yield Result(ERROR, text, "see the second service in `avcheckctl setup postfix`")
         return
     where = str(settings.server)
-    yield Result(OK, f"the mail server {where} answers")
+    if refused:
+        text = f"the mail server {where} takes no mail: {refused}"
+        yield Result(ERROR, text, "see the second service in `avcheckctl setup postfix`")
+    else:
+        yield Result(OK, f"the mail server {where} answers")
     if b"8BITMIME" not in offered:
         text = f"{where} offers no 8BITMIME: mail with umlauts would wait for ever"
         yield Result(ERROR, text, "-o smtpd_discard_ehlo_keywords=")
@@ -66,16 +69,39 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
         yield Result(ERROR, text, "-o smtpd_tls_security_level=may")
 
 
-def _offers(look: Look) -> dict[bytes, bytes]:
-    """What the server offers in its reply to EHLO; raises Defer if there is none."""
+def _offers(look: Look) -> tuple[dict[bytes, bytes], str]:
+    """What the server offers in its reply to EHLO, and why it takes no mail if it does not.
+
+    Raises Defer if it does not answer.  No message is sent.
+    """
     server = look.settings.server
-    with account(*look.service.runs_as), conn.connect((server,), monotonic() + PATIENCE) as link:
+    with look.acting(), conn.connect((server,), monotonic() + PATIENCE) as link:
         smtp.want(2, b"the connection", [_reply(link)])
         link.send(b"EHLO avcheckctl.invalid\r\n")
         reply = _reply(link)
         smtp.want(2, b"EHLO", [reply])
+        offered = smtp.extensions(reply)
+        refused = ""
+        # Where TLS comes first, only a handshake would tell.
+        if look.settings.tls == smtp.NEVER or b"STARTTLS" not in offered:
+            refused = _refusal(look, link)
         link.send(b"QUIT\r\n")
-    return smtp.extensions(reply)
+    return offered, refused
+
+
+def _refusal(look: Look, link: conn.Conn) -> str:
+    """What the server says against an envelope as it will be given."""
+    sender = look.settings.sender if look.service.pipe is not None else b""
+    commands = [b"MAIL FROM:<" + smtp.mailbox(sender) + b">"]
+    commands += [
+        b"RCPT TO:<" + smtp.mailbox(recipient) + b">" for recipient in look.settings.recipients
+    ]
+    for command in commands:
+        link.send(command + b"\r\n")
+        reply = _reply(link)
+        if reply.code // 100 != 2:
+            return f"{printable(command)}: {reply}"
+    return ""
 
 
 def _reply(link: conn.Conn) -> smtp.Reply:
@@ -115,6 +141,102 @@ def reinjection_loop(look: Look) -> Iterator[Result]:
         )
     else:
         yield Result(OK, f"{way} does not lead back to avcheck")
+
+
+def reinjection_private(look: Look) -> Iterator[Result]:
+    """Only this host can reach the way back: what comes in there is not scanned."""
+    postfix, settings = look.postfix, look.settings
+    if postfix is None or settings.program or settings.no_inject:
+        return
+    port = settings.server.port.decode("ascii", "replace")
+    line = _listener(postfix, port)
+    if line is None:
+        return  # reinjection_loop says so
+    remedy = f"127.0.0.1:{port} inet n  -  n  -  {line.limit}  smtpd\n    -o mynetworks=127.0.0.0/8"
+    places = [name for name in _listens_at(postfix, line) if not _is_here(name)]
+    trusted = [name for name in _names(postfix.value("mynetworks", line)) if not _is_here(name)]
+    allowed = _names(postfix.value("smtpd_recipient_restrictions", line))
+    if not places:
+        yield Result(OK, f"{line.name} can be reached from this host only")
+    elif trusted or allowed != ["permit_mynetworks", "reject"]:
+        text = (
+            f"{line.name} can be reached from elsewhere, and mail that comes there is not scanned"
+        )
+        yield Result(ERROR, text, remedy)
+    else:
+        text = f"{line.name} can be reached from elsewhere, though it takes mail of this host only"
+        yield Result(WARNING, text, remedy)
+
+
+def _names(value: str) -> list[str]:
+    """The words of a list in main.cf."""
+    return value.replace(",", " ").split()
+
+
+def _listens_at(postfix: Postfix, line: Line) -> list[str]:
+    """The addresses of an inet service, as they are written there or in inet_interfaces."""
+    host = line.name.rpartition(":")[0]
+    return [host] if host else _names(postfix.value("inet_interfaces", line, default="all"))
+
+
+def _is_here(name: str) -> bool:
+    """Whether an address, or a network, is this host's alone."""
+    plain = name.strip("[]").replace("[", "").replace("]", "")
+    return plain in ("localhost", "loopback-only") or plain.startswith(
+        ("127.", "::1", "::ffff:127.")
+    )
+
+
+def reinjection_size(look: Look) -> Iterator[Result]:
+    """What was small enough for the front door is so on the way back, a header later."""
+    postfix, pipe, settings = look.postfix, look.service.pipe, look.settings
+    if postfix is None or pipe is None or settings.no_inject:
+        return
+    doors = [line for line in postfix.lines if filtered(postfix, line, pipe.name)]
+    largest = [_size(postfix, door) for door in doors]
+    if settings.program:
+        if os.path.basename(settings.program[0]) != b"sendmail":
+            return
+        limits = {"postdrop": _size(postfix, None)}
+        remedy = f"{doors[0].name if doors else 'smtp'} ... smtpd\n    -o message_size_limit=..."
+    else:
+        line = _listener(postfix, settings.server.port.decode("ascii", "replace"))
+        if line is None:
+            return  # reinjection_loop says so
+        name = postfix.value("cleanup_service_name", line, default="cleanup")
+        cleanup = _service(postfix, name)
+        limits = {line.name: _size(postfix, line), name: _size(postfix, cleanup)}
+        remedy = (
+            f"{line.name} ... smtpd\n    -o message_size_limit=0\n"
+            "    -o cleanup_service_name=avcheck-cleanup\n"
+            "avcheck-cleanup unix n  -  n  -  0  cleanup\n    -o message_size_limit=0"
+        )
+        if cleanup is None:
+            yield Result(ERROR, f"{line.name}: there is no service {printable(name)}", remedy)
+            return
+    if not largest:
+        return  # filter_used says so
+    small = [
+        name for name, limit in limits.items() if limit and (limit <= max(largest) or 0 in largest)
+    ]
+    if small:
+        text = f"a message that just fits is too large for {', '.join(small)} then, and waits"
+        yield Result(WARNING, text, remedy)
+    else:
+        yield Result(OK, "what the front door takes is not too large for the way back")
+
+
+def _size(postfix: Postfix, line: Line | None) -> int:
+    text = postfix.value("message_size_limit", line)
+    return int(text) if text.isdigit() else 0
+
+
+def filtered(postfix: Postfix, line: Line, name: str) -> bool:
+    """Whether mail that comes in by that service goes to the filter of that name."""
+    return (
+        line.command in ("smtpd", "pickup", "qmqpd")
+        and postfix.value("content_filter", line).partition(":")[0] == name
+    )
 
 
 def _service(postfix: Postfix, name: str) -> Line | None:

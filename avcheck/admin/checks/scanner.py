@@ -7,16 +7,17 @@ import stat
 from collections.abc import Iterator
 
 from avcheck.admin import given, known, ping
-from avcheck.admin.account import account
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.checks import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
 from avcheck.printable import printable
 from avcheck.scanners import PATH, command
+from avcheck.settings import Scanner, Target
 
 # Days after which signatures are a fault and no longer an oddity.
 VERY_OLD = 30
 
 
 def _answers(look: Look) -> list[ping.Answer]:
+    look.accounts()
     return list(ping.every(given.Site((look.service,))))
 
 
@@ -40,7 +41,7 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
     """Each scanner tells the EICAR test virus from an innocent mail."""
     settings = look.settings
     for scanner in (*settings.scanners, *settings.backups):
-        with account(*look.service.runs_as):
+        with look.acting():
             wrong = known.wrong(scanner, settings)
         if wrong:
             yield Result(ERROR, f"{scanner.type}: not to be trusted: {wrong}", "avcheckctl probe")
@@ -66,6 +67,9 @@ def scanner_signatures(look: Look) -> Iterator[Result]:
     for answer in _answers(look):
         name = f"{answer.scanner} {answer.where}"
         if answer.age_days is None:
+            if answer.scanner == "clamd" and not answer.wrong:
+                text = f"{name}: says no date of its signatures; has freshclam fetched any?"
+                yield Result(WARNING, text, "systemctl status clamav-freshclam; freshclam")
             continue
         text = f"{name}: signatures {answer.signatures} are {answer.age_days:.0f} days old"
         if answer.age_days > ping.OLD:
@@ -81,6 +85,7 @@ def scanner_account(look: Look) -> Iterator[Result]:
     for scanner, target in look.targets:
         peer = look.peer(target)
         if peer is None:
+            yield from _nobody(scanner, target)
             continue
         who = f"{scanner.type} (process {peer.pid})"
         if peer.uid == 0:
@@ -99,16 +104,24 @@ def scanner_account(look: Look) -> Iterator[Result]:
             yield Result(OK, f"{who} runs as {peer.user}, which is not avcheck's account")
 
 
+def _nobody(scanner: Scanner, target: Target) -> Iterator[Result]:
+    """What there is to say of a process that was not found: nothing of one elsewhere."""
+    if target.address and target.address.path:
+        text = f"{scanner.type} {target.address}: no process is seen to listen there"
+        yield Result(SKIPPED, text, "see scanner_answers")
+
+
 def scanner_socket(look: Look) -> Iterator[Result]:
     """Not everybody on this host can talk to it, which includes: shut it down."""
     for scanner, target in look.targets:
         path = target.address.path if target.address else b""
         try:
-            with account(*look.service.runs_as):
+            with look.acting():
                 mode = os.stat(path).st_mode if path else 0
                 directory = os.stat(os.path.dirname(path)).st_mode if path else 0
-        except OSError:
-            continue  # scanner_answers has said it
+        except OSError as why:
+            yield Result(SKIPPED, f"{printable(path)}: {why.strerror}", "see scanner_answers")
+            continue
         if not path:
             continue
         where = printable(path)
@@ -127,10 +140,13 @@ def scanner_chroot(look: Look) -> Iterator[Result]:
     chroot, dot, _ = look.settings.spool.partition(b"/./")
     for scanner, target in look.targets:
         peer = look.peer(target)
-        if target.way != PATH or peer is None:
+        if target.way != PATH:
+            continue
+        if peer is None:
+            yield from _nobody(scanner, target)
             continue
         said = os.fsdecode(chroot) or "/" if dot else "/"
-        with account(*look.service.runs_as):
+        with look.acting():
             real = os.path.realpath(said)
         if real != peer.root:
             wanted = "-d DIR" if peer.root == "/" else f"-d {printable(peer.root)}/./DIR"
@@ -147,13 +163,17 @@ def scanner_chroot(look: Look) -> Iterator[Result]:
 def scanner_group(look: Look) -> Iterator[Result]:
     """A scanner that opens files can get at them, by the group of the spool directory."""
     try:
-        with account(*look.service.runs_as):
+        with look.acting():
             status = os.stat(look.settings.spool)
-    except OSError:
-        return
+    except OSError as why:
+        place = printable(look.settings.spool)
+        raise Skip(f"spool {place}: {why.strerror}", "see spool_usable") from why
     for scanner, target in look.targets:
         peer = look.peer(target)
-        if target.way != PATH or peer is None or peer.uid == 0:
+        if target.way != PATH or (peer is not None and peer.uid == 0):
+            continue
+        if peer is None:
+            yield from _nobody(scanner, target)
             continue
         place = printable(look.settings.spool)
         if status.st_gid not in peer.groups:

@@ -11,8 +11,7 @@ from time import time
 
 from avcheck import spool
 from avcheck.admin import hold, output
-from avcheck.admin.account import account
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, misplaced
+from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, Skip, misplaced
 from avcheck.admin.output import Trouble
 from avcheck.exits import Defer
 from avcheck.printable import printable
@@ -30,11 +29,12 @@ OLD = 24 * 3600  # seconds; no run takes that long
 def spool_usable(look: Look) -> Iterator[Result]:
     """The directory is there, and avcheck finds it safe."""
     path = look.settings.spool
+    look.accounts()
     if unsafe := misplaced(path):
         yield unsafe
         return
     wrong = ""
-    with account(*look.service.runs_as):
+    with look.acting():
         try:
             with spool.Directory(path):
                 if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
@@ -50,7 +50,7 @@ def spool_usable(look: Look) -> Iterator[Result]:
 def _modes(look: Look) -> str:
     """The options of install(1) for a spool directory of the account that runs avcheck."""
     user, group = "avclient", "avgroup"
-    if look.service.pipe is not None and look.service.pipe.user:
+    if look.service.pipe is not None and look.service.runs_as[0] != 0 and look.service.pipe.user:
         user = look.service.pipe.user
         group = look.service.pipe.group or _group(look.service.runs_as[1])
     return f"-o {printable(user)} -g {printable(group)} -m 0710"
@@ -73,8 +73,6 @@ def _group(gid: int | None) -> str:
 def spool_private(look: Look) -> Iterator[Result]:
     """Nobody but the account and its group gets into the directory."""
     status = _status(look)
-    if status is None:
-        return
     place = printable(look.settings.spool)
     if status.st_mode & 0o007:
         yield Result(WARNING, f"spool {place} is open to others", f"chmod o= {place}")
@@ -86,10 +84,10 @@ def spool_private(look: Look) -> Iterator[Result]:
 
 def spool_owner(look: Look) -> Iterator[Result]:
     """It belongs to the account that runs avcheck."""
-    status = _status(look)
-    if status is None or look.service.pipe is None:
-        return
     user, _ = look.service.runs_as
+    if look.service.pipe is None or user == 0:  # never hand it to root; pipe_user says so
+        return
+    status = _status(look)
     place = printable(look.settings.spool)
     if status.st_uid not in (user, 0):
         text = f"spool {place} belongs to {_user(status.st_uid)}, and avcheck runs as {_user(user)}"
@@ -101,10 +99,10 @@ def spool_owner(look: Look) -> Iterator[Result]:
 def spool_room(look: Look) -> Iterator[Result]:
     """There is room for some large messages."""
     try:
-        with account(*look.service.runs_as):
+        with look.acting():
             facts = os.statvfs(look.settings.spool)
-    except OSError:
-        return
+    except OSError as why:
+        raise unseen(look) from why
     size = (look.message_size_limit or SIZE) * MESSAGES
     free = facts.f_bavail * facts.f_frsize
     place = printable(look.settings.spool)
@@ -123,11 +121,11 @@ def spool_nameless(look: Look) -> Iterator[Result]:
     """Files without a name can be made there, so that nothing is ever left behind."""
     path = look.settings.spool
     wrong = ""
-    with account(*look.service.runs_as):
+    with look.acting():
         try:
             os.close(os.open(path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
-        except (FileNotFoundError, PermissionError, NotADirectoryError):
-            return  # spool_usable has said it
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as why:
+            raise unseen(look) from why
         except OSError as why:
             wrong = why.strerror or str(why)
     if wrong:
@@ -143,13 +141,15 @@ def spool_nameless(look: Look) -> Iterator[Result]:
 
 def spool_local(look: Look) -> Iterator[Result]:
     """It is on a file system of this machine."""
-    with account(*look.service.runs_as):
+    with look.acting():
         kind = _file_system(look.settings.spool)
     place = printable(look.settings.spool)
     if kind in REMOTE:
         yield Result(ERROR, f"spool {place} is on {kind}", "move it to a local disk")
     elif kind:
         yield Result(OK, f"spool {place} is on a local file system ({kind})")
+    else:
+        raise unseen(look)
 
 
 def _file_system(path: bytes) -> str:
@@ -176,7 +176,7 @@ def kind_of(lines: list[str], number: str) -> str:
 def spool_left_behind(look: Look) -> Iterator[Result]:
     """There is no message that a killed run has left."""
     path = look.settings.spool
-    with account(*look.service.runs_as):
+    with look.acting():
         try:
             old = [
                 name
@@ -184,8 +184,8 @@ def spool_left_behind(look: Look) -> Iterator[Result]:
                 if name.startswith(b"avcheck.")
                 and time() - os.lstat(path + b"/" + name).st_mtime > OLD
             ]
-        except OSError:
-            return
+        except OSError as why:
+            raise unseen(look) from why
     place = printable(path)
     user, _ = look.service.runs_as
     as_user = f"runuser -u {_user(user)} -- " if user else ""
@@ -213,7 +213,7 @@ def waitfile(look: Look) -> Iterator[Result]:
     place = hold.Place(settings.waitfile, settings.spool)
     name = printable(settings.waitfile)
     try:
-        with account(*look.service.runs_as):
+        with look.acting():
             mode = os.stat(place.parent).st_mode
         if mode & stat.S_IWOTH:
             text = f"waitfile {name}: everybody can make it, and hold back all mail"
@@ -236,12 +236,18 @@ def waitfile(look: Look) -> Iterator[Result]:
         yield Result(OK, f"waitfile {name} does not exist, so mail is checked")
 
 
-def _status(look: Look) -> os.stat_result | None:
-    """Of the spool directory; None if it is not there or not safe: spool_usable says that."""
+def _status(look: Look) -> os.stat_result:
+    """Of the spool directory; raises Skip if it is not there or not safe."""
+    look.accounts()
     if misplaced(look.settings.spool):
-        return None
+        raise unseen(look)
     try:
-        with account(*look.service.runs_as):
+        with look.acting():
             return os.stat(look.settings.spool)
-    except OSError:
-        return None
+    except OSError as why:
+        raise unseen(look) from why
+
+
+def unseen(look: Look) -> Skip:
+    """Another check has said what is wrong with the directory."""
+    return Skip(f"spool {printable(look.settings.spool)} cannot be looked at", "see spool_usable")
