@@ -229,6 +229,11 @@ def test_a_service_that_is_there_twice(site: Site, name: str) -> None:
     assert name.split()[0] in text("pipe_once", site.look())
 
 
+def test_recipients_that_sendmail_takes_may_share_a_run(site: Site) -> None:
+    site.main["avcheck_destination_recipient_limit"] = "50"
+    assert levels("pipe_recipients", site.change(*SENDMAIL).look()) == {OK}
+
+
 def test_the_time_limit_of_all_commands_counts_where_there_is_no_other(site: Site) -> None:
     del site.main["avcheck_time_limit"]
     site.main["command_time_limit"] = "5m"

@@ -1,4 +1,4 @@
-"""avcheckctl setup: the configuration of a mail system, for this machine, out of its document.
+"""avcheckctl setup: the way from nothing to scanned mail, for this machine, out of a document.
 
 The lines live in one place, the code blocks of docs/NAME.md, which are installed with
 avcheck.  The live tests send mail through the same lines.
@@ -11,11 +11,14 @@ import pwd
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 
+from avcheck.admin import output, postfix
+from avcheck.admin.output import Trouble
+from avcheck.admin.pages import WIDTH, Block, blocks, document, parts, sections, title, wrapped
 from avcheck.admin.postfix import GUARD
 
 # Which blocks of a document are configuration, and where they go.
@@ -42,8 +45,22 @@ FILES = {
 SHARED = {
     "accounts": "commands, for root",
     "clamd.conf": "/etc/clamav/clamd.conf: change or add",
+    "clamd-socket.conf": "/etc/clamav/clamd.conf: change or add",
+    "socket.conf": "/etc/systemd/system/clamav-daemon.socket.d/avcheck.conf: the whole file",
     "programs": "commands, for root",
 }
+
+# The sections that every mail system needs, and the one that a set-up ends with.
+COMMON = ("Accounts and directories", "clamd", "avcheck itself")
+LAST = "See that it works"
+
+COMMANDS = "commands, for root"
+
+# The block that whoever runs this has behind him.
+DONE = "install"
+
+# Where the configuration of the others is, to see whether avcheck is in it.
+CONFIGURATION = {"exim": "/etc/exim4", "sendmail": "/etc/mail"}
 
 # The names of the documents, which this machine may want to have otherwise.
 USER = "avclient"
@@ -55,26 +72,6 @@ SOCKET = "/run/clamav/clamd.ctl"
 PORT = "10026"
 
 CLAMD_CONF = (Path("/etc/clamav/clamd.conf"), Path("/etc/clamd.d/scan.conf"))
-
-# A fenced block with a name: ```text master.cf
-BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SECTION = re.compile(r"^(?=## )", re.MULTILINE)
-
-
-def document(name: str) -> str:
-    """The text of docs/NAME.md; raises FileNotFoundError if it was not installed."""
-    beside = Path(__file__).parents[2] / "docs" / f"{name}.md"
-    if beside.is_file():  # in a copy of the source
-        return beside.read_text(encoding="utf-8")
-    for file in metadata.files("avcheck") or ():
-        if file.parts[-2:] == ("avcheck", f"{name}.md"):
-            return Path(str(file.locate())).read_text(encoding="utf-8")
-    raise FileNotFoundError(f"share/doc/avcheck/{name}.md was not installed with avcheck")
-
-
-def blocks(text: str) -> dict[str, str]:
-    """The named code blocks of a document."""
-    return {found[1]: found[2] for found in BLOCK.finditer(text)}
 
 
 def adapted(text: str, names: Mapping[str, str]) -> str:
@@ -93,27 +90,69 @@ def configuration(system: str, names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def explained(text: str, files: Mapping[str, str]) -> Iterator[str]:
-    """The sections with one of these blocks: their words as comments, the blocks as they are."""
-    for section in SECTION.split(text):
-        if not any(name in files for name in blocks(section)):
+def steps(system: str) -> list[tuple[str, str]]:
+    """The sections of a set-up, in order: the page each is on, and its text.
+
+    What all mail systems need stands in the page of Postfix, and comes second elsewhere.
+    """
+    own = [("postfix" if system == "postfix" else system, each) for each in _to_the_end(system)]
+    if system == "postfix":
+        return own
+    shared = [("postfix", each) for each in sections(document("postfix")) if title(each) in COMMON]
+    return [*own[:1], *shared, *own[1:]]
+
+
+def _to_the_end(system: str) -> list[str]:
+    found = sections(document(system))
+    names = [title(section) for section in found]
+    return found[: names.index(LAST) + 1] if LAST in names else found
+
+
+def where(block: Block, files: Mapping[str, str]) -> str:
+    """What is to be done with a block; empty for one that only shows something."""
+    if block.name == DONE:
+        return ""
+    return files.get(block.name, COMMANDS if block.kind == "sh" else "")
+
+
+def explained(section: str, files: Mapping[str, str]) -> Iterator[str]:
+    """A section: its words as comments, its configuration and commands as they are."""
+    heading = f"# ==== {title(section)} "
+    yield heading.ljust(WIDTH - 1, "=")
+    yield "#"
+    for part in parts(section):
+        if isinstance(part, str):
+            yield from wrapped(part, "# ")
+        elif place := where(part, files):
+            yield "#"
+            yield f"# ---- {place}"
+            yield ""
+            yield from part.text.splitlines()
+            yield ""
+        else:
+            yield "#"
+            if part.name == DONE:
+                yield "# (This is done: avcheckctl would not run otherwise.)"
+            yield from (f"#     {line}".rstrip() for line in part.text.splitlines())
+            yield "#"
+    yield ""
+
+
+def set_up(system: str) -> str:
+    """Where avcheck is in the configuration of this machine already; empty if it is not."""
+    if system == "postfix":
+        try:
+            names = [pipe.name for pipe in postfix.read().pipes]
+        except Trouble:
+            return ""  # no Postfix yet
+        return f"master.cf, service {', '.join(names)}" if names else ""
+    for file in sorted(Path(CONFIGURATION[system]).rglob("*")):
+        try:
+            if file.is_file() and GUARD in file.read_text(encoding="utf-8", errors="replace"):
+                return str(file)
+        except OSError:
             continue
-        end = 0
-        for found in BLOCK.finditer(section):
-            if found[1] in files:
-                yield from _comment(section[end : found.start()])
-                yield f"# ---- {files[found[1]]} ----"
-                yield ""
-                yield from found[2].splitlines()
-                yield ""
-                end = found.end()
-        yield from _comment(section[end:])
-        yield ""
-
-
-def _comment(text: str) -> Iterator[str]:
-    lines = [line for line in text.strip("\n").splitlines() if not line.startswith("```")]
-    return (f"# {line}".rstrip() for line in lines)
+    return ""
 
 
 def programs_here() -> str:
@@ -158,6 +197,7 @@ def _missing(names: Mapping[str, str]) -> Iterator[str]:
 @click.command("setup")
 @click.argument("system", type=click.Choice(sorted(FILES)), metavar="postfix|sendmail|exim")
 @click.option("--file", "block", metavar="BLOCK", help="Print this part alone, without comments.")
+@output.json_option
 @click.option("--spool", default=SPOOL, show_default=True, help="avcheck's spool directory.")
 @click.option(
     "--clamd", "socket", metavar="SOCKET", help="clamd's socket.  [default: its clamd.conf]"
@@ -166,9 +206,16 @@ def _missing(names: Mapping[str, str]) -> Iterator[str]:
 @click.option("--user", default=USER, show_default=True, help="The account that runs avcheck.")
 @click.option("--group", default=GROUP, show_default=True, help="The group shared with clamd.")
 def command(
-    system: str, block: str | None, spool: str, socket: str | None, port: int, user: str, group: str
+    system: str,
+    block: str | None,
+    as_json: bool,
+    spool: str,
+    socket: str | None,
+    port: int,
+    user: str,
+    group: str,
 ) -> None:
-    """Print the configuration of a mail system for this machine, with comments.
+    """Print how a mail system is set up on this machine, with comments.
 
     Nothing is changed.  The lines are those of docs/SYSTEM.md, with the directory of this
     avcheck and the socket of this machine's clamd in them.
@@ -186,14 +233,49 @@ def command(
         found = configuration(system, names)
         if block not in found:
             raise click.BadParameter(f"{block}: one of {', '.join(found)}", param_hint="--file")
+        if place := set_up(system):
+            output.note(f"avcheckctl: avcheck is set up already ({place}): do not add it twice")
         click.echo(found[block], nl=False)
-        return
-    click.echo(
-        f"# avcheck with {system}: printed by avcheckctl setup {system}; nothing was changed."
-    )
-    for what in _missing(names):
-        click.echo(f"# To do: {what}.")
+    elif as_json:
+        output.as_json(_facts(system, names))
+    else:
+        _show(system, names)
+
+
+def _show(system: str, names: Mapping[str, str]) -> None:
+    click.echo(f"# avcheck with {system}, for this machine. Nothing was changed.")
+    click.echo("# Lines with # are explanations; the others are to be typed, or put into a file.")
+    if place := set_up(system):
+        click.echo("#")
+        click.echo(f"# IT IS SET UP ALREADY: {place}.")
+        click.echo("# Do not add these lines again. `avcheckctl doctor` looks at what is there.")
+    missing = list(_missing(names))
+    if missing:
+        click.echo("#")
+        click.echo("# Not there yet:")
+    for what in missing:
+        click.echo(f"#   {what}")
     click.echo()
-    for page, files in ((document("postfix"), SHARED), (document(system), FILES[system])):
-        for line in explained(page, files):
-            click.echo(adapted(line, names))
+    for page, section in steps(system):
+        for line in explained(adapted(section, names), {**SHARED, **FILES[page]}):
+            click.echo(line)
+
+
+def _facts(system: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "system": system,
+        "set_up": set_up(system),
+        "missing": list(_missing(names)),
+        "steps": [
+            {
+                "section": title(section),
+                "name": part.name,
+                "where": place,
+                "text": adapted(part.text, names),
+            }
+            for page, section in steps(system)
+            for part in parts(section)
+            if isinstance(part, Block) and (place := where(part, {**SHARED, **FILES[page]}))
+        ],
+    }

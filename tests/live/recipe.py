@@ -7,6 +7,7 @@ The marked code blocks of that page are used as they stand; only the names in
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,12 @@ BOUNCED = re.compile(r"status=bounced|non-delivery notification")
 def blocks(document: Path) -> dict[str, str]:
     """The named code blocks of a page."""
     return {found[1]: found[2] for found in BLOCK.finditer(document.read_text())}
+
+
+def recipients(entry: Path) -> list[str]:
+    """Whom the message of an entry of the quarantine was for."""
+    about = json.loads((entry / "about.json").read_text())
+    return [str(each) for each in about["recipients"]]
 
 
 @dataclass(frozen=True)
@@ -197,30 +204,28 @@ class MailSystem:
         )
 
     def account_for(self, postfix: Postfix) -> None:
-        """Show that each accepted message is in one place, once, and that none bounced."""
+        """Show that each recipient's copy is in one place, once, and that none bounced."""
         self.settle(postfix)
         assert not BOUNCED.search(postfix.log), postfix.log
-        waiting = [
-            token(postfix.command("postcat", "-hq", each.queue_id).encode())
-            for each in postfix.queue()
-        ]
-        quarantined = [mark for _, mark in self._quarantine()]
-        arrived = [(token(each.data), each.recipients) for each in self.sink.messages]
+        copies = [(token(each.data), each.recipients) for each in self.sink.messages]
+        places = {
+            "delivered": [(mark, [each.decode() for each in names]) for mark, names in copies],
+            "quarantined": [(mark, recipients(entry)) for entry, mark in self._quarantine()],
+            "waiting": [
+                (
+                    token(postfix.command("postcat", "-hq", each.queue_id).encode()),
+                    each.recipients,
+                )
+                for each in postfix.queue()
+            ],
+        }
         for message in self._accepted[postfix]:
-            reached = [
-                recipient.decode()
-                for mark, recipients in arrived
-                if mark == message.token
-                for recipient in recipients
-            ]
-            places = {
-                "delivered": sorted(reached) == sorted(message.recipients),
-                "quarantined": quarantined.count(message.token) == 1,
-                "waiting": waiting.count(message.token) == 1,
+            found = {
+                place: [name for mark, names in there if mark == message.token for name in names]
+                for place, there in places.items()
             }
-            found = quarantined.count(message.token) + waiting.count(message.token) + bool(reached)
-            assert found == 1, (message, places, reached)
-            assert any(places.values()), (message, places, reached)
+            everywhere = [name for names in found.values() for name in names]
+            assert sorted(everywhere) == sorted(message.recipients), (message, found)
 
     def left_behind(self) -> list[str]:
         """What is in the spool directory and should not be."""

@@ -197,11 +197,11 @@ def pipe_recipients(look: Look) -> Iterator[Result]:
     if number == 0 or number > 1000:
         reason = "a command line has no room for them"
         yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 1")
-    elif number > 1:
+    elif number > 1 and not look.settings.program:  # sendmail(1) takes every address
         reason = "if the way back refuses one recipient, the others wait, and bounce, with it"
         yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 1")
     else:
-        yield Result(OK, "each recipient has a run of its own")
+        yield Result(OK, f"{number} recipients of a message share a run")
 
 
 def pipe_once(look: Look) -> Iterator[Result]:
