@@ -92,6 +92,9 @@ patience=60
 # there meanwhile, and has the lock.
 new=
 
+# The sign that postmaster was told of this message, if this run has set it.
+mark=
+
 # The end of the entry's name, if it is known before: what each try of this run has in common.
 key=
 
@@ -279,7 +282,10 @@ first() {
     if [ -z "$key" ] || [ -z "$locking" ]; then return 0; fi
     mark=$quarantine/.new/told-$(printf '%s\000' "$AVCHECK_QUEUE_ID" "$digest" | sha256sum |
         cut -c 1-12)
-    mkdir -m 700 "$mark" 2>/dev/null || [ ! -d "$mark" ]
+    if mkdir -m 700 "$mark" 2>/dev/null; then return; fi
+    told=$mark
+    mark=
+    [ ! -d "$told" ]
 }
 
 # Sets $entry to the one with this key and these bytes, on disk; empty if there is none.
@@ -454,7 +460,11 @@ tell() {
         say 'no SENDMAIL to send the report with'
         return
     fi
-    report "$@" | send || say "the report was not sent (status $?)"
+    report "$@" | send || {
+        say "the report was not sent (status $?)"
+        # So that the run of another recipient sends one.
+        if [ -n "$mark" ]; then rmdir "$mark" 2>/dev/null; fi
+    }
 }
 
 # Standard input, by mail, to those who are to be told.

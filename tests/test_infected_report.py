@@ -134,3 +134,15 @@ def test_another_message_is_reported_too(site: Site) -> None:
     site.environment["AVCHECK_QUEUE_ID"] = "4XYZ"
     assert site.run() == (0, "")
     assert len(list(site.reports.glob("*.mail"))) == 2
+
+
+def test_where_the_first_report_was_not_sent_the_next_run_sends_one(site: Site) -> None:
+    works = site.environment["SENDMAIL"]
+    site.environment["SENDMAIL"] = "/bin/false"
+    status, err = site.run()
+    assert (status, "not sent" in err) == (0, True)
+    site.environment["SENDMAIL"] = works
+    for name in (b"carl@example.org", b"dora@example.org"):
+        site.message.write_bytes(MAIL)
+        assert site.run((b"Eicar FOUND", b"eve@example.org", name)) == (0, "")
+    assert len(list(site.reports.glob("*.mail"))) == 1

@@ -6,7 +6,7 @@ import json
 import mailbox
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
@@ -22,9 +22,6 @@ ANSWERS = f"""\
 postfix postfix/main_mailer_type select Internet Site
 postfix postfix/mailname string {HOSTNAME}
 """
-
-# What the way back is to restore.
-CONFIGURATION = ("/etc/postfix", "/etc/aliases", "/etc/clamav")
 
 SOCKET_UNIT = "/etc/systemd/system/clamav-daemon.socket.d/avcheck.conf"
 
@@ -64,10 +61,11 @@ def layer() -> Layer:
 class PostfixMachine(Debian):
     """The machine; usable inside a with statement, in which sections 2 to 7 were followed.
 
-    before has what its configuration was then.  Its users are anna and bob.
+    before and aliases have what its configuration was before.  Its users are anna and bob.
     """
 
     before: dict[str, tuple[int, int, int, bytes]]
+    aliases: str
 
     def __init__(self, layer: Layer, wheels: Path) -> None:
         super().__init__(layer, wheels)
@@ -80,7 +78,7 @@ class PostfixMachine(Debian):
             self.shell("useradd --create-home anna; useradd --create-home bob")
             self.append("/etc/aliases", "jürgen: bob\n")
             self.run("newaliases")
-            self.before = self.files(*CONFIGURATION)
+            self.before, self.aliases = self.files("/etc/postfix"), self.read("/etc/aliases")
             self.put(SOCKET_UNIT, self.page["socket.conf"])
             self.append("/etc/postfix/master.cf", self.page["master.cf"])
             self.append("/etc/postfix/main.cf", self.page["main.cf"])
@@ -177,3 +175,9 @@ class PostfixMachine(Debian):
         finally:
             self.run("systemctl", "start", "clamav-daemon")
             self.wait_until(lambda: self.path("/run/clamav/clamd.ctl").is_socket(), "clamd")
+
+
+WAYS: dict[str, Callable[..., bool]] = {
+    "sendmail": PostfixMachine.by_sendmail,
+    "smtp": PostfixMachine.by_smtp,
+}

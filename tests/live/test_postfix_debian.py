@@ -6,24 +6,19 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.live.debian import wheels
 from tests.live.letters import EICAR, letter, with_attachment
-from tests.live.postfix_debian import BRIEF, PostfixMachine, layer
+from tests.live.postfix_debian import BRIEF, WAYS, PostfixMachine, layer
 from tests.live.recipe import DOCUMENT
 from tests.servers.machine import HOSTNAME
 
 BAD = "shop@exa_mple..test"
 BOB = f"bob@{HOSTNAME}"
-
-WAYS: dict[str, Callable[..., bool]] = {
-    "sendmail": PostfixMachine.by_sendmail,
-    "smtp": PostfixMachine.by_smtp,
-}
 
 
 @pytest.fixture(scope="module")
