@@ -26,7 +26,7 @@ def printed(*words: str) -> str:
 @pytest.mark.parametrize("system", setup.FILES)
 def test_every_block_is_in_the_document_and_printed_once(system: str) -> None:
     whole = printed(system)
-    for name in setup.FILES[system]:
+    for name in setup.files_here(system):
         part = printed(system, "--file", name)
         assert part
         assert whole.count(f"\n\n{part}\n") == 1, name
@@ -36,7 +36,7 @@ def test_every_block_is_in_the_document_and_printed_once(system: str) -> None:
 def test_a_part_is_the_block_of_the_document_but_for_this_machines_names(system: str) -> None:
     names = {setup.PROGRAMS: setup.programs_here(), setup.SOCKET: setup.socket_here()}
     blocks = pages.blocks((DOCS / f"{system}.md").read_text())
-    for name in setup.FILES[system]:
+    for name in setup.files_here(system):
         assert printed(system, "--file", name) == setup.adapted(blocks[name], names)
 
 

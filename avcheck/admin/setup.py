@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from avcheck.admin import output, postfix
+from avcheck.admin import exim, output, postfix
 from avcheck.admin.output import Trouble
 from avcheck.admin.pages import WIDTH, Block, blocks, document, parts, sections, title, wrapped
 from avcheck.admin.postfix import GUARD
@@ -33,12 +33,7 @@ FILES = {
         "sendmail.mc": "/etc/mail/sendmail.mc: in place of its DAEMON_OPTIONS",
         "sendmail-avcheck.service": "/etc/systemd/system/sendmail-avcheck.service: the whole file",
     },
-    "exim": {
-        "main": "the main section, before the first `begin`",
-        "acl": "after `begin acl`",
-        "router": "first after `begin routers`",
-        "transport": "after `begin transports`",
-    },
+    "exim": exim.OWN,
 }
 
 # Every mail system needs this too; it is told in the document of Postfix.
@@ -80,11 +75,23 @@ def adapted(text: str, names: Mapping[str, str]) -> str:
     return re.sub(pattern, lambda found: names[found[0]], text) if names else text
 
 
+def files_here(system: str) -> dict[str, str]:
+    """Which blocks are for the mail system of this machine, and where each of them goes."""
+    return exim.files(exim.ETC) if system == "exim" else FILES[system]
+
+
+def places(page: str) -> dict[str, str]:
+    """What is to be done with the blocks of a page; nothing with those for other machines."""
+    others = dict.fromkeys(exim.commands_elsewhere(exim.ETC), "") if page == "exim" else {}
+    return {**SHARED, **files_here(page), **others}
+
+
 def configuration(system: str, names: Mapping[str, str]) -> dict[str, str]:
     """Every block of configuration for a mail system, by its name, without the comments."""
+    every = FILES[system] | files_here(system)
     return {
         name: adapted(text, names)
-        for page, files in ((document("postfix"), SHARED), (document(system), FILES[system]))
+        for page, files in ((document("postfix"), SHARED), (document(system), every))
         for name, text in blocks(page).items()
         if name in files
     }
@@ -228,6 +235,7 @@ def command(
         SPOOL: spool,
         SOCKET: socket or socket_here(),
         PORT: str(port),
+        exim.INTERFACES: exim.interfaces(str(port), exim.ETC),
     }
     if block is not None:
         found = configuration(system, names)
@@ -257,7 +265,7 @@ def _show(system: str, names: Mapping[str, str]) -> None:
         click.echo(f"#   {what}")
     click.echo()
     for page, section in steps(system):
-        for line in explained(adapted(section, names), {**SHARED, **FILES[page]}):
+        for line in explained(adapted(section, names), places(page)):
             click.echo(line)
 
 
@@ -276,6 +284,6 @@ def _facts(system: str, names: Mapping[str, str]) -> dict[str, Any]:
             }
             for page, section in steps(system)
             for part in parts(section)
-            if isinstance(part, Block) and (place := where(part, {**SHARED, **FILES[page]}))
+            if isinstance(part, Block) and (place := where(part, places(page)))
         ],
     }

@@ -41,7 +41,7 @@ def started(
     front, behind = free_port(), behind or free_port()
     names = {
         **mail_system.names,
-        "0.0.0.0.25": f"127.0.0.1.{front}",
+        "0.0.0.0 ; ::0": f"127.0.0.1.{front}",
         setup.PORT: str(behind),
     }
     parts = setup.configuration("exim", names)

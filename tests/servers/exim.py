@@ -26,11 +26,12 @@ pid_file_path = {directory}/pid
 queue_only
 keep_environment =
 tls_advertise_hosts =
-smtp_accept_max = 0
 smtp_accept_queue_per_connection = 0
 {main}
 begin acl
 acl_check_rcpt:
+  accept
+acl_check_data:
   accept
 {acl}
 begin routers
