@@ -43,8 +43,8 @@ _committed = False  # from here on only the answer counts
 settled: int | None = None  # the status to leave with, whatever comes
 _stopped = False
 _caller = 0
-_guarded = 0
-_process = -1  # the process _guarded, as a descriptor
+_guarded: list[int] = []
+_processes: dict[int, int] = {}  # those of _guarded, as descriptors
 _orphan = False
 
 # init, or what stands for it in a container: who loses his parent becomes its child.
@@ -61,13 +61,14 @@ def catch() -> None:
     _committed = _stopped = False
     settled = None
     _caller = os.getppid()
-    # avcheck-guard.sh stands between the MTA and us, and says who called it.
-    guarded = os.environ.get("AVCHECK_CALLER", "")
-    _guarded = int(guarded) if guarded.isascii() and guarded.isdigit() and len(guarded) < 10 else 0
+    # avcheck-guard.sh stands between the MTA and us, and says who called it.  There may be
+    # several, each of which has to be there if the MTA is to hear of what we do.
+    named = os.environ.get("AVCHECK_CALLER", "").split()
+    _guarded = [int(each) for each in named if _is_process(each)]
     # A caller that was gone before this has left a pipe that nobody writes to.  (A service
     # manager that starts us itself hands over something else; and a mail system that is
     # process 1 of a container, and has written all of a message, reads what we say.)
-    _orphan = (_guarded or _caller) == _INIT and _hung_up(0) and not _has_reader(1)
+    _orphan = _INIT in (_guarded or [_caller]) and _hung_up(0) and not _has_reader(1)
     _watch()
     for number in _CAUGHT:
         signal.signal(number, _raise)
@@ -112,36 +113,38 @@ def unheard() -> str:
     return "; possible duplicate: the mail system that called is gone" if _alone() else ""
 
 
+def _is_process(number: str) -> bool:
+    return number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0
+
+
 def _alone() -> bool:
-    return _orphan or os.getppid() != _caller or (_guarded > 0 and not _alive())
+    return _orphan or os.getppid() != _caller or not all(map(_alive, _guarded))
 
 
 def _watch() -> None:
-    """Open the caller that the guard has named, so that its end can be told.
+    """Open the callers that were named, so that their end can be told.
 
     Of a number nothing is told when it ends and nobody reaps it, as in a container without
     an init: kill(2) finds a zombie as well; and a number is given to others.
     """
-    global _orphan, _process
-    if _process >= 0:
-        close(_process)
-    _process = -1
-    if not _guarded:
-        return
-    try:
-        _process = os.pidfd_open(_guarded)
-    except ProcessLookupError:
-        _orphan = True
-    except OSError:  # no more descriptors: kill(2) will have to do
-        return
+    global _orphan
+    while _processes:
+        close(_processes.popitem()[1])
+    for each in _guarded:
+        try:
+            _processes[each] = os.pidfd_open(each)
+        except ProcessLookupError:
+            _orphan = True
+        except OSError:  # no more descriptors: kill(2) will have to do
+            return
 
 
-def _alive() -> bool:
-    """Whether the caller that the guard has named has not ended."""
-    if _process >= 0:
-        return not _events(_process)
+def _alive(caller: int) -> bool:
+    """Whether a caller that was named has not ended."""
+    if caller in _processes:
+        return not _events(_processes[caller])
     try:
-        os.kill(_guarded, 0)
+        os.kill(caller, 0)
     except ProcessLookupError:
         return False
     except OSError:  # EPERM: it is there, and somebody else's

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from avcheck.admin import exim, setup
+from avcheck.admin import exim, pages, setup
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -77,7 +77,7 @@ def test_what_is_printed_is_for_the_form_of_this_machine(
 
 def test_the_macros_of_debian_say_what_the_options_say() -> None:
     """The page has these values twice."""
-    blocks = setup.blocks((DOCS / "exim.md").read_text())
+    blocks = pages.blocks((DOCS / "exim.md").read_text())
     options = dict(line.split(" = ", 1) for line in blocks["main"].splitlines())
     macros = dict(line.split(" = ", 1) for line in blocks["localmacros"].splitlines())
     for macro, option in (
@@ -100,6 +100,6 @@ def test_debians_files_are_those_that_the_page_makes() -> None:
 
 
 def test_what_all_mail_systems_need_does_not_speak_of_another() -> None:
-    postfix = setup.document("postfix")
+    postfix = pages.document("postfix")
     for line in setup.explained(postfix, setup.SHARED):
         assert "Postfix" not in line

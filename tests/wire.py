@@ -167,5 +167,5 @@ def no_file(name: bytes) -> bytes:
 def called_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have stop know who called, as after stop.catch(), but without touching the signals."""
     monkeypatch.setattr(stop, "_caller", os.getppid())
-    monkeypatch.setattr(stop, "_guarded", 0)
+    monkeypatch.setattr(stop, "_guarded", [])
     monkeypatch.setattr(stop, "_committed", False)

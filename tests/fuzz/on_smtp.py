@@ -25,7 +25,7 @@ REPLY = re.compile(rb"(?:(\d\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*\1|(\d\d\d))(?:[ ][^\n
 def called() -> Iterator[None]:
     """stop knows who called, as after stop.catch(); what it is told is forgotten afterwards."""
     before = stop._caller, stop._guarded, stop._committed, stop.settled
-    stop._caller, stop._guarded, stop._committed, stop.settled = os.getppid(), 0, False, None
+    stop._caller, stop._guarded, stop._committed, stop.settled = os.getppid(), [], False, None
     try:
         yield
     finally:
