@@ -70,8 +70,10 @@ def test_what_is_printed_is_for_the_form_of_this_machine(
     assert "dc_local_interfaces='192.0.2.1 ; ::1 ; 127.0.0.1.2626'" in lines
     assert not any(line.startswith("local_interfaces") for line in lines)
     for where in exim.files(etc).values():
-        assert f"# ---- {where} ----" in text
-    assert "## 2. Where the lines go" in text
+        assert f"# ---- {where}\n" in text
+    assert "# ==== Where the lines go =" in text
+    other = {"true": "exim4.conf.template", "false": "cd /etc/exim4/conf.d"}[split]
+    assert not any(other in line for line in lines)
     assert "10026" not in text
 
 
@@ -100,6 +102,7 @@ def test_debians_files_are_those_that_the_page_makes() -> None:
 
 
 def test_what_all_mail_systems_need_does_not_speak_of_another() -> None:
-    postfix = pages.document("postfix")
-    for line in setup.explained(postfix, setup.SHARED):
-        assert "Postfix" not in line
+    for page, section in setup.steps("exim"):
+        if page == "postfix":
+            for line in setup.explained(section, setup.places("exim")):
+                assert "Postfix" not in line
