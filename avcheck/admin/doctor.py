@@ -10,6 +10,9 @@ import click
 from avcheck.admin import checks, given, output
 from avcheck.admin.checks import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
 
+# How many checks that say the same are named; --json has them all.
+NAMES_MAX = 5
+
 COLOURS = {OK: output.GOOD, SKIPPED: output.FAINT, WARNING: output.DOUBTFUL, ERROR: output.BAD}
 
 
@@ -90,7 +93,8 @@ def _show(found: list[Found], everything: bool) -> None:
         for level, text, remedy, names in _together(ours):
             if everything or level != OK:
                 label = output.Styled(level.ljust(7), COLOURS[level])
-                output.say("  ", label, f"  {text}  [{', '.join(names)}]")
+                where = ", ".join(names) if len(names) <= NAMES_MAX else f"{len(names)} checks"
+                output.say("  ", label, f"  {text}  [{where}]")
                 for line in remedy.splitlines():
                     output.say(f"             {line}")
         counts = [sum(each.level == level for each in ours) for level in LEVELS]

@@ -29,7 +29,11 @@ CHANGES = (
 
 @pytest.fixture(scope="module")
 def bouncing(mail_system: MailSystem) -> Iterator[Postfix]:
-    changes = (*CHANGES, ("    --deadline", "    --refused bounce --deadline"))
+    changes = (
+        *CHANGES,
+        ("    --deadline", "    --refused bounce --deadline"),
+        ("avcheck_destination_recipient_limit = 1", "avcheck_destination_recipient_limit = 50"),
+    )
     with mail_system.postfix("bouncing", *changes) as postfix:
         yield postfix
         mail_system.settle(postfix)
