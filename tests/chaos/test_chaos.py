@@ -133,7 +133,7 @@ def small(mail_system: MailSystem) -> Iterator[None]:
 
 def test_postfix(mail_system: MailSystem) -> None:
     with postfix(mail_system) as (mail, gate):
-        weather(mail_system, mail, gate)
+        weather(mail_system, mail, gate, for_each=True)
         assert "bounced" not in mail.log
 
 

@@ -105,7 +105,7 @@ def upgrade(
 
 def test_postfix(system: MailSystem, wheels: tuple[Path, Path]) -> None:
     with postfix(system) as (mail, _):
-        upgrade(system, mail, wheels)
+        upgrade(system, mail, wheels, for_each=True)
         assert "bounced" not in mail.log
 
 
