@@ -30,7 +30,8 @@ FILES = {
     },
     "sendmail": {
         "avcheck.mc": "/etc/mail/avcheck.mc: the whole file",
-        "sendmail.mc": "/etc/mail/sendmail.mc: in place of its DAEMON_OPTIONS",
+        "avcheck.mc-checks": "/etc/mail/avcheck.mc: before MAILER(`local'), or your own",
+        "sendmail.mc": "/etc/mail/sendmail.mc: add, and switch off what the comment says",
         "sendmail-avcheck.service": "/etc/systemd/system/sendmail-avcheck.service: the whole file",
     },
     "exim": exim.OWN,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +48,10 @@ def started(
     names = {
         **mail_system.names,
         setup.PORT: str(behind),
-        "Family=inet, Port=25'": f"Family=inet, Addr=127.0.0.1, Port={front}'",
+        "Port=25'": f"Port={front}'",
+        "Port=587,": f"Port={free_port()},",
         "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
-        "/run/sendmail/avcheck.pid": f"{directory}/front/pid",
+        "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
     }
     parts = setup.configuration("sendmail", names)
     directory.mkdir()
@@ -149,6 +153,22 @@ def test_a_virus_goes_to_the_quarantine(sendmail: Through) -> None:
     assert queue_id in (entry / "about.json").read_text()
     assert sendmail.delivered(message) == []
     assert sendmail.waiting(message) == []
+
+
+def test_a_run_waits_for_a_message_that_is_locked_for_a_moment(sendmail: Through) -> None:
+    """Who has received it may have it locked still; a queue run would pass over it."""
+    assert isinstance(sendmail.front, Sendmail)
+    message = letter()
+    queued = sendmail.front.directory / "queue" / f"qf{sendmail.submit(message)}"
+    waiting = re.compile(rf"-> FLOCK .* {os.getpid()} .*:{queued.stat().st_ino} ")
+    with queued.open("rb") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run = pool.submit(sendmail.run)
+        while not run.done() and not waiting.search(Path("/proc/locks").read_text()):
+            time.sleep(0.02)
+        fcntl.flock(file, fcntl.LOCK_UN)
+        run.result()
+    assert len(sendmail.delivered(message)) == 1
 
 
 def test_mail_waits_for_clamd(sendmail: Through) -> None:
@@ -290,7 +310,7 @@ def test_it_is_undone_as_the_page_says(mail_system: MailSystem, program: Program
             undone.run()
             assert len(undone.waiting(message)) == 1
             front.stop()
-            name, *words = blocks(DOCUMENT)["undo"].split()
+            name, *words = blocks(DOCUMENT)["undo-queue"].split()
             assert name == "sendmail"
             documented = "/var/spool/mqueue-avcheck"
             behind.command(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -189,6 +191,7 @@ class Sendmail:
 
     def run_queue(self) -> None:
         """Try every message once, and wait for the end of it."""
+        self._wait_for_locks()
         # Its status is that of some message; and a command that it no longer waits
         # for may keep its output open.
         with open(self.directory / "log", "ab") as log:
@@ -199,6 +202,15 @@ class Sendmail:
                 stderr=log,
                 check=False,
             )
+
+    def _wait_for_locks(self) -> None:
+        """Wait until nobody has a message locked: a queue run passes over those that are.
+
+        Who has received one has it locked for a moment after his yes.
+        """
+        for file in (self.directory / "queue").glob("qf*"):
+            with contextlib.suppress(FileNotFoundError), file.open("rb") as queued:
+                fcntl.flock(queued, fcntl.LOCK_SH)
 
     def queue(self) -> list[Waiting]:
         """The messages in the queue, with their headers and the reasons of the last try."""
