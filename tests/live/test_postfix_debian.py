@@ -181,3 +181,40 @@ def test_what_just_fits_comes_back_too(machine: PostfixMachine, way: str) -> Non
             assert way == "sendmail"
             assert len(bounces(machine, message)) == 1
             assert machine.outcomes(machine.queue_ids(message)[0]) == [(BOB, "bounced")]
+
+
+LISTENER = "127.0.0.1:10026/inet"
+FAULTS = {
+    "reinjection_answers": f"postconf -P {LISTENER}/smtpd_recipient_restrictions=reject",
+    "reinjection_size": f"postconf -P {LISTENER}/message_size_limit=10240000",
+    "message_size": "postconf -e message_size_limit=0",
+    "pipe_once": "grep -A6 '^avcheck ' /etc/postfix/master.cf >/tmp/again\n"
+    "cat /tmp/again >>/etc/postfix/master.cf",
+    "quarantine": "chown root: /var/spool/avcheck/quarantine",
+    "bounces": "postconf -X bounce_size_limit",
+    "scanner_socket": "chmod 666 /run/clamav/clamd.ctl",
+    "spool_usable": "chown bob: /var/spool/avcheck",
+}
+SAVE = "cp -a /etc/postfix /tmp/saved; chmod 660 /run/clamav/clamd.ctl"
+MEND = """\
+cp -a /tmp/saved/. /etc/postfix
+rm -rf /tmp/saved
+chown avclient:avgroup /var/spool/avcheck
+chown avclient: /var/spool/avcheck/quarantine
+chmod 660 /run/clamav/clamd.ctl
+postfix reload
+"""
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_doctor_sees_what_was_spoilt(machine: PostfixMachine, check: str) -> None:
+    machine.shell("install -d -o avclient -m 700 /var/spool/avcheck/quarantine")
+    machine.shell(SAVE)
+    try:
+        machine.shell(f"{FAULTS[check]}\npostfix reload")
+        done = machine.attempt("avcheckctl", "doctor", "--postfix", "--json")
+    finally:
+        machine.shell(MEND)
+    found = {each["check"]: each for each in json.loads(done.stdout)}
+    assert found[check]["level"] in ("warning", "error"), found[check]
+    assert "root" not in found[check]["remedy"]
