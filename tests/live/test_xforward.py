@@ -157,6 +157,8 @@ def test_the_original_recipient_of_a_macro_stays_with_its_recipient(
             "virtual_alias_maps ="
             " inline:{a@example.net=x@example.net, b@example.net=y@example.net}",
         ),
+        # So that they could be mixed up.
+        ("avcheck_destination_recipient_limit = 1", "avcheck_destination_recipient_limit = 50"),
     )
     with mail_system.postfix("aliases", *changes) as postfix:
         recipients = ("a@example.net", "b@example.net", "c@example.net")
