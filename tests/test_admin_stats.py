@@ -112,7 +112,8 @@ def test_watching_shows_what_was_added(file: Path, monkeypatch: pytest.MonkeyPat
     [
         ([], "--metrics is needed"),
         (["--metrics", "/nowhere/x"], "nothing has been counted"),
-        (["--metrics", "/"], "Is a directory"),
+        (["--metrics", "/"], "a file, and not a directory"),
+        (["--metrics", "/tmp"], "Is a directory"),
         (["--metrics", "/x", "--watch", "--json"], "for a person"),
     ],
 )
