@@ -36,15 +36,16 @@ def on(
         return _carry_out(message, finding, settings, called, deadline)
     from avcheck import attempts
 
+    key = attempts.key(settings)
     try:
         done = _carry_out(message, finding, settings, called, deadline)
     except Leave as end:
         if end.status != TEMPFAIL:
-            attempts.forget(message.directory, settings.queue_id)
+            attempts.forget(message.directory, key)
         elif finding.verdict is FAILED:
-            attempts.count(message.directory, settings.queue_id, finding)
+            attempts.count(message.directory, key, finding)
         raise
-    attempts.forget(message.directory, settings.queue_id)
+    attempts.forget(message.directory, key)
     return done
 
 

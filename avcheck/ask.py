@@ -32,7 +32,7 @@ def enough(message: Message, settings: Settings, deadline: float) -> list[Findin
     if settings.attempts and settings.queue_id:
         from avcheck import attempts
 
-        poison = attempts.too_many(message.directory, settings.queue_id, settings.attempts)
+        poison = attempts.too_many(message.directory, attempts.key(settings), settings.attempts)
         if poison is not None:
             return [poison]
     if settings.slots:

@@ -2,9 +2,9 @@
 
 Some messages make a scanner hang or crash each time.  Tried for five days, each
 try may start another endless scan (Cisco-Talos/clamav#1129).  So every scan that
-began and came to nothing adds a byte to a file named after the queue ID; its size
-is the number.  There is nothing to lock and nothing to be half-written, and the
-files can be deleted.
+began and came to nothing adds a byte to a file named after the queue ID and the
+recipients; its size is the number.  There is nothing to lock and nothing to be
+half-written, and the files can be deleted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from avcheck.verdict import UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # mypy takes this name for true
+    from avcheck.settings import Settings
     from avcheck.spool import Directory
 
 PREFIX = b"attempts."
@@ -25,10 +26,20 @@ PREFIX = b"attempts."
 OLD = 10 * 24 * 3600
 
 
-def too_many(directory: Directory, queue_id: bytes, most: int) -> Finding | None:
+def key(settings: Settings) -> bytes:
+    """What is counted: the tries of the message for these recipients.
+
+    A mail system may run us once for each recipient, with one queue ID.
+    """
+    from binascii import crc32
+
+    return b"%b %08x" % (settings.queue_id, crc32(b"\0".join(settings.recipients)))
+
+
+def too_many(directory: Directory, key: bytes, most: int) -> Finding | None:
     """The finding UNSCANNABLE if the message has had so many scans in vain, else None."""
     try:
-        status = os.stat(_name(queue_id), dir_fd=directory.fd, follow_symlinks=False)
+        status = os.stat(_name(key), dir_fd=directory.fd, follow_symlinks=False)
     except OSError:  # it is the first one, or the count is lost: scanning is always right
         return None
     made = status.st_size
@@ -39,7 +50,7 @@ def too_many(directory: Directory, queue_id: bytes, most: int) -> Finding | None
     return finding
 
 
-def count(directory: Directory, queue_id: bytes, finding: Finding) -> None:
+def count(directory: Directory, key: bytes, finding: Finding) -> None:
     """Count a scan that came to nothing; never raises.
 
     One that never began, because nobody answered or was to be trusted, does not count:
@@ -50,7 +61,7 @@ def count(directory: Directory, queue_id: bytes, finding: Finding) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         _forget_old(directory)  # first, for the message's own may be another's of that name
-        fd = os.open(_name(queue_id), flags, 0o600, dir_fd=directory.fd)
+        fd = os.open(_name(key), flags, 0o600, dir_fd=directory.fd)
         try:
             os.write(fd, b".")
         finally:
@@ -59,10 +70,10 @@ def count(directory: Directory, queue_id: bytes, finding: Finding) -> None:
         return
 
 
-def forget(directory: Directory, queue_id: bytes) -> None:
+def forget(directory: Directory, key: bytes) -> None:
     """The message is done; never raises."""
     try:
-        os.unlink(_name(queue_id), dir_fd=directory.fd)
+        os.unlink(_name(key), dir_fd=directory.fd)
     except OSError:
         return
 
@@ -88,5 +99,5 @@ def _of_this_time(status: os.stat_result) -> bool:
     return 0 <= time() - status.st_mtime <= OLD
 
 
-def _name(queue_id: bytes) -> bytes:
-    return PREFIX + queue_id.hex().encode()
+def _name(key: bytes) -> bytes:
+    return PREFIX + key.hex().encode()

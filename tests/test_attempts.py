@@ -20,9 +20,10 @@ def attempt(
     *options: str,
     queue_id: str = QUEUE_ID,
     scanners: Sequence[str] | None = None,
+    recipients: Sequence[str] = ("bert@example.net",),
 ) -> Ended:
     words = ("--attempts", "3", "--queue-id", queue_id, *options)
-    return site.deliver(*words, scanners=scanners)
+    return site.deliver(*words, scanners=scanners, recipients=recipients)
 
 
 def counts(site: Site) -> list[Path]:
@@ -208,6 +209,14 @@ def test_every_message_has_its_own_count(site: Site) -> None:
     assert attempt(site, "--on", "unscannable=discard", queue_id="4B").status == 75
     assert attempt(site, "--on", "unscannable=discard", queue_id="4A").status == 0
     assert attempt(site, "--on", "unscannable=discard", queue_id="4a").status == 0
+
+
+def test_each_recipient_of_a_run_of_its_own_has_a_count_of_its_own(site: Site) -> None:
+    """A mail system may run avcheck for each recipient, with one queue ID."""
+    poison(site)
+    for recipient in ("a@example.net", "b@example.net", "c@example.net", "d@example.net"):
+        assert attempt(site, recipients=[recipient]).status == 75
+    assert sorted(file.stat().st_size for file in counts(site)) == [1, 1, 1, 1]
 
 
 def test_without_a_queue_id_nothing_is_counted(site: Site) -> None:

@@ -173,7 +173,8 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
     head = parse_cut_head(words)
     has_page = b"-hdr" in head.get(b"encapsulated")
     page = parse_cut_head(rest.partition(b"\r\n\r\n")[0]) if has_page else NO_HEAD
-    trailers = parse_cut_head(b"\r\n" + rest.rpartition(b"\r\n0\r\n")[2]) if has_page else NO_HEAD
+    _, end, after = rest.rpartition(b"\r\n0\r\n")
+    trailers = parse_cut_head(b"\r\n" + after) if end else NO_HEAD
     finding = found_for_sure(head, page) or found_for_sure(trailers, NO_HEAD)
     if finding is None:
         raise unexpected(words)
@@ -240,9 +241,14 @@ _UNENDED = "a chunk that does not end where it says"
 
 
 def _end_of_chunks(conn: Conn) -> None:
-    """The empty line; raises Defer for trailers, which may say anything of what went before."""
-    if line := conn.line(b"\r\n"):
-        raise Defer(f"unexpected trailer {printable(line, 80)!r}", BROKEN)
+    """The trailers, if there are any, and the empty line; raises Defer if one tells of a find."""
+    trailers = [b""]
+    while line := conn.line(b"\r\n"):
+        trailers.append(line)
+        if len(trailers) > LINES_MAX:
+            raise Defer(f"more than {LINES_MAX} trailers", BROKEN)
+    if found_for_sure(parse_cut_head(b"\r\n".join(trailers)), NO_HEAD):
+        raise unexpected(b" ".join(trailers))
 
 
 def _comes_back(conn: Conn, message: Message, size: int) -> bool:

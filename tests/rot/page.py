@@ -23,7 +23,8 @@ says no to the final dot. One is a small SMTP server in Python, because it is qu
 That is done with clamd and with the small SMTP server. With c-icap, Postfix and Exim, every byte of
 avcheck's words is a place where the line breaks, and each byte of the replies (of Exim and of the
 Postfix that says no, of the last ones) is cut off, has a bit flipped, and has one more of these
-happen to it; so have avcheck's words to a mail server.
+happen to it; so have avcheck's words to a mail server. (Of the header lines that avcheck puts
+before a message for scanners, which are always the same, every 200th byte.)
 
 After each run it is checked that nothing was delivered without the scanner's own words for clean,
 whole; that no infected message was delivered; that the status is 0 or 75 and no output begins

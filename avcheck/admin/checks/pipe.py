@@ -18,6 +18,7 @@ CHANGE = {
     "D": "adds a Delivered-To header, and local(8) sees a loop then",
     "F": "adds a From line",
     "O": "adds an X-Original-To header",
+    "R": "adds a Return-Path header",
     ".": "doubles dots",
     ">": "changes lines that begin with From",
     "h": "folds the domain",
