@@ -66,9 +66,8 @@ def catch() -> None:
     named = os.environ.get("AVCHECK_CALLER", "").split()
     _guarded = [int(each) for each in named if _is_process(each)]
     # A caller that was gone before this has left a pipe that nobody writes to.  (A service
-    # manager that starts us itself hands over something else; and a mail system that is
-    # process 1 of a container, and has written all of a message, reads what we say.)
-    _orphan = _INIT in (_guarded or [_caller]) and _hung_up(0) and not _has_reader(1)
+    # manager that starts us itself hands over something else.)
+    _orphan = _INIT in (_guarded or [_caller]) and _hung_up(0)
     _watch()
     for number in _CAUGHT:
         signal.signal(number, _raise)
@@ -157,14 +156,6 @@ def _hung_up(fd: int) -> bool:
     from select import POLLHUP
 
     return bool(_events(fd) & POLLHUP)
-
-
-def _has_reader(fd: int) -> bool:
-    """Whether this is a pipe, and somebody has its other end open to read from."""
-    from select import POLLERR
-    from stat import S_ISFIFO
-
-    return S_ISFIFO(os.fstat(fd).st_mode) and not _events(fd) & POLLERR
 
 
 def _events(fd: int) -> int:

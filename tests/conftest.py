@@ -15,6 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from avcheck import stop
 from tests.live.installed import interpreter
 from tests.mta import Site
 
@@ -32,6 +33,13 @@ signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 # nobody, on every Linux.
 NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_taken_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the start of a process, whatever a test before this one has done in it."""
+    monkeypatch.setattr(stop, "settled", None)
+    monkeypatch.setattr(stop, "_committed", False)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from avcheck.spool import FRONT, begins_header
 from tests.fakes import PATIENCE, FakeClamd, FakeSmtp, Program, Server
+
+
+def seen_by_scanners(message: bytes) -> bytes:
+    """What a scanner gets: header lines of ours, and the message, if need be as their body."""
+    return FRONT + (b"" if begins_header(message) else b"\n") + message
+
 
 MAIL = b"Received: from there\nSubject: a test\n\nHello.\n.\n..dots\nFrom here\n"
 SENDER = b"anna@example.com"

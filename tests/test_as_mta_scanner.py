@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.spool import FRONT
-from tests.mta import MAIL, RECIPIENT, Ended, Site, is_connecting, until
+from tests.mta import MAIL, RECIPIENT, Ended, Site, is_connecting, seen_by_scanners, until
 
 FOUND = b"Eicar-Test-Signature FOUND"
 WAYS = ["descriptor", "stream", "path"]
@@ -246,7 +245,7 @@ def test_every_way_shows_the_same_bytes(site: Site, way: str) -> None:
     message = b"upper: \0\r\n\xff\n" * 100_000
     assert site.deliver(scanners=[f"clamd+{way}:{site.scanner.where}"], message=message).status == 0
     (question,) = site.scanner.questions
-    assert question.content == FRONT + message
+    assert question.content == seen_by_scanners(message)
     assert site.left == []
 
 
@@ -324,7 +323,7 @@ def test_several_scanners_see_the_whole_message_each(site: Site, way: str) -> No
     assert ended.status == 0
     for each in scanners:
         (question,) = each.questions
-        assert question.content == FRONT + message
+        assert question.content == seen_by_scanners(message)
     assert site.left == []
 
 

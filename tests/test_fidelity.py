@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avcheck import smtp, spool
-from tests.mta import Ended, Site
+from tests.mta import Ended, Site, seen_by_scanners
 from tests.servers.sink import Sink
 
 # What is likely to go wrong, and what is between.
@@ -252,7 +252,7 @@ def test_the_scanner_gets_what_was_sent(site: Site, message: bytes, way: str) ->
         == 0
     )
     (question,) = site.scanner.questions
-    assert question.content == spool.FRONT + message
+    assert question.content == seen_by_scanners(message)
 
 
 def test_a_file_is_as_good_as_a_pipe(site: Site, tmp_path: Path) -> None:

@@ -153,36 +153,6 @@ def test_a_caller_that_was_gone_from_the_start_is_gone(monkeypatch: pytest.Monke
         stop.unless_called()
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_process_1_may_have_called_if_it_reads_what_we_say(
-    monkeypatch: pytest.MonkeyPatch, heard: bool
-) -> None:
-    """A mail system can be the first process of a container, and have sent all of a message."""
-    monkeypatch.delenv("AVCHECK_CALLER", raising=False)
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    message, written = os.pipe()
-    os.close(written)
-    reader, output = os.pipe()
-    if not heard:
-        os.close(reader)
-    kept = [os.dup(fd) for fd in (0, 1)]
-    try:
-        os.dup2(message, 0)
-        os.dup2(output, 1)
-        stop.catch()
-    finally:
-        for number, fd in enumerate(kept):
-            os.dup2(fd, number)
-            os.close(fd)
-        for fd in (message, output, *([reader] if heard else [])):
-            os.close(fd)
-    if heard:
-        stop.unless_called()
-        return
-    with pytest.raises(Defer, match="cut short"):
-        stop.unless_called()
-
-
 def test_of_several_callers_none_may_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exim has two processes behind a delivery, and only both will note it."""
     cat = ["/bin/cat"]

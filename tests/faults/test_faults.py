@@ -44,7 +44,9 @@ def test_a_fault_breaks_no_promise(
             if result.text
         ]
     assert broken == []
-    assert any(result.outcome in ("kept", "done") for result in results)
+    # A scene of which all but the signals is alike in another one has no other fault.
+    others = [fault for fault in chosen[name] if not fault.is_signal]
+    assert any(result.outcome in ("kept", "done") for result in results) or not others
 
 
 # avcheck, and then what Python would say of an exception that nobody can catch, such as that of
