@@ -20,6 +20,7 @@ from tests.live.test_sendmail import started as sendmail
 from tests.live.through import Through, mark, replaced
 from tests.servers.clamd import free_port
 from tests.servers.exim import Exim
+from tests.servers.fresh import fresh
 from tests.servers.postfix import Postfix
 from tests.servers.sendmail import Program
 from tests.test_log import NAMESPACE
@@ -95,7 +96,7 @@ def postfix(mail_system: MailSystem) -> Iterator[tuple[PostfixMail, Gate]]:
     names = {"/etc/postfix": f"{directory}/config", "127.0.0.1:10026": f"127.0.0.1:{behind}"}
     # Postfix and its children have a /dev of their own, with the log in it.
     syslog, device = mail_system.directory / "log", mail_system.directory / "dev"
-    device.mkdir()
+    fresh(device)
     within = ["unshare", "-m", "/bin/sh", "-c", NAMESPACE, "sh", str(device), str(syslog)]
     with Gate(behind) as gate, Syslog(syslog) as log:
         master = replaced(

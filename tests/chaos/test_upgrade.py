@@ -26,6 +26,7 @@ from tests.live.recipe import MailSystem
 from tests.live.test_exim import started as exim
 from tests.live.test_sendmail import started as sendmail
 from tests.servers.exim import Exim
+from tests.servers.fresh import fresh
 from tests.servers.sendmail import Program
 
 # make chaos sets it; its ten installations last for so many messages and more.
@@ -58,9 +59,7 @@ def wheels(open_directory: Path) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def system(open_directory: Path) -> Iterator[MailSystem]:
     """A site whose avcheck nobody else uses."""
-    directory = open_directory / "upgrade"
-    directory.mkdir()
-    directory.chmod(0o755)
+    directory = fresh(open_directory / "upgrade")
     with MailSystem(directory, install(directory / "opt")) as site:
         yield site
 

@@ -16,6 +16,7 @@ from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem, blocks
 from tests.servers import packages
 from tests.servers.clamd import Clamd
+from tests.servers.fresh import fresh
 from tests.servers.haproxy import Haproxy
 from tests.servers.netns import Host, Network
 from tests.servers.postfix import PATIENCE, Postfix
@@ -184,8 +185,7 @@ def farm(directory: Path, opt: Path) -> Iterator[Farm]:
     """The hosts with everything on them running.  It needs root."""
     packages.need_root("namespaces are made, and Postfix is started, by root only")
     packages.need("clamav-daemon", commands=["clamd"])
-    directory.mkdir()
-    directory.chmod(0o755)
+    fresh(directory)
     with ExitStack() as stack:
         names = {SEVERAL: SCANNERS}
         network = stack.enter_context(Network(directory, (*WAYS, *SCANNERS), names))
@@ -202,8 +202,7 @@ def farm(directory: Path, opt: Path) -> Iterator[Farm]:
 
 def _mail(stack: ExitStack, hosts: Farm, name: str, opt: Path) -> Mail:
     host, way, directory = hosts.network.hosts[name], WAYS[name], hosts.directory / name
-    directory.mkdir()
-    directory.chmod(0o755)
+    fresh(directory)
     system = host.do(MailHost, directory, opt)
     on_host(stack, host, system)
     if way == "balanced":

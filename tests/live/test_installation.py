@@ -11,6 +11,7 @@ import pytest
 from avcheck.admin import setup
 from tests.live.installed import NOT_SOURCE, ROOT, interpreter
 from tests.live.recipe import DOCUMENT, MailSystem, blocks
+from tests.servers.fresh import fresh
 
 SYSTEM = ("libexec", "sbin", "share")
 
@@ -18,9 +19,7 @@ SYSTEM = ("libexec", "sbin", "share")
 @pytest.fixture(scope="module")
 def place(mail_system: MailSystem, open_directory: Path) -> Path:
     """A directory in which the commands of section 4 were run with umask 077."""
-    place = open_directory / "installation"
-    place.mkdir()
-    place.chmod(0o755)
+    place = fresh(open_directory / "installation")
     names = {f"/usr/local/{name}": f"{place}/local/{name}" for name in SYSTEM}
     names["/opt/avcheck"] = f"{place}/opt"
     source = shutil.copytree(ROOT, place / "source", ignore=NOT_SOURCE)

@@ -17,6 +17,7 @@ from avcheck.admin import setup
 from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem, blocks
 from tests.servers import packages, unpacked
+from tests.servers.fresh import fresh
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "other-mtas.md"
 
@@ -69,9 +70,7 @@ class Place:
 
 @pytest.fixture
 def place(mail_system: MailSystem, open_directory: Path) -> Iterator[Place]:
-    directory = open_directory / "home"
-    directory.mkdir()
-    directory.chmod(0o755)
+    directory = fresh(open_directory / "home")
     shutil.chown(directory, mail_system.client, mail_system.group)
     yield Place(mail_system, directory)
     shutil.rmtree(directory)

@@ -20,6 +20,7 @@ from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
 from tests.servers.clamd import free_port
+from tests.servers.fresh import fresh
 from tests.servers.sendmail import Program, Sendmail
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sendmail.md"
@@ -54,8 +55,7 @@ def started(
         "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
     }
     parts = setup.configuration("sendmail", names)
-    directory.mkdir()
-    directory.chmod(0o755)
+    fresh(directory)
     with (
         Sendmail.delivering(
             directory / "behind",

@@ -6,6 +6,7 @@
     postfix   a private Postfix instance
     cicap     a private c-icap with its antivirus service
     rspamd    a private rspamd, for its clients of scanners
+    fresh     directories for fixtures that can be set up again
     haproxy   a private haproxy
     machine   a throwaway Debian with packages as they are installed
     netns     hosts with a network of their own, whose links can be cut

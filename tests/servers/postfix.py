@@ -16,6 +16,7 @@ from types import TracebackType
 
 from . import packages
 from .clamd import free_port
+from .fresh import fresh
 
 # How long Postfix may take over one step of a test: it is idle but for us,
 # and the largest message takes it a second.
@@ -263,8 +264,7 @@ def commands_for_all(where: Path) -> Path:
     This one is not, and so the instance's maildrop has to be open to those who submit:
     open_maildrop().
     """
-    where.mkdir()
-    where.chmod(0o755)
+    fresh(where)
     for command in Path(packages.find("postdrop")).parent.glob("post*"):
         (where / command.name).symlink_to(command)
     (where / "postdrop").unlink()
