@@ -266,6 +266,7 @@ class Conn:
         "_ignored",
         "_kept",
         "_late",
+        "_over",
         "_probed",
         "_read",
         "_sending",
@@ -285,6 +286,7 @@ class Conn:
     )
 
     def __init__(self, sock: socket.socket, address: Address, deadline: float) -> None:
+        self._over = False  # the peer says nothing more: its end of the stream was read
         self._late = 0  # bytes that were read when the time was up
         self._probed = False
         self._sending = _Sending(self)
@@ -392,6 +394,7 @@ class Conn:
         self.sock = _unix(address, deadline, 1) if address.path else _tcp(address, deadline, 1)
         self.seen.clear()
         self.gone = None
+        self._over = False
         self.ended = False
         if self._probed:
             self.notice_loss()
@@ -496,7 +499,7 @@ class Conn:
     def _wait_until_read(self) -> None:
         """Return when the peer has read all that was sent, or says something, or is gone."""
         pause = FIRST_LOOK
-        while not self._comes(0.0) and not self.gone and self.unread():
+        while not self._comes(0.0) and not (self.gone or self._over) and self.unread():
             left = self.deadline - monotonic()
             if left <= 0:
                 raise Defer(SLOW, EXPIRED)
@@ -597,7 +600,9 @@ class Conn:
             until = min(self.deadline, monotonic() + seconds)
             try:
                 self.sock.settimeout(max(until - monotonic(), 0.0))
-                self.seen += self.sock.recv(_RECEIVE)
+                data = self.sock.recv(_RECEIVE)
+                self.seen += data
+                self._over = not data
             except ConnectionError as why:
                 self.gone = why
             except OSError as why:

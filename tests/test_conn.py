@@ -701,6 +701,16 @@ def test_of_a_watched_question_the_last_bytes_are_kept_until_an_answer_is_waited
         assert wire.heard() == b"12345678"
 
 
+def test_who_has_nothing_more_to_say_is_not_waited_for() -> None:
+    """It will not read the rest of the question, either, and the kernel still has it."""
+    ours, theirs = socket.socketpair()
+    theirs.shutdown(socket.SHUT_WR)
+    with theirs, Conn(ours, Address(path=b"/run/x"), soon()) as link:
+        link.watch(5)
+        link.send(b"12345")
+        assert link.rest() == b""
+
+
 def test_a_question_that_is_not_watched_goes_out_at_once() -> None:
     with Wire(b"", stays=True) as wire:
         wire.conn.send(b"12345")

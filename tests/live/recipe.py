@@ -38,7 +38,9 @@ def blocks(document: Path) -> dict[str, str]:
 
 
 def recipients(entry: Path) -> list[str]:
-    """Whom the message of an entry of the quarantine was for."""
+    """Whom the message of an entry was for; nobody of whom an entry of another handler tells."""
+    if not (entry / "about.json").exists():
+        return []
     about = json.loads((entry / "about.json").read_text())
     return [str(each) for each in about["recipients"]]
 

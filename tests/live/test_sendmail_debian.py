@@ -122,7 +122,7 @@ def test_other_odd_addresses_are_taken(machine: SendmailDebian) -> None:
 
 def test_postmaster_hears_of_a_virus(machine: SendmailDebian) -> None:
     machine.follow(POSTFIX, "infected")
-    report = rb"^To: postmaster@mail\.example\.test\nSubject: avcheck on .*: infected: ClamAV"
+    report = rb"^To: postmaster@mail\.example\.test\nSubject: avcheck on .*: infected: Eicar"
     machine.wait_until(
         lambda: re.search(report, b"".join(machine.mailbox("root")), re.M), "report to postmaster"
     )
