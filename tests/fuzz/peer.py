@@ -33,7 +33,9 @@ class Peer:
         self._silent = False  # the time of a read is up, and nothing has come
 
     def said(self) -> bytes:
-        """What was read, and what could be without waiting."""
+        """What was read, and what could be without waiting: nothing after a silence."""
+        if self._silent:
+            return bytes(self.delivered)
         available = b""
         for item in reversed(self._items):
             if isinstance(item, bytes):

@@ -38,9 +38,7 @@ def blocks(document: Path) -> dict[str, str]:
 
 
 def recipients(entry: Path) -> list[str]:
-    """Whom the message of an entry was for; nobody of whom an entry of another handler tells."""
-    if not (entry / "about.json").exists():
-        return []
+    """Whom the message of an entry of the quarantine was for."""
     about = json.loads((entry / "about.json").read_text())
     return [str(each) for each in about["recipients"]]
 

@@ -309,6 +309,7 @@ def test_a_handler_that_leaves_its_output_open_is_not_waited_for(
         "quarantine=quarantine/entry-$AVCHECK_QUEUE_ID",
         'mkdir -p "$quarantine"',
         'mv "$1" "$quarantine/message"',
+        """printf '{"recipients": ["%s"]}' "$4" >"$quarantine/about.json\"""",
         f"setsid sleep 1000 & echo $! >{pid}",
         "exit 0",
     )
