@@ -194,7 +194,6 @@ def spool_left_behind(look: Look) -> Iterator[Result]:
             WARNING,
             f"spool {place}: {len(old)} messages are left from runs that were killed (the mail"
             " system has them still), or by a handler that took them over and left them there",
-            "unless the handler leaves its messages there: "
             f"{as_user}find {place} -maxdepth 1 -name 'avcheck.*' -mtime +0 -delete",
         )
     else:
