@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from tests.live.installed import NOT_SOURCE, ROOT, run
 from tests.live.recipe import DOCUMENT, blocks
@@ -68,14 +67,6 @@ class Debian(Machine):
             self.__exit__(*sys.exc_info())
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, traceback)
 
     def follow(self, page: Path, *names: str) -> str:
         """Run these blocks of commands of the page as they stand, in the source's directory."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from tests.live.debian import Debian
 from tests.servers.machine import HOSTNAME, Layer
@@ -70,14 +69,6 @@ class EximHost(Debian):
             self.__exit__(*sys.exc_info())
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, traceback)
 
     def configure_exim(self, answers: Answers) -> None:
         """Answer the questions, and follow the page; `before` has the files in between."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tests.live.debian import COMMON, Debian
@@ -89,14 +88,6 @@ class PostfixMachine(Debian):
             self.__exit__(*sys.exc_info())
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, traceback)
 
     def by_sendmail(
         self, message: bytes, *recipients: str, sender: str = f"anna@{HOSTNAME}"
