@@ -7,7 +7,7 @@
 PYTHON ?=
 export PYTHON
 
-# For pytest and for the benchmarks, for instance: make check TESTS='tests/test_guard.py -x'
+# For pytest and for the benchmarks, for instance: make check TESTS='tests/command/test_guard.py -x'
 TESTS =
 BENCH =
 
@@ -62,22 +62,22 @@ endif
 
 chaos: ## 1000 messages through each mail system while everything around it fails (minutes)
 	@.ci/venv test
-	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/chaos tests/live/test_scaling.py
+	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/campaigns/chaos tests/live/test_scaling.py
 
 faults: ## Fail every system call of a run, spoil every byte it gets (an hour; docs/faults.md)
 	@.ci/venv test
 	@.ci/packages strace
-	@.venv/bin/python -m tests.faults --markdown docs/faults.md
-	@.venv/bin/python -m tests.rot --markdown docs/faults.md
+	@.venv/bin/python -m tests.campaigns.faults --markdown docs/faults.md
+	@.venv/bin/python -m tests.campaigns.rot --markdown docs/faults.md
 
 fuzz: ## Feed it with bytes that nobody would think of (ten minutes; docs/faults.md)
 	@.ci/venv test
 	@.venv/bin/python -m pip --disable-pip-version-check install --quiet 'atheris >= 3'
-	@.venv/bin/python -m tests.fuzz --markdown
+	@.venv/bin/python -m tests.campaigns.fuzz --markdown
 
 load: ## Twenty runs at a time while everything around them is killed (MINUTES=10; docs/faults.md)
 	@.ci/venv test
-	@.venv/bin/python -m tests.load --minutes $(MINUTES) --markdown
+	@.venv/bin/python -m tests.campaigns.load --minutes $(MINUTES) --markdown
 
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test

@@ -1,7 +1,7 @@
 """avcheck: the journey of one message.
 
     main        knows the order of what follows
-    options     the command line becomes settings         arguments, config
+    options     the command line becomes settings         reading, rows, arguments, file
     hold        no message is taken while the waitfile exists
     spool       the message is received into a private file
     ask         every scanner is asked                    scanners/*, conn, tls

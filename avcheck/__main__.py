@@ -6,7 +6,7 @@ import os
 import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -118,7 +118,7 @@ def _clean_up() -> None:
     A signal may have struck while that was done, or a thread be left that would have.
     """
     _last("avcheck.child", "end_all")
-    _last("avcheck.spool", "sweep")
+    _last("avcheck.directory", "remove_leftovers")
 
 
 def _last(name: str, function: str) -> None:

@@ -17,7 +17,7 @@ LOGGED = 100
 FOUND_MIN = 40
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.settings import Settings
     from avcheck.spool import Message
     from avcheck.verdict import Finding
@@ -34,7 +34,7 @@ def on(
     """
     if not (settings.attempts and settings.queue_id):
         return _carry_out(message, finding, settings, called, deadline)
-    from avcheck import attempts
+    from avcheck.state import attempts
 
     key = attempts.key(settings)
     try:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck import conn, policy, scanners, stop
+from avcheck import conn, dial, policy, scanners, stop
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
-from avcheck.scanners import STREAM
+from avcheck.scanners.rows import STREAM
 from avcheck.settings import Scanner
 from avcheck.verdict import CLEAN, FAILED, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from _thread import LockType
     from typing import Any
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:  # mypy takes this name for true
 GRACE = 0.5
 
 
-def enough(message: Message, settings: Settings, deadline: float) -> list[Finding]:
+def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Finding]:
     """The findings of every -s, and of as many --backup as it takes to have --need answers.
 
     deadline is the moment (time.monotonic seconds) for all of it; -t limits the -s, and
     then again the backups.  The poison brake and the slots are here, where they are asked for.
     """
     if settings.attempts and settings.queue_id:
-        from avcheck import attempts
+        from avcheck.state import attempts
 
         poison = attempts.too_many(message.directory, attempts.key(settings), settings.attempts)
         if poison is not None:
             return [poison]
     if settings.slots:
-        from avcheck import slots
+        from avcheck.state import slots
 
         with slots.Slot(message.directory, settings.slots, deadline):
-            return _enough(message, settings, deadline)
-    return _enough(message, settings, deadline)
+            return _ask_scanners(message, settings, deadline)
+    return _ask_scanners(message, settings, deadline)
 
 
-def _enough(message: Message, settings: Settings, deadline: float) -> list[Finding]:
+def _ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Finding]:
     until = min(deadline, monotonic() + settings.timeout)
     findings = every(settings.scanners, message, settings, until)
     until = min(deadline, monotonic() + settings.timeout)
     for backup in settings.backups:
-        if policy.enough(findings, settings.need):
+        if policy.has_quorum(findings, settings.need):
             break
         findings.append(one(backup, message, settings, until))
     return findings
@@ -60,7 +60,7 @@ def every(
     """One finding for each scanner, in the order given; one that cannot answer FAILED."""
     if len(asked) == 1:
         return [one(asked[0], message, settings, deadline)]
-    return _together(asked, message, settings, deadline)
+    return _ask_in_threads(asked, message, settings, deadline)
 
 
 def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
@@ -85,7 +85,7 @@ def _trusted(
 
     others is how many places are left to try after this one.
     """
-    from avcheck import canary
+    from avcheck.state import canary
 
     def send(text: bytes) -> Finding:
         with canary.mail(text, message) as letter:
@@ -93,9 +93,9 @@ def _trusted(
 
     name = canary.state_file(place, place.targets[0])
     # Another run may be testing a place where nobody answers.
-    until = conn.patience(deadline, others + 1) if others else deadline
+    until = dial.share_of(deadline, others + 1) if others else deadline
     try:
-        doubt, tested = canary.doubt(name, message.directory, settings.canary, until, send)
+        doubt, tested = canary.check(name, message.directory, settings.canary, until, send)
     except Defer as why:
         doubt, tested = Finding(FAILED, (), why.text, why.code), False
     if doubt is not None:
@@ -118,7 +118,7 @@ def _answer(
     began = monotonic()
     where = _where(scanner)
     try:
-        where, finding = _said(scanner, message, settings, deadline, others)
+        where, finding = _run_dialogue(scanner, message, settings, deadline, others)
     except Defer as why:
         finding = Finding(FAILED, (), why.text, why.code)
         finding.asked = why.code != SILENT
@@ -131,7 +131,7 @@ def _answer(
     return finding
 
 
-def _said(
+def _run_dialogue(
     scanner: Scanner, message: Message, settings: Settings, deadline: float, others: int
 ) -> tuple[str, Finding]:
     """Where the scanner was asked, and its finding; raises Defer if there is none."""
@@ -142,7 +142,7 @@ def _said(
     targets = {target.address: target for target in scanner.targets if target.address}
     with conn.connect(tuple(targets), deadline, others) as link:
         target = targets[link.address]
-        link.notice_loss()
+        link.enable_keepalive()
         if target.tls:
             link.start_tls(
                 link.address.host,
@@ -202,7 +202,7 @@ def _found(module: Any, words: bytes, message: Message, target: Target) -> Findi
     return finding if finding.verdict.rank < FAILED.rank else None
 
 
-def _together(
+def _ask_in_threads(
     asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
 ) -> list[Finding]:
     # Threads, because a dialogue is a straight line of waits; without threading,

@@ -18,12 +18,12 @@ from stat import S_ISCHR, S_ISREG
 from time import monotonic, sleep
 
 from avcheck import stop
-from avcheck.exits import CONFIG, Defer, Stopped, because
+from avcheck.exits import CONFIG, Defer, Stopped, defer_from
 from avcheck.printable import printable
 from avcheck.spool import UNREAD
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
@@ -59,7 +59,7 @@ class Ended:
     """How a program ended: its exit status, or the signal that killed it, and its output.
 
     wait is what waitpid(2) said, None for one that could not be killed and runs on.  late is
-    whether we have killed it because the time was up; lost says why its output is not all of
+    whether we have killed it defer_from the time was up; lost says why its output is not all of
     it (an error of the system), and is empty if it is; unread whether it has left something
     of its standard input.
     """
@@ -230,7 +230,7 @@ class _Program:
                     _become(argv, self._stdin, env, directory, output, failed)
                 _running.add(self.pid)
         except OSError as why:
-            raise because(self.name, why) from why
+            raise defer_from(self.name, why) from why
         finally:
             for fd in (output, failed):
                 stop.close(fd)

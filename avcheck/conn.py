@@ -12,15 +12,15 @@ import os
 from sys import byteorder
 from time import monotonic, sleep
 
+from avcheck.dial import _limit, _tcp, _unix
 from avcheck.exits import BROKEN, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Sequence
     from types import TracebackType
-    from typing import Any
 
     from avcheck.address import Address
 else:
@@ -28,18 +28,11 @@ else:
     # socket takes to import selectors and to name its constants.
     import _socket as socket
 
-# Seconds for an address to take the connection, apart from the time to wait for
-# the answer.  Exim gives 5, amavisd-new 10.
-CONNECT_MAX = 10.0
-
 # Seconds of silence before a TCP connection is probed, seconds between two probes, and how many
 # of them may stay without an answer: a host that is gone is noticed within half a minute.
 PROBE_AFTER = 10
 PROBE_EVERY = 5
 PROBES = 3
-
-# Seconds between two looks at a Unix socket whose backlog is full.
-BACKLOG_PAUSE = 0.02
 
 # A reply's line: clamd needs under 300 bytes and the path, SMTP 512 (RFC 5321
 # 4.5.3.1.5).  More than this is neither.
@@ -97,134 +90,6 @@ def connect(addresses: Sequence[Address], deadline: float, others: int = 0) -> C
         except Defer as why:
             reasons.append(why.text)
     raise Defer("; ".join(reasons), SILENT)
-
-
-def patience(deadline: float, left: int) -> float:
-    """Until when one of so many addresses that are left to try is waited for."""
-    now = monotonic()
-    return min(now + CONNECT_MAX, now + (deadline - now) / left)
-
-
-def _unix(address: Address, deadline: float, left: int) -> socket.socket:
-    # A daemon that is busy (clamd reloading) is worth waiting for, if there is no other.
-    until = deadline if left == 1 else patience(deadline, left)
-    sock = _socket(socket.AF_UNIX, address)
-    try:
-        while True:
-            try:
-                _limit(sock, until)
-                sock.connect(address.path)
-                return sock
-            except BlockingIOError:  # its backlog is full: not a wait, on Linux
-                sleep(BACKLOG_PAUSE)
-    except OSError as why:
-        sock.close()
-        raise _unconnected(address, why) from why
-
-
-def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
-    reason = Defer(f"{address}: no address", SILENT)
-    until = patience(deadline, left) if left > 1 else deadline
-    places = _resolve(address, until)
-    for number, (family, where) in enumerate(places):
-        try:
-            sock = _socket(family, address)
-        except Defer as why:
-            reason = why
-            continue
-        try:
-            _limit(sock, patience(until, len(places) - number))
-            sock.connect(where)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-        except OSError as why:
-            sock.close()
-            reason = _unconnected(address, why)
-    raise reason
-
-
-def _socket(family: int, address: Address) -> socket.socket:
-    try:
-        return socket.socket(family, socket.SOCK_STREAM)
-    except OSError as why:  # no descriptors left, or no IPv6
-        raise _unconnected(address, why) from why
-
-
-def _resolve(address: Address, until: float) -> list[tuple[int, Any]]:
-    """Family and socket address of everything that the host and the port stand for."""
-    try:
-        found = _looked_up(address, socket.AI_NUMERICHOST)
-    except Defer:
-        found = _looked_up_until(address, until)
-    places = [(int(family), where) for family, _, _, _, where in found]
-    if len(places) > 1:
-        # Not from a random one on: what one that is dead leaves over is for all the others.
-        places.sort(key=lambda place: os.urandom(4))
-    return places
-
-
-def _looked_up(address: Address, flags: int = 0) -> list[Any]:
-    try:
-        port = address.port.decode("ascii", "replace")  # getaddrinfo knows a service as str only
-        return list(socket.getaddrinfo(address.host, port, 0, socket.SOCK_STREAM, 0, flags))
-    except (OSError, UnicodeError) as why:
-        raise Defer(f"{address}: no such host or service", SILENT) from why
-
-
-def _looked_up_until(address: Address, until: float) -> list[Any]:
-    """The same, for a name: getaddrinfo(3) asks name servers, which may be silent.
-
-    It has limits of its own (options timeout and attempts in resolv.conf(5), for each server and
-    each domain that is searched), nothing ends it before them, and they can pass our deadline;
-    so it is a thread that waits.
-    """
-    from _thread import allocate_lock, start_new_thread
-
-    from avcheck import stop
-
-    found: list[list[Any] | BaseException] = []
-    done = allocate_lock()
-    done.acquire()
-
-    def look() -> None:
-        try:
-            found.append(_looked_up(address))
-        except BaseException as why:
-            found.append(why)
-        finally:
-            done.release()
-
-    try:
-        with stop.signals_blocked():
-            start_new_thread(look, ())
-    except RuntimeError as why:  # too many processes, or too little memory
-        raise Defer(f"{address}: no thread to look the name up: {why}", SILENT) from why
-    left = until - monotonic()
-    done.acquire(timeout=max(left, 0.0) if left < 1e6 else -1)
-    if not found:
-        raise Defer(f"{address}: the name is not looked up in time", SILENT)
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
-
-
-def _unconnected(address: Address, why: OSError) -> Defer:
-    hint = ""
-    if isinstance(why, FileNotFoundError | ConnectionRefusedError):
-        hint = "; is the daemon running?"
-    elif isinstance(why, PermissionError):
-        hint = "; this user needs access to the socket and to its directories"
-    reason = "no answer in time" if isinstance(why, TimeoutError) else why.strerror or str(why)
-    return Defer(f"{address}: connect: {reason}{hint}", SILENT)
-
-
-def _limit(sock: socket.socket, until: float) -> None:
-    """Limit the next call on the socket to that moment; raise TimeoutError if it has passed."""
-    left = until - monotonic()
-    if left <= 0:
-        raise TimeoutError
-    # poll(2) counts milliseconds in an int; no deadline at all is infinity here.
-    sock.settimeout(left if left < 1e6 else None)
 
 
 class _Sending:
@@ -345,7 +210,7 @@ class Conn:
             if sent < len(words):
                 self.sock.sendall(words[sent:])
 
-    def notice_loss(self) -> None:
+    def enable_keepalive(self) -> None:
         """Have the next read raise Defer soon after the other host is gone (TCP; see PROBES).
 
         One without power, or behind a cable that was pulled, says as little as one that
@@ -397,7 +262,7 @@ class Conn:
         self._over = False
         self.ended = False
         if self._probed:
-            self.notice_loss()
+            self.enable_keepalive()
         if self._tls:
             self.encrypted = False
             self.start_tls(*self._tls)

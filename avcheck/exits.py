@@ -109,7 +109,7 @@ def unexpected(reply: bytes) -> Defer:
 _NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
 
 
-def because(what: bytes | str, why: OSError) -> Defer:
+def defer_from(what: bytes | str, why: OSError) -> Defer:
     """A Defer that says what could not be done and why the system refused it."""
     reason = why.strerror or str(why) or type(why).__name__
     code = FULL if why.errno in _NO_ROOM else SYSTEM

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
-from avcheck import child, injector, spool, stop
-from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave, because
+from avcheck import child, stop
+from avcheck.deliver import injector
+from avcheck.directory import release_file, remove_leftovers
+from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave, defer_from
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.settings import Settings
     from avcheck.spool import Message
     from avcheck.verdict import Finding
@@ -59,7 +61,7 @@ def run(
     try:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as why:
-        raise because(os.devnull, why) from why
+        raise defer_from(os.devnull, why) from why
     name = message.hand_over()
     file = message.directory.join(name).replace(b"/./", b"/")
     argv = (program, file, finding.text.encode(), settings.sender, *settings.recipients)
@@ -77,9 +79,9 @@ def run(
     try:
         ended = child.run(argv, stdin, env, deadline, message.directory.fd, OK)
         if ended.status == OK:
-            spool.release(name)
+            release_file(name)
     finally:
-        spool.sweep()
+        remove_leftovers()
         stop.close(stdin)
     words = f"handler {printable(program)} {ended}"
     if ended.status == OK:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 
-from avcheck import act, ask, deliver, hold, options, policy, report, spool, stop
+from avcheck import act, ask, deliver, policy, report, spool, stop
+from avcheck.directory import Directory
 from avcheck.exits import OK, Defer, Leave, Usage
+from avcheck.options import reading
+from avcheck.state import hold
 
 # Seconds for the file of --config to be read.
 LOAD_MAX = 60.0
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.report import Record
     from avcheck.settings import Settings
 
@@ -29,21 +32,21 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
     try:
         stop.catch()
         if "_AVCHECK_COMPLETE" in os.environ:
-            raise options.Asked("complete")
-        record.settings = options.read(argv, _load)
+            raise reading.Asked("complete")
+        record.settings = reading.read(argv, _load)
         return check(record.settings, stdin, called, record)
-    except options.Asked as asked:
-        from avcheck import usage
+    except reading.Asked as asked:
+        from avcheck.options import help
 
-        return usage.show(asked.what)
+        return help.show(asked.what)
     except Usage as why:
         if not os.isatty(2):  # no person is looking, and an MTA would bounce the mail
-            return report.left(record, why)
-        from avcheck import usage
+            return report.report_failure(record, why)
+        from avcheck.options import help
 
-        return usage.explain(argv)
+        return help.explain(argv)
     except Leave as why:
-        return report.left(record, why)
+        return report.report_failure(record, why)
 
 
 def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
@@ -54,15 +57,15 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
         raise Defer("standard input is closed; the message is expected there")
     if settings.client:
         said = deliver.inject(spool.Incoming(stdin), b"", settings, deadline)
-        return report.done(record, f"injected: {said}{stop.unheard()}", OK)
+        return report.report_success(record, f"injected: {said}{stop.unheard()}", OK)
 
     # While the waitfile exists, no message is taken.
-    hold.unless_open(settings.waitfile)
+    hold.refuse_while_paused(settings.waitfile)
 
     # The spool directory is opened, and used only if it is safe.  It stays locked
     # (shared) until the end, so that somebody who wants to know can wait for us.
-    with spool.Directory(settings.spool) as directory:
-        hold.share(directory.fd, settings.waitfile)
+    with Directory(settings.spool) as directory:
+        hold.lock_shared(directory.fd, settings.waitfile)
 
         # The message is saved there, in a file that is gone when this block is left.
         with spool.receive(stdin, directory, settings) as message:
@@ -71,7 +74,7 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
 
             # Every scanner is asked.  One that cannot answer has FAILED; it has not
             # said CLEAN.
-            record.findings = ask.enough(message, settings, deadline)
+            record.findings = ask.ask_scanners(message, settings, deadline)
             for each in record.findings:
                 record.step(f"{each.scanner} {each.where}: {each.verdict.name} {each.text}")
 
@@ -84,11 +87,11 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
             said, status = act.on(message, finding, settings, called, deadline)
 
         # What happened is written down.
-        return report.done(record, said + stop.unheard(), status)
+        return report.report_success(record, said + stop.unheard(), status)
 
 
 def _load(path: bytes) -> bytes:
-    from avcheck import config
+    from avcheck.options.file import read_config
 
     stop.after(LOAD_MAX)  # it may be a pipe
-    return config.load(path)
+    return read_config(path)

@@ -14,7 +14,7 @@ from avcheck.verdict import (
 )
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from avcheck.verdict import Verdict
@@ -67,6 +67,6 @@ def sum_up(findings: Sequence[Finding], need: int) -> Finding:
     return total
 
 
-def enough(findings: Sequence[Finding], need: int) -> bool:
+def has_quorum(findings: Sequence[Finding], need: int) -> bool:
     """Whether as many scanners have answered as need to."""
     return sum(finding.verdict is not FAILED for finding in findings) >= need

@@ -22,13 +22,15 @@ from errno import ENOENT
 from stat import S_ISDIR
 from time import gmtime, strftime, time
 
-from avcheck import injector, stop
-from avcheck.exits import OK, because
+from avcheck import stop
+from avcheck.deliver import injector
+from avcheck.directory import Directory
+from avcheck.exits import OK, defer_from
 from avcheck.printable import printable
-from avcheck.spool import Directory, write
+from avcheck.spool import write
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from time import struct_time
     from typing import Any
 
@@ -69,7 +71,7 @@ def store(
             key = _key(settings, facts["sha256"])
             entry = _stored(message, key, place.fd) or _new(message, facts, key, place.fd)
     except OSError as why:
-        raise because(f"quarantine {printable(path)}", why) from why
+        raise defer_from(f"quarantine {printable(path)}", why) from why
     return entry.decode("ascii")
 
 

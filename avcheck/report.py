@@ -18,7 +18,7 @@ from avcheck.policy import DEFER, DELIVER
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
@@ -69,7 +69,7 @@ class Record:
             self.steps.append(line)
 
 
-def done(record: Record, what: str, status: int) -> int:
+def report_success(record: Record, what: str, status: int) -> int:
     """Say that the message was taken care of; returns the status to exit with.
 
     Nothing is printed for a status other than 0.
@@ -80,14 +80,14 @@ def done(record: Record, what: str, status: int) -> int:
     return status
 
 
-def left(record: Record, why: Leave) -> int:
+def report_failure(record: Record, why: Leave) -> int:
     """Say why the message was not taken care of; returns the status to exit with.
 
     Once somebody else has it, it was: what fails after that is no reason to deliver it again.
     (What unsays the yes itself is told to stop.unsettle first.)
     """
     if stop.settled is not None:
-        return done(record, f"handed on; then: {why.text}", stop.settled)
+        return report_success(record, f"handed on; then: {why.text}", stop.settled)
     if why.status == TEMPFAIL:
         record.action = DEFER  # whatever was meant to be done
     _write(_ERR, f"{why.code} avcheck: {why.text}\n".encode())
@@ -163,7 +163,7 @@ def count(record: Record) -> None:
     """Add the message to the counters of --metrics."""
     if record.settings is None or not record.settings.metrics or record.size < 0:
         return
-    from avcheck import metrics
+    from avcheck.state import metrics
 
     verdict = record.finding.verdict.name if record.finding else "none"
     metrics.add(record.settings.metrics, verdict, record.action or DEFER, record.findings)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from avcheck.scanners import PATH
+from avcheck.scanners.rows import PATH
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from avcheck.address import Address
-    from avcheck.scanners import Row
+    from avcheck.scanners.rows import Row
     from avcheck.verdict import Verdict
 
 

@@ -9,14 +9,14 @@ bytes as received.
 from __future__ import annotations
 
 import os
-from errno import EINVAL, EISDIR, ELOOP, EOPNOTSUPP
 
 from avcheck import stop
-from avcheck.exits import CONFIG, Defer, because
+from avcheck.directory import Directory, new_file_name
+from avcheck.exits import Defer, defer_from
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
@@ -45,165 +45,6 @@ FRONT = (
 # The time of reading of a file that nobody has read yet.
 UNREAD = 0
 
-_OTHERS_WRITE = 0o002
-_GROUP_WRITE = 0o020
-
-# Names of files that exist now, with their directory.  A name is noted before its
-# file is made and struck out after it is gone, so that sweep() finds it whenever
-# a signal strikes.
-_named: dict[bytes, int] = {}
-
-
-class Directory:
-    """The spool directory, opened and found safe.  Close it by leaving the with block."""
-
-    __slots__ = ("fd", "inside", "path")
-
-    def __init__(self, path: bytes, what: str = "spool", others: int = _OTHERS_WRITE) -> None:
-        """Raise Defer, with what to change, unless only we (or root) decide what is in there.
-
-        what is the directory's name in that text; others the permissions that others
-        must not have.
-        """
-        self.path = path
-        # /var/avscan/./tmp: the scanner is chrooted in /var/avscan and sees /tmp.
-        _, dot, inside = path.partition(b"/./")
-        self.inside = b"/" + inside.strip(b"/") if dot else path
-        name = path
-        while len(name) > 1 and name.endswith((b"/", b"/.")):  # O_NOFOLLOW is about the last one
-            name = name[:-1]
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            self.fd = os.open(name, flags)
-        except OSError as why:
-            raise _unusable(f"{what} {printable(name)}", name, why) from why
-        status = os.fstat(self.fd)
-        place = f"{what} {printable(name)}"
-        if status.st_uid not in (os.geteuid(), 0):
-            stop.close(self.fd)
-            raise Defer(f"{place}: {_anothers(status.st_uid)}", CONFIG)
-        # Where we own it, the group is the scanner's and has no business writing there.
-        unsafe = others | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
-        if status.st_mode & unsafe:
-            stop.close(self.fd)
-            remedy = "g-w,o-w" if others == _OTHERS_WRITE else "g-w,o="
-            raise Defer(f"{place}: open to others; chmod {remedy}", CONFIG)
-
-    def __enter__(self) -> Directory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
-    ) -> None:
-        sweep()
-        stop.close(self.fd)
-
-    def create(self, name: bytes, mode: int) -> int:
-        """A new file that only this call can have made, for reading and writing."""
-        _named[name] = self.fd
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return os.open(name, flags, mode, dir_fd=self.fd)
-        except FileExistsError:  # somebody else's
-            release(name)
-            raise
-
-    def nameless(self) -> int:
-        """A new file that goes with its descriptor."""
-        try:
-            return os.open(b".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
-        except OSError as why:
-            if why.errno not in _NO_TMPFILE:
-                raise
-        name = new_name()
-        fd = self.create(name, 0o600)
-        remove(name)
-        return fd
-
-    def share(self, fd: int, mode: int) -> None:
-        """Make a file of ours readable for the scanner, through the directory's group."""
-        try:  # on a directory with the set-group-ID bit the file has it already
-            os.fchown(fd, -1, os.fstat(self.fd).st_gid)
-        except PermissionError as why:
-            text = "this user is not in the group of the spool directory, as the scanner is"
-            raise Defer(text, CONFIG) from why
-        os.fchmod(fd, mode)  # the umask is 077
-
-    def join(self, name: bytes) -> bytes:
-        return self.path.rstrip(b"/") + b"/" + name
-
-    def seen_inside(self, name: bytes) -> bytes:
-        """The name's path as the scanner sees it, from within its chroot if it has one."""
-        return self.inside.rstrip(b"/") + b"/" + name
-
-
-def _anothers(owner: int) -> str:
-    """Whose the directory is, and as whom to run avcheck for it.
-
-    It stays its owner's: given to root, it is lost to the account that avcheck runs as.
-    """
-    from pwd import getpwuid
-
-    def name(user: int) -> str:
-        try:
-            return printable(getpwuid(user).pw_name)
-        except KeyError:
-            return str(user)
-
-    us = os.geteuid()
-    text = f"belongs to {name(owner)} and not to {name(us)}"
-    if name(owner) != str(owner):
-        return f"{text}: run avcheck as {name(owner)}"
-    account = name(us) if us else "the account that is to run avcheck"
-    return f"{text}, and there is no such account: chown it to {account}"
-
-
-def _unusable(spool: str, name: bytes, why: OSError) -> Defer:
-    if isinstance(why, FileNotFoundError):
-        return Defer(
-            f"{spool}: no such directory; create it for the account that runs avcheck alone", CONFIG
-        )
-    # A symbolic link with O_NOFOLLOW|O_DIRECTORY is ENOTDIR on Linux, ELOOP elsewhere.
-    if isinstance(why, NotADirectoryError) or why.errno == ELOOP:
-        try:
-            link = os.readlink(name)
-        except OSError:
-            return Defer(f"{spool}: not a directory", CONFIG)
-        return Defer(f"{spool}: a symbolic link; name {printable(link)} itself", CONFIG)
-    return because(spool, why)
-
-
-# What open(2) says of O_TMPFILE where the kernel or the file system does not have it.
-_NO_TMPFILE = (EISDIR, EOPNOTSUPP, EINVAL)
-
-
-def new_name() -> bytes:
-    """A name that nobody can foresee, of characters that every scanner's protocol carries."""
-    return b"avcheck." + os.urandom(12).hex().encode()
-
-
-def remove(name: bytes) -> None:
-    """Remove a file made by create; that it is gone already is fine."""
-    try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
-        os.unlink(name, dir_fd=_named[name])
-    except FileNotFoundError:
-        pass
-    del _named[name]
-
-
-def release(name: bytes) -> None:
-    """Leave a file made by create to its new owner."""
-    _named.pop(name, None)
-
-
-def sweep() -> None:
-    """Remove what create made; never raises, so it can be the last thing done."""
-    for name in [*_named, *_named]:  # twice: what failed once may have been interrupted
-        try:
-            remove(name)
-        except (KeyError, OSError):
-            continue
-
 
 class Message:
     """The message in the spool directory.
@@ -218,8 +59,8 @@ class Message:
     def __init__(self, directory: Directory, sender: bytes, named: bool) -> None:
         self.directory = directory
         self.sender = sender
-        self.name = new_name() if named else b""
-        self.path = directory.seen_inside(self.name) if named else b""
+        self.name = new_file_name() if named else b""
+        self.path = directory.path_for_scanner(self.name) if named else b""
         if named:
             self.fd = directory.create(self.name, 0o640)
             directory.share(self.fd, 0o640)
@@ -242,14 +83,14 @@ class Message:
     @property
     def wire_size(self) -> int:
         """Bytes in SMTP (RFC 1870 3): every line ends in CRLF, and dots are not doubled."""
-        return self._looked_at()[0]
+        return self._measure()[0]
 
     @property
     def eight_bit(self) -> bool:
         """Whether any byte is above 0x7f."""
-        return self._looked_at()[1]
+        return self._measure()[1]
 
-    def _looked_at(self) -> tuple[int, bool]:
+    def _measure(self) -> tuple[int, bool]:
         """wire_size and eight_bit: only SMTP asks, and only for a message that is handed on."""
         if self._form is None:
             size, eight_bit, last = self.size, False, b"\n"
@@ -291,7 +132,7 @@ class Message:
             try:
                 piece = os.pread(self.fd, min(PIECE, end - at), at)
             except OSError as why:
-                raise because("reading the spool file", why) from why
+                raise defer_from("reading the spool file", why) from why
             if not piece and at < end:
                 raise Defer("the spool file was cut short")
             at += len(piece)
@@ -310,7 +151,7 @@ class Message:
         try:
             return os.open(b"/proc/self/fd/%d" % self.fd, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as why:
-            raise because("opening the spool file again (is /proc mounted?)", why) from why
+            raise defer_from("opening the spool file again (is /proc mounted?)", why) from why
 
     def done_with(self, descriptor: int) -> None:
         """Close what reopen() gave; whom it was sent to has his own."""
@@ -335,7 +176,7 @@ class Message:
 
     def hand_over(self) -> bytes:
         """The name of a new file in the directory with the message as received."""
-        name = new_name()
+        name = new_file_name()
         try:
             fd = self.directory.create(name, 0o600)
             try:
@@ -351,7 +192,7 @@ class Message:
             write(fd, piece)
 
     def _not_copied(self, why: OSError) -> Defer:
-        return because(f"copying the message in {printable(self.directory.path)}", why)
+        return defer_from(f"copying the message in {printable(self.directory.path)}", why)
 
 
 def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
@@ -361,7 +202,7 @@ def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
         message = Message(directory, settings.sender, named)
         message.fill(stdin)
     except OSError as why:
-        raise because(f"saving the message in {printable(directory.path)}", why) from why
+        raise defer_from(f"saving the message in {printable(directory.path)}", why) from why
     return message
 
 
@@ -452,7 +293,7 @@ def _read(stdin: int) -> bytes:
 
             select.select([stdin], [], [])
         except OSError as why:
-            raise because("reading standard input", why) from why
+            raise defer_from("reading standard input", why) from why
 
 
 def write(fd: int, data: bytes) -> None:

@@ -12,7 +12,7 @@ import os
 from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     import signal
     from types import FrameType
 else:

@@ -9,7 +9,7 @@ from avcheck.exits import BROKEN, CONFIG, EXPIRED, Defer
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     import socket
 
 SYSTEM = b"system"  # the authorities that the operating system trusts

@@ -6,7 +6,7 @@ from avcheck.exits import SYSTEM
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # A signature name: the longest of ClamAV's official ones has about 90 characters.

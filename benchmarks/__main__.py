@@ -14,7 +14,7 @@ from benchmarks import machine, table
 from benchmarks.measure import WrongEndError
 from benchmarks.stage import Stage, stage
 from benchmarks.table import Table
-from tests.servers.packages import MissingError, NotRootError
+from tests.support.servers.packages import MissingError, NotRootError
 
 # In the order they are run and shown; each is a module with measure(stage, quick).
 PARTS = (

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from benchmarks.measure import WrongEndError, ratio
 from benchmarks.stage import LINE, RECIPIENT, SENDER, Stage, mail
 from benchmarks.table import Table
-from tests.servers import packages
+from tests.support.servers import packages
 
 # Below clamd's MaxFileSize of 100M, or it would answer without looking.
 SIZE = 95 * 1000 * 1000

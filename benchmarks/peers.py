@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.stage import Stage, wait_until_it_listens
-from tests.servers import packages
+from tests.support.servers import packages
 
 CLAMSMTP = """\
 OutAddress: {next_hop}

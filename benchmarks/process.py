@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.measure import Cost, WrongEndError, milliseconds, ratio, rounds, run
 from benchmarks.stage import CLEAN, INFECTED, RECIPIENT, SENDER, Stage, smtp_sink
 from benchmarks.table import Table
-from tests.servers import packages
-from tests.servers.sink import Sink
+from tests.support.servers import packages
+from tests.support.servers.sink import Sink
 
 ROUNDS = 60
 ROUNDS_QUICK = 7

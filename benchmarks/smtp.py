@@ -18,9 +18,9 @@ from benchmarks.measure import Ratio, WrongEndError, ratio
 from benchmarks.memory import peak
 from benchmarks.stage import CLEAN, HERE, LINE, SENDER, Stage, mail, smtp_sink
 from benchmarks.table import Table
-from tests.servers import packages
-from tests.servers.postfix import Postfix
-from tests.servers.queue import submit
+from tests.support.servers import packages
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.queue import submit
 
 OURS = "avcheck -c"
 SMTPLIB = "smtplib"

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import packages
-from tests.servers.clamd import Clamd, free_port
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

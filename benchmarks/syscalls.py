@@ -9,7 +9,7 @@ from benchmarks.measure import run
 from benchmarks.process import BARE, programs
 from benchmarks.stage import CLEAN, Stage, smtp_sink
 from benchmarks.table import Table
-from tests.servers import packages
+from tests.support.servers import packages
 
 MOST = 6  # of the kinds of calls, this many are named
 

@@ -27,10 +27,10 @@ from benchmarks.stage import (
     smtp_sink,
 )
 from benchmarks.table import Table
-from tests.servers import packages
-from tests.servers.clamd import free_port
-from tests.servers.postfix import Postfix
-from tests.servers.sink import Sink
+from tests.support.servers import packages
+from tests.support.servers.clamd import free_port
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.sink import Sink
 
 ROUNDS, MESSAGES = 5, 300
 ROUNDS_QUICK, MESSAGES_QUICK = 2, 60

@@ -12,7 +12,7 @@ from demo import letters
 from demo.letters import ALICE, BOB, FORGED
 from demo.screen import Screen
 from demo.stage import DEFER, DELIVERED, Stage, stage
-from tests.servers import packages
+from tests.support.servers import packages
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.screen import Screen
-from tests.servers.clamd import Clamd
-from tests.servers.sink import Received, Sink
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.sink import Received, Sink
 
 # Beside the interpreter that runs this: the virtual environment's.
 AVCHECK = Path(sys.executable).with_name("avcheck")

@@ -16,8 +16,8 @@ import hypothesis
 import pytest
 
 from avcheck import stop
-from tests.live.installed import interpreter
-from tests.mta import Site
+from tests.support.installed import interpreter
+from tests.support.mta import Site
 
 # The same examples every time, and no clock: a slow machine fails no test.
 hypothesis.settings.register_profile("avcheck", derandomize=True, database=None, deadline=None)

@@ -46,7 +46,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, sentence = COMMANDS[cmd_name]
-        command: click.Command = importlib.import_module(f"{__name__}.{module}").command
+        command: click.Command = importlib.import_module(f"{__name__}.commands.{module}").command
         command.short_help = sentence
         return command
 

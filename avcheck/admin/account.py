@@ -33,7 +33,7 @@ def account(user: int, group: int | None = None) -> Iterator[None]:
             group = user
     # What is imported late, while Python's own files may be closed to the account.
     import avcheck.ask
-    import avcheck.canary
+    import avcheck.state.canary
     import avcheck.tls  # noqa: F401
 
     strptime("0", "%S")  # imports the module that does it

@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avcheck import options
-from avcheck.admin import hold, places
+from avcheck.admin import pausing, places
 from avcheck.admin.peer import ARGV_MAX
 from avcheck.admin.postfix import GUARDS, NAME
 from avcheck.exits import Leave
+from avcheck.options import reading
 from avcheck.printable import printable
 
 # Postfix's long ones have under 20 characters.
@@ -40,7 +40,7 @@ def over(spool: bytes) -> list[Flight]:
 
 def inside(folder: places.Folder) -> list[Flight]:
     """The same of a directory that is open; looked at as its owner."""
-    processes = hold.lock_holders(os.fstat(folder.fd), "READ")
+    processes = pausing.lock_holders(os.fstat(folder.fd), "READ")
     return [Flight(process, _queue_id(process)) for process in processes]
 
 
@@ -65,7 +65,7 @@ def parse(argv: list[bytes]) -> str:
     if not name:
         return ""
     try:
-        given, _ = options.split(argv[words.index(name) + 1 :])
+        given, _ = reading.split(argv[words.index(name) + 1 :])
     except Leave:  # cut off, or no avcheck of this version
         return ""
     found = [each.argument for each in given if each.option.attribute == "queue_id"]

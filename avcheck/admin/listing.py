@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from avcheck.admin import output, subject
-from avcheck.admin.entries import BEGUN, Act, Entry
 from avcheck.admin.output import Styled
+from avcheck.admin.quarantine_store import BEGUN, Act, Entry
 from avcheck.printable import printable
 
 HEADER = ("ENTRY", "AGE", "VERDICT", "FOUND", "SIZE", "FROM", "TO", "STATE", "SUBJECT")

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING
 
-from avcheck import canary
-from avcheck.admin import deferred, flight, given, hold, output, ping, places
+from avcheck.admin import deferred, flight, output, pausing, places, sites
 from avcheck.admin.account import account
+from avcheck.admin.commands import ping
+from avcheck.admin.commands.ping import Answer
 from avcheck.admin.flight import Flight
 from avcheck.admin.output import Trouble
-from avcheck.admin.ping import Answer
-from avcheck.attempts import PREFIX
 from avcheck.printable import printable
+from avcheck.state import canary
+from avcheck.state.attempts import PREFIX
 
 if TYPE_CHECKING:
     from avcheck.settings import Scanner, Settings, Target
@@ -80,19 +81,21 @@ class State:
 class Asked:
     """What the scanners say to a ping; each place once, and all of them within PATIENCE."""
 
-    def __init__(self, site: given.Site) -> None:
-        every = [target for each in site.services for _, target in _targets(each.sure)]
+    def __init__(self, site: sites.Site) -> None:
+        every = [target for each in site.services for _, target in _targets(each.require_settings)]
         self.share = PATIENCE / max(len(every), 1)
         self._answers: dict[tuple[object, ...], Answer] = {}
 
-    def answers(self, service: given.Service, scanner: Scanner) -> list[Answer]:
+    def answers(self, service: sites.Service, scanner: Scanner) -> list[Answer]:
         """One answer for each place of the scanner."""
         found = []
         for target in scanner.targets:
             key = (scanner.type, target.way, ping.place(target), service.runs_as)
             if key not in self._answers:
                 with account(*service.runs_as):
-                    self._answers[key] = ping.ask(scanner, target, service.sure, self.share)
+                    self._answers[key] = ping.ask(
+                        scanner, target, service.require_settings, self.share
+                    )
             found.append(self._answers[key])
         return found
 
@@ -103,9 +106,9 @@ def _targets(settings: Settings) -> Iterator[tuple[Scanner, Target]]:
             yield scanner, target
 
 
-def state(service: given.Service, asked: Asked) -> State:
+def state(service: sites.Service, asked: Asked) -> State:
     """The state of what this service uses; raises Trouble where it cannot be seen."""
-    settings = service.sure
+    settings = service.require_settings
     # First what an account may not be allowed to see.
     facts = _waitfile(settings)
     if settings.spool:
@@ -132,8 +135,8 @@ def _waitfile(settings: Settings) -> dict[str, object]:
     facts: dict[str, object] = {"waitfile": printable(settings.waitfile)}
     if not settings.waitfile:
         return facts
-    place = hold.Place(settings.waitfile, settings.spool)
-    note = hold.read(place)
+    place = pausing.Place(settings.waitfile, settings.spool)
+    note = pausing.read(place)
     if note is None:
         return facts
     return {
@@ -142,8 +145,8 @@ def _waitfile(settings: Settings) -> dict[str, object]:
         "reason": note.reason,
         "until": note.end,
         "by": note.by,
-        "overdue": bool(note.end) and note.end <= hold.now(),
-        "held": hold.held_back(place),
+        "overdue": bool(note.end) and note.end <= pausing.now(),
+        "held": pausing.held_back(place),
     }
 
 
@@ -159,7 +162,7 @@ def _spool(settings: Settings) -> dict[str, object]:
                 "in_flight": flight.inside(folder),
                 "slots": settings.slots,
                 "slots_taken": sum(
-                    bool(hold.lock_holders(folder.status(slot), "WRITE")) for slot in slots
+                    bool(pausing.lock_holders(folder.status(slot), "WRITE")) for slot in slots
                 ),
                 "canaries": [
                     found

@@ -30,7 +30,7 @@ from avcheck.scanners import lines_of
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from avcheck.conn import Conn

@@ -23,7 +23,7 @@ from avcheck.scanners import lines_of
 from avcheck.verdict import CLEAN, ENCRYPTED, FAILED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from avcheck.conn import Conn

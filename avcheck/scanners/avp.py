@@ -38,7 +38,7 @@ from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
 from avcheck.verdict import CLEAN, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

@@ -22,11 +22,12 @@ AlertExceedsMax and AlertEncrypted are set.  With them the names below come back
 from __future__ import annotations
 
 from avcheck.exits import BROKEN, Defer, unexpected
-from avcheck.scanners import DESCRIPTOR, STREAM, lines_of
+from avcheck.scanners import lines_of
+from avcheck.scanners.rows import DESCRIPTOR, STREAM
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

@@ -43,18 +43,10 @@ from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
 from avcheck.printable import printable
 from avcheck.scanners.command_copy import Copy
 from avcheck.scanners.command_programs import PROGRAMS
-from avcheck.verdict import (
-    CLEAN,
-    ENCRYPTED,
-    INFECTED,
-    POLICY,
-    SUSPICIOUS,
-    UNSCANNABLE,
-    Finding,
-)
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 

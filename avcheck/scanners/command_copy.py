@@ -17,11 +17,12 @@ from __future__ import annotations
 import os
 
 from avcheck import spool, stop
-from avcheck.exits import because
+from avcheck.directory import new_file_name, remove_file
+from avcheck.exits import defer_from
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
@@ -43,7 +44,7 @@ class Copy:
 
     def __init__(self, message: Message) -> None:
         self._message = message
-        self._name = spool.new_name()
+        self._name = new_file_name()
         directory = message.directory
         # As the program itself would write it, whatever links are on the way.
         self.path = os.path.realpath(directory.join(self._name))
@@ -57,7 +58,7 @@ class Copy:
             self._remove()
             if isinstance(why, OSError):
                 where = printable(directory.path)
-                raise because(f"copying the message in {where}", why) from why
+                raise defer_from(f"copying the message in {where}", why) from why
             raise
 
     def __enter__(self) -> Copy:
@@ -86,7 +87,7 @@ class Copy:
         except FileNotFoundError:
             return "removed"
         except OSError as why:
-            raise because("reading the copy of the message again", why) from why
+            raise defer_from("reading the copy of the message again", why) from why
         return ""
 
     def _remove(self) -> None:
@@ -94,7 +95,7 @@ class Copy:
             stop.close(self._fd)
         place = self._message.directory.fd
         try:
-            spool.remove(self._name)
+            remove_file(self._name)
             for name in os.listdir(place):
                 if os.fsencode(name).startswith(self._name):
                     os.unlink(name, dir_fd=place)

@@ -28,11 +28,11 @@ from __future__ import annotations
 
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners import STREAM
+from avcheck.scanners.rows import STREAM
 from avcheck.verdict import CLEAN, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from avcheck.conn import Conn

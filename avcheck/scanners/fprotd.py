@@ -22,7 +22,7 @@ from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

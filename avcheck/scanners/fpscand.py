@@ -24,7 +24,8 @@ parameter options is for words such as --heurlevel=3.
 from __future__ import annotations
 
 from avcheck.exits import unexpected
-from avcheck.scanners import STREAM, lines_of
+from avcheck.scanners import lines_of
+from avcheck.scanners.rows import STREAM
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -38,7 +39,7 @@ from avcheck.verdict import (
 )
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

@@ -73,7 +73,7 @@ from avcheck.scanners.icap_head import (
 from avcheck.verdict import CLEAN, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

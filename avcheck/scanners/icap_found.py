@@ -20,7 +20,7 @@ from avcheck.printable import printable
 from avcheck.verdict import ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.scanners.icap_head import Head
     from avcheck.verdict import Verdict
 

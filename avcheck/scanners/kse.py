@@ -40,11 +40,11 @@ from __future__ import annotations
 
 from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer
 from avcheck.printable import printable
-from avcheck.scanners import PATH
+from avcheck.scanners.rows import PATH
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from avcheck.conn import Conn

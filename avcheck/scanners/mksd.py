@@ -19,7 +19,7 @@ from avcheck.scanners import lines_of
 from avcheck.verdict import CLEAN, INFECTED, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

@@ -39,7 +39,7 @@ from avcheck.verdict import (
 )
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from avcheck.conn import Conn

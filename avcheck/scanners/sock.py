@@ -42,7 +42,7 @@ from avcheck.verdict import (
 )
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator, Mapping
 

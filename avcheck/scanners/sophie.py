@@ -27,11 +27,12 @@ from __future__ import annotations
 from time import monotonic
 
 from avcheck.exits import EXPIRED, Defer, unexpected
-from avcheck.scanners import STREAM, lines_of
+from avcheck.scanners import lines_of
+from avcheck.scanners.rows import STREAM
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message

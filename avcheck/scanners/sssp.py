@@ -31,11 +31,12 @@ from __future__ import annotations
 
 from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners import STREAM, lines_of
+from avcheck.scanners import lines_of
+from avcheck.scanners.rows import STREAM
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # mypy takes this name for true
+if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from avcheck.conn import Conn

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.installed import install
 from tests.live.recipe import MailSystem
-from tests.servers import packages
-from tests.servers.clamd import Clamd
-from tests.servers.postfix import Postfix
+from tests.support.installed import install
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.postfix import Postfix
 
 HERE = Path(__file__).parent
 

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.live.installed import NOT_SOURCE, ROOT, run
 from tests.live.recipe import DOCUMENT, blocks
-from tests.servers.clamd import SIGNATURES
-from tests.servers.machine import HOSTNAME, Layer, Machine
+from tests.support.installed import NOT_SOURCE, run
+from tests.support.servers.clamd import SIGNATURES
+from tests.support.servers.machine import HOSTNAME, Layer, Machine
+from tests.support.tree import ROOT
 
 SOURCE = "/root/avcheck"
 WHEELS = "/root/wheels"

@@ -13,13 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tests.live.debian import Debian
-from tests.live.letters import letter, token
 from tests.live.recipe import blocks
+from tests.support.letters import letter, token
+from tests.support.tree import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sendmail.md"
+DOCUMENT = ROOT / "docs" / "sendmail.md"
 
 HOST = "mail.example.test"
 ANNA, BERT, MANY = f"anna@{HOST}", f"bert@{HOST}", f"many@{HOST}"

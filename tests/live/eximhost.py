@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.live.debian import Debian
-from tests.servers.machine import HOSTNAME, Layer
+from tests.support.servers.machine import HOSTNAME, Layer
+from tests.support.tree import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "exim.md"
+PAGE = ROOT / "docs" / "exim.md"
 PYTHON = "/opt/avcheck/bin/python3"
 MAINLOG = "/var/log/exim4/mainlog"
 CONFIGURATION = ("/etc/exim4", "/var/lib/exim4")

@@ -12,18 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem, blocks
-from tests.servers import packages
-from tests.servers.clamd import Clamd
-from tests.servers.fresh import fresh
-from tests.servers.haproxy import Haproxy
-from tests.servers.netns import Host, Network
-from tests.servers.postfix import PATIENCE, Postfix
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.fresh import fresh
+from tests.support.servers.haproxy import Haproxy
+from tests.support.servers.netns import Host, Network
+from tests.support.servers.postfix import PATIENCE, Postfix
+from tests.support.tree import ROOT
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[2]
 PAGE = blocks(ROOT / "docs" / "scaling.md")
 BALANCER = (ROOT / "contrib" / "haproxy.cfg").read_text()
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.live.letters import letter
+from tests.support.letters import letter
 
 HEADER = letter("").replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.servers import packages
+from tests.support.servers import packages
 
 # A line of its table, as filetypes_int.h and daily.ftm have it:
 # kind:offset:bytes in hexadecimal:description:type before:type then[:from level[:to level]]

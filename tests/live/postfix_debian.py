@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.live.debian import COMMON, Debian
-from tests.live.letters import token
 from tests.live.recipe import DOCUMENT, blocks
-from tests.servers.machine import HOSTNAME, Layer
+from tests.support.letters import token
+from tests.support.servers.machine import HOSTNAME, Layer
 
 ANSWERS = f"""\
 postfix postfix/main_mailer_type select Internet Site

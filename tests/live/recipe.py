@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tests.live.letters import token
-from tests.servers import packages
-from tests.servers.clamd import Clamd, free_port
-from tests.servers.postfix import Postfix
-from tests.servers.sink import Received, Sink
+from tests.support.letters import token
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.sink import Received, Sink
+from tests.support.tree import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "postfix.md"
+DOCUMENT = ROOT / "docs" / "postfix.md"
 
 # A fenced block with a second word is for the tests: ```text master.cf
 BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

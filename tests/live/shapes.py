@@ -10,9 +10,9 @@ import zipfile
 from collections.abc import Iterator
 from functools import cache
 
-from tests.live.letters import EICAR
-from tests.servers import packages
-from tests.servers.clamd import TESTFILES
+from tests.support.letters import EICAR
+from tests.support.servers import packages
+from tests.support.servers.clamd import TESTFILES
 
 # What a mail may begin with, before its header.
 BEGINNINGS = {

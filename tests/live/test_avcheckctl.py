@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import STOP, Program
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem
-from tests.servers.clamd import Clamd
-from tests.servers.postfix import Postfix
+from tests.support.fakes import STOP, Program
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.postfix import Postfix
 
 CTL = Path(sys.executable).with_name("avcheckctl")
 

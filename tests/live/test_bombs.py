@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.letters import EICAR, letter, with_attachment
+from tests.campaigns.load.mta import Agent
 from tests.live.test_clamd import Desk
-from tests.load.mta import Agent
-from tests.servers.clamd import Clamd
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.clamd import Clamd
 
 MIB = 1024 * 1024
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import clamd as oracle
 import pytest
 
-from tests.live.letters import EICAR, letter, with_attachment
-from tests.servers import clamd as server
-from tests.servers import packages
-from tests.servers.clamd import TESTFILES, Clamd
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers import packages
+from tests.support.servers.clamd import TESTFILES, Clamd
 
 TEMPFAIL = 75
 

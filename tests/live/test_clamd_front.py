@@ -11,15 +11,16 @@ from time import monotonic
 import pytest
 
 from avcheck import ask, spool
+from avcheck.directory import Directory
 from avcheck.settings import Settings
-from tests import wire
-from tests.live.letters import EICAR, with_attachment
 from tests.live.magics import Magic, everything
 from tests.live.shapes import multipart, part, program, shapes, uuencoded
 from tests.live.test_clamd import Desk, desk  # noqa: F401 - a fixture
 from tests.live.test_clamd_hard import where
-from tests.servers import clamd as server
-from tests.servers.clamd import Clamd
+from tests.support import wire
+from tests.support.letters import EICAR, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers.clamd import Clamd
 
 WAYS = ("descriptor", "stream", "path")
 
@@ -66,7 +67,7 @@ def found(place: Path, mail: bytes, how: Settings, sender: bytes = b"a@example.o
     """Whether clamd finds a virus in the mail."""
     scanner = how.scanners[-1]
     with (
-        spool.Directory(os.fsencode(place)) as directory,
+        Directory(os.fsencode(place)) as directory,
         spool.Message(directory, sender, scanner.opens_path) as message,
     ):
         message.add(mail)

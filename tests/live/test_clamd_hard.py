@@ -24,13 +24,13 @@ import pytest
 
 from avcheck import ask, spool
 from avcheck.verdict import Finding
-from tests import wire
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.relay import Relay
 from tests.live.test_clamd import TEMPFAIL, Desk
-from tests.servers import clamd as server
-from tests.servers import packages
-from tests.servers.clamd import TESTFILES, Clamd
+from tests.support import wire
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers import packages
+from tests.support.servers.clamd import TESTFILES, Clamd
 
 WAYS = ("descriptor", "stream", "TCP", "path")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.letters import EICAR, with_attachment
 from tests.live.test_clamd import Desk
-from tests.servers.clamd import Clamd
+from tests.support.letters import EICAR, with_attachment
+from tests.support.servers.clamd import Clamd
 
 MIB = 1024 * 1024
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from avcheck.scanners import STREAM
 from avcheck.scanners.clamd import parse
+from avcheck.scanners.rows import STREAM
 from avcheck.verdict import ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Verdict
 from tests.live.magics import words
 

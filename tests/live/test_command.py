@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.emulators.asking import Avcheck
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.test_clamd_hard import encrypted_zip
-from tests.servers import clamd as server
-from tests.servers import packages
-from tests.servers.clamd import Clamd
+from tests.support.emulators.asking import Avcheck
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd
 
 LETTERS = {
     "clean": (letter(), ("clean", ())),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.debian import COMMON, Debian, wheels
-from tests.servers.machine import Layer
+from tests.support.servers.machine import Layer
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.live.letters import letter, token
 from tests.live.recipe import MailSystem
-from tests.servers import packages
-from tests.servers.clamd import free_port
-from tests.servers.postfix import Postfix, commands_for_all, open_maildrop
-from tests.servers.queue import submit
+from tests.support.letters import letter, token
+from tests.support.servers import packages
+from tests.support.servers.clamd import free_port
+from tests.support.servers.postfix import Postfix, commands_for_all, open_maildrop
+from tests.support.servers.queue import submit
 
 
 def with_body(body: bytes, *headers: str) -> bytes:

@@ -15,22 +15,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulators.amavis import Amavis
-from tests.emulators.asking import Answer, Avcheck
-from tests.emulators.avast import Avast
-from tests.emulators.content import mark
-from tests.emulators.drwebd import Drwebd
-from tests.emulators.exim import Exim
-from tests.emulators.fprotd import Fprotd
-from tests.emulators.fpscand import Fpscand
-from tests.emulators.fsavd import Fsavd
-from tests.emulators.savapi import Savapi
-from tests.emulators.savdid import Savdid
-from tests.emulators.sophie import Sophie
-from tests.emulators.talk import Emulator
-from tests.live.letters import EICAR, letter, with_attachment
-from tests.servers import clamd as server
-from tests.servers.clamd import Clamd
+from tests.support.emulators.amavis import Amavis
+from tests.support.emulators.asking import Answer, Avcheck
+from tests.support.emulators.avast import Avast
+from tests.support.emulators.content import mark
+from tests.support.emulators.drwebd import Drwebd
+from tests.support.emulators.exim import Exim
+from tests.support.emulators.fprotd import Fprotd
+from tests.support.emulators.fpscand import Fpscand
+from tests.support.emulators.fsavd import Fsavd
+from tests.support.emulators.savapi import Savapi
+from tests.support.emulators.savdid import Savdid
+from tests.support.emulators.sophie import Sophie
+from tests.support.emulators.talk import Emulator
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers.clamd import Clamd
 
 MESSAGE = b"Received: from there\nSubject: a test\nFrom: a@example.org\n\n%b\n"
 

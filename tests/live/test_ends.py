@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.mta import Site
-from tests.rot.places import sent_on
-from tests.servers import packages
-from tests.servers.clamd import free_port
-from tests.servers.exim import Exim
-from tests.servers.postfix import Postfix
-from tests.servers.sink import Sink
+from tests.campaigns.rot.places import sent_on
+from tests.support.mta import Site
+from tests.support.servers import packages
+from tests.support.servers.clamd import free_port
+from tests.support.servers.exim import Exim
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.sink import Sink
 
 ENDS = {"CR": b"\r", "LF": b"\n", "CRLF": b"\r\n"}
 CONTENTS = {

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import setup
-from tests.live.letters import EICAR, letter, with_attachment
+from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
-from tests.servers.clamd import free_port
-from tests.servers.exim import Exim
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.clamd import free_port
+from tests.support.servers.exim import Exim
+from tests.support.tree import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "exim.md"
+DOCUMENT = ROOT / "docs" / "exim.md"
 PARTS = ("main", "acl", "router", "transport")
 
 

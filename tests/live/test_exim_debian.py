@@ -10,9 +10,9 @@ import pytest
 
 from tests.live.debian import COMMON, wheels
 from tests.live.eximhost import PAGE, PYTHON, Answers, EximHost
-from tests.live.letters import EICAR, letter, token, with_attachment
 from tests.live.recipe import DOCUMENT, blocks
-from tests.servers.machine import HOSTNAME, Layer
+from tests.support.letters import EICAR, letter, token, with_attachment
+from tests.support.servers.machine import HOSTNAME, Layer
 
 ANSWERS = {
     "as the package comes": Answers(split=False, site="local", listens="127.0.0.1 ; ::1"),

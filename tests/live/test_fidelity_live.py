@@ -17,7 +17,6 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.fakes import FakeSmtp
 from tests.live.fidelity import (
     CASES,
     CHANGES,
@@ -34,21 +33,23 @@ from tests.live.fidelity import (
     table,
 )
 from tests.live.recipe import MailSystem
-from tests.mta import Ended, Site
-from tests.servers import packages
-from tests.servers.clamd import free_port
-from tests.servers.exim import Exim
-from tests.servers.postfix import Postfix
-from tests.servers.queue import submit
-from tests.servers.sendmail import NAMED, Program, Sendmail, can_be_named
-from tests.servers.sink import Received, Sink
+from tests.support.fakes import FakeSmtp
+from tests.support.mta import Ended, Site
+from tests.support.servers import packages
+from tests.support.servers.clamd import free_port
+from tests.support.servers.exim import Exim
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.queue import submit
+from tests.support.servers.sendmail import NAMED, Program, Sendmail, can_be_named
+from tests.support.servers.sink import Received, Sink
+from tests.support.tree import ROOT
 
 # What a server puts before a message that it takes: one line, folded.
 RECEIVED = rb"(?:Received: [^\n]*\r\n(?:[ \t][^\n]*\r\n)*)"
 CHECKED = rb"X-AV-Checked: [^\r\n]* here\r\n"
 
 EACH = pytest.mark.parametrize("name", CASES)
-DOCUMENT = Path(__file__).parents[2] / "docs" / "delivery.md"
+DOCUMENT = ROOT / "docs" / "delivery.md"
 
 
 def without_header(data: bytes, added: bool) -> bytes:

@@ -17,15 +17,15 @@ import pytest
 from avcheck import ask
 from avcheck.scanners import icap as icap_module
 from avcheck.verdict import UNSCANNABLE
-from tests import wire
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.relay import PIECE, Relay
 from tests.live.test_clamd import TEMPFAIL, Desk, wait_until_asked
-from tests.servers import clamd as server
-from tests.servers import packages
-from tests.servers.cicap import CIcap
-from tests.servers.clamd import Clamd
-from tests.servers.tls import Authority, TlsProxy
+from tests.support import wire
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers import packages
+from tests.support.servers.cicap import CIcap
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.tls import Authority, TlsProxy
 
 # With everything turned off that lets a file pass unseen.
 FORCED = "/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import setup
-from tests.live.installed import NOT_SOURCE, ROOT, interpreter
+from avcheck.admin.commands import setup
 from tests.live.recipe import DOCUMENT, MailSystem, blocks
-from tests.servers.fresh import fresh
+from tests.support.installed import NOT_SOURCE, interpreter
+from tests.support.servers.fresh import fresh
+from tests.support.tree import ROOT
 
 SYSTEM = ("libexec", "sbin", "share")
 

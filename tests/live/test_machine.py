@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.machine import HOSTNAME, Layer, Machine
+from tests.support.servers.machine import HOSTNAME, Layer, Machine
 
 
 @pytest.fixture(scope="module")

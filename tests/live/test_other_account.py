@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import packages
-from tests.wire import MESSAGE, spooled
+from tests.support.servers import packages
+from tests.support.wire import MESSAGE, spooled
 
 NOBODY = 65534
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import setup
-from tests.live.letters import EICAR, letter, with_attachment
+from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
-from tests.servers import packages, unpacked
-from tests.servers.fresh import fresh
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import packages, unpacked
+from tests.support.servers.fresh import fresh
+from tests.support.tree import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "other-mtas.md"
+DOCUMENT = ROOT / "docs" / "other-mtas.md"
 
 
 class Place:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem
-from tests.servers.clamd import Clamd
-from tests.servers.postfix import Postfix
-from tests.servers.sink import Received
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.sink import Received
 
 TEMPFAIL = 75
 

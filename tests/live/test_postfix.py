@@ -8,13 +8,14 @@ import re
 import signal
 from pathlib import Path
 
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import MailSystem
-from tests.servers import packages
-from tests.servers.clamd import TESTFILES
-from tests.servers.postfix import Postfix
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import packages
+from tests.support.servers.clamd import TESTFILES
+from tests.support.servers.postfix import Postfix
+from tests.support.tree import ROOT
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 
 # Of the package in Debian 12.
 TESTFILE_COUNT = 44

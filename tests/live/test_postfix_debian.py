@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.live.debian import wheels
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.postfix_debian import BRIEF, WAYS, PostfixMachine, layer
 from tests.live.recipe import DOCUMENT
-from tests.servers.machine import HOSTNAME
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.machine import HOSTNAME
 
 BAD = "shop@exa_mple..test"
 BOB = f"bob@{HOSTNAME}"

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeSmtp
-from tests.live.letters import EICAR, letter, token, with_attachment
 from tests.live.recipe import DOCUMENT, MailSystem
 from tests.live.through import replaced
-from tests.servers import packages
-from tests.servers.clamd import free_port
-from tests.servers.postfix import Postfix, commands_for_all, open_maildrop
-from tests.servers.queue import submit
-from tests.servers.sink import Received
+from tests.support.fakes import FakeSmtp
+from tests.support.letters import EICAR, letter, token, with_attachment
+from tests.support.servers import packages
+from tests.support.servers.clamd import free_port
+from tests.support.servers.postfix import Postfix, commands_for_all, open_maildrop
+from tests.support.servers.queue import submit
+from tests.support.servers.sink import Received
 
 BOUNCE = re.compile(rb"^Content-Type: multipart/report", re.M | re.I)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from avcheck.scanners import command_programs
-from tests.emulators import programs
-from tests.emulators.amavis import Amavis
-from tests.emulators.asking import Answer, Avcheck
-from tests.emulators.content import mark
+from tests.support.emulators import programs
+from tests.support.emulators.amavis import Amavis
+from tests.support.emulators.asking import Answer, Avcheck
+from tests.support.emulators.content import mark
 
 MESSAGE = b"Received: from there\nSubject: a test\nFrom: a@example.org\n\n%b\n"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live.letters import letter, token
 from tests.live.recipe import MailSystem
-from tests.servers.postfix import Postfix
-from tests.servers.sink import Received
+from tests.support.letters import letter, token
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.sink import Received
 
 NEVER, ANOTHER, FINE = "never@example.net", "another@example.net", "fine@example.net"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from avcheck.spool import FRONT
-from tests.emulators.icap import PRODUCTS, Icap
-from tests.emulators.kse import Kse
-from tests.live.letters import letter
 from tests.live.test_clamd import TEMPFAIL, Desk, Ended
-from tests.servers import packages
-from tests.servers.rspamd import Rspamd
+from tests.support.emulators.icap import PRODUCTS, Icap
+from tests.support.emulators.kse import Kse
+from tests.support.letters import letter
+from tests.support.servers import packages
+from tests.support.servers.rspamd import Rspamd
 
 # What rspamd adds to the symbol of a scanner.
 SYMBOLS = {"AV": "found", "AV_FAIL": "fail", "AV_ENCRYPTED": "encrypted", "AV_MACRO": "macro"}

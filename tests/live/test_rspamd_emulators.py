@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulators.asking import Avcheck
-from tests.emulators.avast import Avast
-from tests.emulators.content import mark
-from tests.emulators.fpscand import Fpscand
-from tests.emulators.savapi import Savapi
-from tests.emulators.savdid import Savdid
-from tests.emulators.talk import Emulator
 from tests.live.test_rspamd import SYMBOLS
-from tests.servers.rspamd import Rspamd
+from tests.support.emulators.asking import Avcheck
+from tests.support.emulators.avast import Avast
+from tests.support.emulators.content import mark
+from tests.support.emulators.fpscand import Fpscand
+from tests.support.emulators.savapi import Savapi
+from tests.support.emulators.savdid import Savdid
+from tests.support.emulators.talk import Emulator
+from tests.support.servers.rspamd import Rspamd
 
 MESSAGE = b"Received: from there\nSubject: a test\nFrom: a@example.org\n\n%b\n"
 

@@ -23,12 +23,11 @@ from pathlib import Path
 import pytest
 
 from avcheck import conn
-from avcheck.admin.stats import gather
+from avcheck.admin.commands.stats import gather
 from tests.live.farm import (
     BALANCER,
     PAGE,
     PORT,
-    ROOT,
     SCANNERS,
     WAYS,
     Farm,
@@ -38,13 +37,14 @@ from tests.live.farm import (
     on_host,
     wait_until,
 )
-from tests.live.letters import letter, token, with_attachment
-from tests.servers import packages
-from tests.servers.clamd import Clamd, free_port
-from tests.servers.haproxy import Haproxy
-from tests.servers.netns import CUTS, UNPLUGGED
-from tests.servers.postfix import PATIENCE
-from tests.servers.tls import Authority
+from tests.support.letters import letter, token, with_attachment
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.haproxy import Haproxy
+from tests.support.servers.netns import CUTS, UNPLUGGED
+from tests.support.servers.postfix import PATIENCE
+from tests.support.servers.tls import Authority
+from tests.support.tree import ROOT
 
 FIRST, SECOND = SCANNERS
 

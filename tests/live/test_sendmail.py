@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import setup
-from tests.live.letters import EICAR, letter, with_attachment
+from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
-from tests.servers.clamd import free_port
-from tests.servers.fresh import fresh
-from tests.servers.sendmail import Program, Sendmail
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.clamd import free_port
+from tests.support.servers.fresh import fresh
+from tests.support.servers.sendmail import Program, Sendmail
+from tests.support.tree import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sendmail.md"
+DOCUMENT = ROOT / "docs" / "sendmail.md"
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,10 @@ from tests.live.debian_sendmail import (
     SendmailDebian,
     mail,
 )
-from tests.live.letters import token
 from tests.live.recipe import DOCUMENT as POSTFIX
 from tests.live.recipe import blocks
-from tests.servers.machine import Layer
+from tests.support.letters import token
+from tests.support.servers.machine import Layer
 
 GUARD = "/usr/local/libexec/avcheck-guard"
 SCAN = f"/bin/sh {GUARD} "

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.letters import letter
-from tests.mta import Site
-from tests.servers import packages
-from tests.servers.clamd import free_port
-from tests.servers.postfix import Postfix
-from tests.servers.sink import Sink
-from tests.servers.tls import Authority
+from tests.support.letters import letter
+from tests.support.mta import Site
+from tests.support.servers import packages
+from tests.support.servers.clamd import free_port
+from tests.support.servers.postfix import Postfix
+from tests.support.servers.sink import Sink
+from tests.support.servers.tls import Authority
 
 NAME = "mx.example.test"
 OLD = "old.example.test"

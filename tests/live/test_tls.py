@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.letters import EICAR, letter, with_attachment
 from tests.live.recipe import blocks
 from tests.live.test_clamd import TEMPFAIL, Desk
-from tests.servers import clamd as server
-from tests.servers import packages
-from tests.servers.clamd import Clamd, free_port
-from tests.servers.tls import Authority, TlsProxy
+from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import clamd as server
+from tests.support.servers import packages
+from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.tls import Authority, TlsProxy
+from tests.support.tree import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "scanners.md"
+DOCUMENT = ROOT / "docs" / "scanners.md"
 
 START_MAX = 30.0
 

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.letters import letter
 from tests.live.recipe import MailSystem, blocks
-from tests.mta import Site
-from tests.servers import packages
-from tests.servers.postfix import PATIENCE, Postfix
+from tests.support.letters import letter
+from tests.support.mta import Site
+from tests.support.servers import packages
+from tests.support.servers.postfix import PATIENCE, Postfix
+from tests.support.tree import ROOT
 
 # What the page adds to master.cf: to the arguments of avcheck, and to the second service.
-ADDED = blocks(Path(__file__).parents[2] / "docs" / "delivery.md")
+ADDED = blocks(ROOT / "docs" / "delivery.md")
 
 
 def ipv6() -> bool:

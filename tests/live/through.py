@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tests.live.letters import token
 from tests.live.recipe import MailSystem
-from tests.servers.queue import MailServer, Waiting
-from tests.servers.sink import Received
+from tests.support.letters import token
+from tests.support.servers.queue import MailServer, Waiting
+from tests.support.servers.sink import Received
 
 # The token in a queue's own file: there the lines of the header have something before them.
 QUEUED = re.compile(rb"X-Token: (\w+)")

@@ -16,9 +16,9 @@ from functools import cached_property
 
 from avcheck.admin import clamdconf, peer, places
 from avcheck.admin.account import account
-from avcheck.admin.given import Service
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import Postfix
+from avcheck.admin.sites import Service
 from avcheck.printable import printable
 from avcheck.settings import Scanner, Settings, Target
 
@@ -64,7 +64,7 @@ class Look:
 
     @property
     def settings(self) -> Settings:
-        return self.service.sure
+        return self.service.require_settings
 
     @property
     def targets(self) -> Iterator[tuple[Scanner, Target]]:

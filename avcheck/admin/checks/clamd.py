@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avcheck.admin import output
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
-from avcheck.scanners import STREAM
+from avcheck.scanners.rows import STREAM
 
 # What the message grows by between the front door and clamd: the lines of a Received header,
 # and the header of ours before the scanner's copy.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from avcheck import handle, policy, spool
+from avcheck import handle, policy
 from avcheck.admin import output
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, misplaced
+from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.verdict import CLEAN
@@ -154,7 +155,7 @@ def _directory(verdict: str, path: bytes, user: str) -> Result:
         text = f"quarantine {place} is not there and cannot be made"
         return Result(ERROR, text, f"install -d -o {user} -m 0700 {place}")
     try:
-        with spool.Directory(path, "quarantine", 0o007):
+        with Directory(path, "quarantine", 0o007):
             if os.access(path, os.W_OK | os.X_OK, effective_ids=True):
                 return Result(OK, f"quarantine {place} takes {verdict} mail")
             text = f"quarantine {place}: not writable for the account that runs avcheck"

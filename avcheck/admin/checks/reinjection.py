@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from time import monotonic
 
-from avcheck import conn, smtp
+from avcheck import conn
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.postfix import Line, Postfix
+from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.exits import Defer
 from avcheck.printable import printable
 
@@ -64,7 +65,7 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
     if settings.xforward and b"XFORWARD" not in offered:
         text = f"{where} offers no XFORWARD, which --xforward is for"
         yield Result(WARNING, text, "-o smtpd_authorized_xforward_hosts=127.0.0.0/8")
-    if settings.tls == smtp.REQUIRE and b"STARTTLS" not in offered:
+    if settings.tls == smtp_dialogue.REQUIRE and b"STARTTLS" not in offered:
         text = f"{where} offers no STARTTLS, which --tls require needs"
         yield Result(ERROR, text, "-o smtpd_tls_security_level=may")
 
@@ -76,14 +77,14 @@ def _offers(look: Look) -> tuple[dict[bytes, bytes], str]:
     """
     server = look.settings.server
     with look.acting(), conn.connect((server,), monotonic() + PATIENCE) as link:
-        smtp.want(2, b"the connection", [_reply(link)])
+        smtp_replies.want(2, b"the connection", [_reply(link)])
         link.send(b"EHLO avcheckctl.invalid\r\n")
         reply = _reply(link)
-        smtp.want(2, b"EHLO", [reply])
-        offered = smtp.extensions(reply)
+        smtp_replies.want(2, b"EHLO", [reply])
+        offered = smtp_dialogue.extensions(reply)
         refused = ""
         # Where TLS comes first, only a handshake would tell.
-        if look.settings.tls == smtp.NEVER or b"STARTTLS" not in offered:
+        if look.settings.tls == smtp_dialogue.NEVER or b"STARTTLS" not in offered:
             refused = _refusal(look, link)
         link.send(b"QUIT\r\n")
     return offered, refused
@@ -92,9 +93,10 @@ def _offers(look: Look) -> tuple[dict[bytes, bytes], str]:
 def _refusal(look: Look, link: conn.Conn) -> str:
     """What the server says against an envelope as it will be given."""
     sender = look.settings.sender if look.service.pipe is not None else b""
-    commands = [b"MAIL FROM:<" + smtp.mailbox(sender) + b">"]
+    commands = [b"MAIL FROM:<" + smtp_words.mailbox(sender) + b">"]
     commands += [
-        b"RCPT TO:<" + smtp.mailbox(recipient) + b">" for recipient in look.settings.recipients
+        b"RCPT TO:<" + smtp_words.mailbox(recipient) + b">"
+        for recipient in look.settings.recipients
     ]
     for command in commands:
         link.send(command + b"\r\n")
@@ -104,8 +106,8 @@ def _refusal(look: Look, link: conn.Conn) -> str:
     return ""
 
 
-def _reply(link: conn.Conn) -> smtp.Reply:
-    replies = smtp.Replies()
+def _reply(link: conn.Conn) -> smtp_replies.Reply:
+    replies = smtp_replies.Replies()
     while (reply := replies.add(link.line())) is None:
         pass
     return reply

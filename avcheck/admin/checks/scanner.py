@@ -6,10 +6,12 @@ import os
 import stat
 from collections.abc import Iterator
 
-from avcheck.admin import given, known, ping
+from avcheck.admin import known_answer, sites
 from avcheck.admin.checks import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
+from avcheck.admin.commands import ping
 from avcheck.printable import printable
-from avcheck.scanners import PATH, command
+from avcheck.scanners import command
+from avcheck.scanners.rows import PATH
 from avcheck.settings import Scanner, Target
 
 # Days after which signatures are a fault and no longer an oddity.
@@ -18,7 +20,7 @@ VERY_OLD = 30
 
 def _answers(look: Look) -> list[ping.Answer]:
     look.accounts()
-    return list(ping.every(given.Site((look.service,))))
+    return list(ping.every(sites.Site((look.service,))))
 
 
 def scanner_answers(look: Look) -> Iterator[Result]:
@@ -42,7 +44,7 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
     settings = look.settings
     for scanner in (*settings.scanners, *settings.backups):
         with look.acting():
-            wrong = known.wrong(scanner, settings)
+            wrong = known_answer.wrong(scanner, settings)
         if wrong:
             yield Result(ERROR, f"{scanner.type}: not to be trusted: {wrong}", "avcheckctl probe")
         else:

@@ -9,10 +9,10 @@ import stat
 from collections.abc import Iterator
 from time import time
 
-from avcheck import spool
-from avcheck.admin import hold, output
+from avcheck.admin import output, pausing
 from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, Skip, misplaced
 from avcheck.admin.output import Trouble
+from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.printable import printable
 
@@ -36,7 +36,7 @@ def spool_usable(look: Look) -> Iterator[Result]:
     wrong = ""
     with look.acting():
         try:
-            with spool.Directory(path):
+            with Directory(path):
                 if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
                     wrong = f"spool {printable(path)}: not writable"
         except Defer as why:
@@ -210,7 +210,7 @@ def waitfile(look: Look) -> Iterator[Result]:
             f"-w {printable(settings.spool.rstrip(b'/'))}/wait",
         )
         return
-    place = hold.Place(settings.waitfile, settings.spool)
+    place = pausing.Place(settings.waitfile, settings.spool)
     name = printable(settings.waitfile)
     try:
         with look.acting():
@@ -219,14 +219,14 @@ def waitfile(look: Look) -> Iterator[Result]:
             text = f"waitfile {name}: everybody can make it, and hold back all mail"
             yield Result(ERROR, text, f"-w {printable(settings.spool.rstrip(b'/'))}/wait")
             return
-        note = hold.read(place)
+        note = pausing.read(place)
     except (OSError, Trouble) as why:
         reason = why.strerror if isinstance(why, OSError) else why.message
         yield Result(ERROR, f"waitfile {name}: {reason}", "correct the path of -w")
         return
     if note is not None:
-        overdue = bool(note.end) and note.end <= hold.now()
-        words = note.words(hold.now())
+        overdue = bool(note.end) and note.end <= pausing.now()
+        words = note.words(pausing.now())
         yield Result(
             ERROR if overdue else WARNING,
             f"mail is held back by {name}" + (f": {words}" if words else ""),

@@ -1,0 +1,111 @@
+"""avcheckctl doctor: everything that can be wrong with a set-up, each with its correction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import click
+
+from avcheck.admin import checks, output, sites
+from avcheck.admin.checks import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
+
+# How many checks that say the same are named; --json has them all.
+NAMES_MAX = 5
+
+COLOURS = {OK: output.GOOD, SKIPPED: output.FAINT, WARNING: output.DOUBTFUL, ERROR: output.BAD}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result, with the service and the check that it comes from."""
+
+    service: str
+    check: str
+    level: str
+    text: str
+    remedy: str = ""
+
+
+def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
+    """What every check finds at every service."""
+    for service in site.services:
+        if service.settings is None:
+            text = f"avcheck cannot run with these options: {service.wrong}"
+            yield Found(service.name, "options", ERROR, text, "avcheckctl setup postfix")
+            continue
+        look = Look(service, site.postfix, clamd_conf)
+        for name in checks.CHECKS:
+            for result in checks.results(name, look):
+                yield Found(service.name, name, result.level, result.text, result.remedy)
+
+
+@click.command()
+@output.json_option
+@click.option(
+    "--clamd-conf",
+    metavar="FILE",
+    type=click.Path(readable=False),
+    default="",
+    help="clamd's configuration file.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show what is in order, too.")
+@sites.takes(
+    "scanners", "backups", "spool", "program", "infected", "waitfile", "on", "deadline",
+    need=("scanners", "spool"),
+)  # fmt: skip
+@click.argument("recipients", nargs=-1, metavar="[RECIPIENT]...")
+def command(
+    site: sites.Site,
+    as_json: bool,
+    clamd_conf: str,
+    everything: bool,
+    recipients: tuple[str, ...],
+) -> None:
+    """Check a set-up, and say what to correct.
+
+    Takes a whole command line of avcheck, or looks for avcheck in master.cf.  Run it as
+    root, to see what the accounts of avcheck and of the scanner can do.
+
+    Exit status: 0 nothing is wrong (there may be warnings, and checks that were skipped),
+    1 something is, 2 it could not be found out: only root can.
+
+    \b
+    avcheckctl doctor --postfix
+    avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
+    """
+    with output.Progress("checking"):
+        found = list(examine(site, clamd_conf))
+    if as_json:
+        output.as_json([asdict(each) for each in found])
+    else:
+        _show(found, everything)
+    if any(each.level == ERROR for each in found):
+        raise SystemExit(1)
+    if any(each.level == SKIPPED and each.remedy == AS_ROOT for each in found):
+        raise SystemExit(2)
+
+
+def _show(found: list[Found], everything: bool) -> None:
+    for service in sites.unique([each.service for each in found]):
+        ours = [each for each in found if each.service == service]
+        output.heading(f"{service}:")
+        for level, text, remedy, names in _together(ours):
+            if everything or level != OK:
+                label = output.Styled(level.ljust(7), COLOURS[level])
+                where = ", ".join(names) if len(names) <= NAMES_MAX else f"{len(names)} checks"
+                output.say("  ", label, f"  {text}  [{where}]")
+                for line in remedy.splitlines():
+                    output.say(f"             {line}")
+        counts = [sum(each.level == level for each in ours) for level in LEVELS]
+        good, skipped, doubtful, bad = counts
+        words = (output.counted(doubtful, "warning"), output.counted(bad, "error"))
+        output.say(f"  {good} in order, {skipped} skipped, {', '.join(words)}")
+
+
+def _together(found: list[Found]) -> list[tuple[str, str, str, list[str]]]:
+    """What was found, each once, with the checks that say the same."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for each in found:
+        names.setdefault((each.level, each.text, each.remedy), []).append(each.check)
+    return [(*key, checks) for key, checks in names.items()]

@@ -1,0 +1,164 @@
+"""avcheckctl pause: hold all mail back, for as long as a command takes, or until resume."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from time import monotonic, sleep
+
+import click
+
+from avcheck.admin import account, flight, known_answer, output, pausing, sites
+from avcheck.admin.commands.resume import again, ended
+from avcheck.admin.output import Trouble
+from avcheck.printable import printable
+from avcheck.state.waitfile import REASON_MAX, Note
+
+# Seconds between two tests of a scanner that is starting.
+AGAIN = 0.5
+
+# Seconds that a scanner has for an answer, however short the time is that is left.
+LEAST = 5.0
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--reason", metavar="TEXT", default="", help="Why: senders' systems may see it.")
+@click.option(
+    "--for",
+    "length",
+    type=output.duration,
+    metavar="TIME",
+    help="How long it will take (90s, 10m, 2h): to be told to who looks, it ends nothing.",
+)
+@click.option("--wait", is_flag=True, help="Wait until no message is in flight any more.")
+@click.option(
+    "--limit",
+    type=output.duration,
+    default="15m",
+    metavar="TIME",
+    show_default=True,
+    help="How long to wait for messages in flight, and then for the scanner.",
+)
+@sites.takes("waitfile", "spool", *sites.SCANNERS, need=("waitfile",))
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+def command(
+    site: sites.Site,
+    reason: str,
+    length: float | None,
+    wait: bool,
+    limit: float,
+    words: tuple[str, ...],
+) -> None:
+    """Hold all mail back: the mail system keeps it and tries again later.
+
+    With a COMMAND, wait until no message is in flight, run it, wait until every scanner
+    knows the test virus from an innocent mail again, and resume.  If a scanner does not,
+    mail stays held back.
+
+    Exit status: 0 done, 1 the command failed or mail stays held back, 2 nothing was done.
+
+    \b
+    avcheckctl pause --postfix --reason "new clamd" -- systemctl restart clamav-daemon
+    avcheckctl pause -w /var/spool/avcheck/wait -d /var/spool/avcheck --wait
+    """
+    places = pausing.places(site)
+    if (wait or words) and not all(place.spool for place in places):
+        raise click.UsageError("-d or --spool is needed, to know what is in flight")
+    if words and not all(service.require_settings.scanners for service in site.services):
+        raise click.UsageError("-s or --scanner is needed, to know when it is back")
+    note = Note(
+        printable(reason or (f"until {shlex.join(words)} is done" if words else ""), REASON_MAX),
+        pausing.now(length) if length is not None else "",
+        f"{account.who()} on {os.uname().nodename} since {pausing.now()}",
+    )
+    with pausing.alone(places[0]):
+        written: list[pausing.Place] = []
+        try:
+            for place in places:
+                pausing.write(place, note)
+                written.append(place)
+        except Trouble:
+            for place in written:
+                pausing.remove(place)
+            raise
+        try:
+            status = _held(site, places, wait, limit, words)
+        except (KeyboardInterrupt, Trouble):
+            if any(pausing.read(place) for place in places):
+                output.note(f"Mail is still held back.  To end it: {resume(places)}")
+            raise
+    if status:
+        raise SystemExit(status)
+
+
+def _held(
+    site: sites.Site,
+    places: list[pausing.Place],
+    wait: bool,
+    limit: float,
+    words: tuple[str, ...],
+) -> int:
+    """What is done while mail is held back; returns the exit status."""
+    if wait or words:
+        for spool in sites.unique([place.spool for place in places]):
+            with output.Progress("waiting for the messages in flight", limit):
+                done = pausing.drained(spool, limit)
+            if not done:
+                flights = flight.words(flight.over(spool))
+                output.note(f"After {output.age(limit)} messages are still in flight ({flights}).")
+                output.note(f"Mail is still held back.  To end it: {resume(places)}")
+                return 1
+    if not words:
+        output.say(f"Mail is held back.  To end it: {resume(places)}")
+        return 0
+    try:
+        status = subprocess.run(words, check=False).returncode  # noqa: S603 - what was asked for
+    except OSError as why:
+        _resume(site, places)
+        raise Trouble(f"{words[0]}: {why.strerror}", "mail goes on as before") from why
+    if status:
+        output.note(f"{printable(words[0])} ended with status {status}.")
+    for wrong in _until_trusted(site, limit):
+        output.note(f"Not to be trusted: {wrong}")
+        output.note(f"Mail is still held back.  To end it: {resume(places)}")
+        return 1
+    _resume(site, places)
+    return 1 if status else 0
+
+
+def _until_trusted(site: sites.Site, limit: float) -> list[str]:
+    """Why scanners cannot be trusted after the wait; none if they can."""
+    until = monotonic() + limit
+    with output.Progress("waiting for the scanner", limit):
+        while True:
+            left = min(max(until - monotonic(), LEAST), known_answer.PATIENCE)
+            doubts = []
+            for service in site.services:
+                with account.account(*service.runs_as):
+                    for scanner in service.require_settings.scanners:
+                        doubts += [
+                            f"{scanner.type} {doubt}"
+                            for doubt in [
+                                known_answer.wrong(scanner, service.require_settings, left)
+                            ]
+                            if doubt
+                        ]
+            if not doubts or monotonic() > until:
+                return doubts
+            sleep(AGAIN)
+
+
+def _resume(site: sites.Site, places: list[pausing.Place]) -> None:
+    counts = [pausing.remove(place) for place in places]
+    for count in counts:
+        output.say(ended(count))
+    if any(counts):  # -1 too: it was not counted
+        output.say(again(site))
+
+
+def resume(places: list[pausing.Place]) -> str:
+    """The command that ends the pause."""
+    return " && ".join(
+        f"avcheckctl resume -w {shlex.quote(printable(place.waitfile))}" for place in places
+    )

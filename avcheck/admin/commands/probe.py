@@ -1,0 +1,245 @@
+"""avcheckctl probe: what this scanner really lets through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from avcheck.admin import known_answer, output, sites
+from avcheck.admin.account import account
+from avcheck.admin.checks import Look
+from avcheck.admin.clamdconf import DEFAULTS, Conf
+from avcheck.admin.commands import ping
+from avcheck.admin.output import Trouble
+from avcheck.admin.places import AS_ROOT
+from avcheck.admin.samples import LARGE, SAMPLES, Limits, Sample
+from avcheck.directory import Directory
+from avcheck.exits import Defer
+from avcheck.scanners.rows import STREAM
+from avcheck.verdict import CLEAN, FAILED
+
+if TYPE_CHECKING:
+    from avcheck.settings import Scanner
+
+# Seconds for one mail, unless -t says less: clamd takes up to MaxScanTime.
+PATIENCE = 180.0
+
+# Of limits that are no sizes the largest that are tried: the file may be anybody's, and the
+# mail is made in memory.
+MOST = {"MaxRecursion": 200, "MaxFiles": 50_000}
+
+STOPPED = "stopped"
+PASSES = "PASSES"
+WAITS = "waits"
+SKIPPED = "skipped"
+
+COLOURS = {
+    STOPPED: output.GOOD,
+    PASSES: output.BAD,
+    WAITS: output.DOUBTFUL,
+    SKIPPED: output.FAINT,
+}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came back: verdict and the scanner's own words; outcome is what becomes of the mail.
+
+    wrong tells that it should be otherwise; setting is what changes it.
+    """
+
+    scanner: str
+    sample: str
+    what: str
+    outcome: str
+    verdict: str
+    said: str
+    wrong: bool
+    setting: str
+
+
+def limits_of(conf: Conf | None) -> Limits:
+    """clamd's limits as it has them, or its defaults."""
+    conf = conf or Conf("", {})
+    return {name: conf.number(name) for name in DEFAULTS}
+
+
+def tries(
+    service: sites.Service,
+    clamd_conf: str,
+    chosen: list[Sample],
+    large: bool,
+    progress: output.Progress,
+) -> Iterator[Tried]:
+    """What each scanner says to each mail."""
+    settings = service.require_settings
+    _unless_unusable(service)
+    limits = limits_of(Look(service, None, clamd_conf).conf)
+    for scanner in (*settings.scanners, *settings.backups):
+        silent = ""
+        for sample in chosen:
+            reason = _skip(scanner, sample, limits, large)
+            if reason:
+                yield Tried(scanner.type, sample.name, sample.what, SKIPPED, "", reason, False, "")
+                continue
+            progress.now(
+                f"{sample.name}: is {scanner.type} there?", min(settings.timeout, ping.PATIENCE)
+            )
+            silent = silent or _silent(service, scanner)
+            if silent:  # as each mail would have to find out, one after the other
+                yield _waits(scanner, sample, silent)
+                continue
+            progress.now(f"{sample.name}: asking {scanner.type}", min(settings.timeout, PATIENCE))
+            yield attempt(service, scanner, sample, limits)
+
+
+def _unless_unusable(service: sites.Service) -> None:
+    """Raise Trouble if the spool directory is none to work in: no mail could be sent then."""
+    with account(*service.runs_as):
+        try:
+            with Directory(service.require_settings.spool):
+                return
+        except Defer as why:
+            raise trouble(why) from why
+
+
+def trouble(why: Defer) -> Trouble:
+    """What avcheck says, with the next step for whoever reads it here."""
+    if os.geteuid() != 0:
+        return Trouble(why.text, AS_ROOT)
+    return Trouble(why.text, "avcheckctl doctor says more")
+
+
+def _silent(service: sites.Service, scanner: Scanner) -> str:
+    """Why no place of the scanner answers; empty if one does."""
+    reasons = []
+    with account(*service.runs_as):
+        for target in scanner.targets:
+            answer = ping.ask(scanner, target, service.require_settings)
+            if not answer.wrong:
+                return ""
+            if answer.hidden:
+                raise Trouble(answer.wrong, AS_ROOT)
+            reasons.append(answer.wrong)
+    return "; ".join(reasons)
+
+
+def _waits(scanner: Scanner, sample: Sample, why: str) -> Tried:
+    words = (sample.name, sample.what, WAITS, FAILED.name, why)
+    return Tried(scanner.type, *words, False, sample.setting)
+
+
+def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:
+    """Why it is not tried, or nothing."""
+    if sample.stream and all(target.way != STREAM for target in scanner.targets):
+        return "not asked by stream"
+    if not sample.limit:
+        return ""
+    if scanner.type != "clamd":
+        return f"{sample.limit} is clamd's"
+    if not large:
+        return "--no-limits"
+    if not limits[sample.limit]:
+        return f"{sample.limit} 0: no limit"
+    limit = limits[sample.limit]
+    if limit > MOST.get(sample.limit, LARGE):
+        told = str(limit) if sample.limit in MOST else output.size(limit)
+        return f"{sample.limit} is {told}: too large to try"
+    return ""
+
+
+def attempt(service: sites.Service, scanner: Scanner, sample: Sample, limits: Limits) -> Tried:
+    """What the scanner says to the mail."""
+    mail = sample.make(limits)
+    with account(*service.runs_as):
+        try:
+            finding = known_answer.asked(scanner, service.require_settings, mail, PATIENCE)
+        except Defer as why:
+            raise trouble(why) from why
+    if finding.verdict is FAILED:
+        outcome = WAITS
+    else:
+        outcome = PASSES if finding.verdict is CLEAN else STOPPED
+    return Tried(
+        scanner.type,
+        sample.name,
+        sample.what,
+        outcome,
+        finding.verdict.name,
+        finding.text,
+        outcome != (STOPPED if sample.virus else PASSES) and outcome != WAITS,
+        sample.setting,
+    )
+
+
+@click.command()
+@output.json_option
+@click.option(
+    "--clamd-conf",
+    metavar="FILE",
+    type=click.Path(readable=False),
+    default="",
+    help="clamd's configuration file.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([sample.name for sample in SAMPLES]),
+    metavar="NAME",
+    help="Only this mail.  May be given again.",
+)
+@click.option("--no-limits", is_flag=True, help="Not those that go beyond a limit: they take long.")
+@sites.takes(*sites.SCANNERS, "spool", need=("scanners", "spool"))
+def command(
+    site: sites.Site, as_json: bool, clamd_conf: str, only: tuple[str, ...], no_limits: bool
+) -> None:
+    """Send harmless tests, and say what gets past the scanner.
+
+    Each is the EICAR test file, which is no virus but is found as one, packed in another
+    way.  They go to the scanner as mail does, and nowhere else.
+
+    Exit status: 0 nothing gets past that should not, 1 something does, 2 it could not be
+    found out.
+
+    \b
+    avcheckctl probe -s clamd -d /var/spool/avcheck
+    avcheckctl probe --postfix --no-limits
+    """
+    chosen = [sample for sample in SAMPLES if not only or sample.name in only]
+    found: list[Tried] = []
+    for service in site.services:
+        with output.Progress("probing") as progress:
+            found += tries(service, clamd_conf, chosen, not no_limits, progress)
+    if as_json:
+        output.as_json([asdict(each) for each in found])
+    else:
+        _show(found)
+    if any(each.wrong for each in found):
+        raise SystemExit(1)
+    if found and all(each.verdict == FAILED.name for each in found if each.outcome != SKIPPED):
+        raise SystemExit(2)
+
+
+def _show(found: list[Tried]) -> None:
+    rows: list[list[str | output.Styled]] = []
+    for each in found:
+        good = not each.wrong and each.outcome == PASSES
+        colour = output.GOOD if good else COLOURS[each.outcome]
+        outcome = output.Styled("passes" if good else each.outcome, colour)
+        rows.append([each.scanner, each.sample, outcome, each.verdict or "-", each.said])
+    output.table(rows, ("SCANNER", "TEST", "MAIL", "VERDICT", "IT SAID"))
+    wrong = [each for each in found if each.wrong]
+    if wrong:
+        output.say()
+    for each in wrong:
+        how = "The test virus gets past" if each.outcome == PASSES else "Good mail is stopped by"
+        output.say(f"{how} {each.scanner}: {each.what}.")
+        output.say(f"    {each.setting}")
+    waiting = [each.sample for each in found if each.outcome == WAITS]
+    if waiting:
+        output.say()
+        output.say(f"No verdict, so such mail waits: {', '.join(waiting)}.")

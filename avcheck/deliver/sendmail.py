@@ -1,0 +1,54 @@
+"""Hand the message on by a sendmail program."""
+
+from __future__ import annotations
+
+from avcheck import child, stop
+from avcheck.exits import Defer
+from avcheck.printable import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from avcheck.settings import Settings
+    from avcheck.spool import Incoming, Message
+
+
+def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+    """Run the program for all recipients; returns its name and its output.
+
+    Status 0 is the only success, and only of a program that has read the whole message:
+    whatever else it means to it, to us it is Defer.
+    """
+    # "--": an address that begins with a dash is not an option to it (sendmail(1) of
+    # Postfix warns of "a malicious user").
+    argv = (*settings.program, b"-f", settings.sender, b"--", *settings.recipients)
+    stdin = message.as_stdin(header)
+    stop.unless_called()
+    # The program takes the message when its standard input ends, and that is not
+    # for us to see: from here on its status decides, not a signal.
+    stop.commit()
+    try:
+        ended = child.run(argv, stdin, child.environment(), deadline, taken=settings.ok_status)
+    finally:
+        stop.close(stdin)
+    name = printable(settings.program[0])
+    if ended.unread:  # it may have handed on what it has read
+        raise Defer(f"possible duplicate: {name} {ended}{advice(settings.program)}")
+    if ended.killed:
+        raise Defer(f"possible duplicate: {name} {ended}")
+    if ended.status:
+        raise Defer(f"{name} {ended}")
+    return f"{name} {printable(ended.output)}{advice(settings.program)}".rstrip()
+
+
+def advice(program: Sequence[bytes]) -> str:
+    """What is missing among the words of a sendmail program, if anything."""
+    options = b"".join(word for word in program[1:] if word.startswith(b"-"))
+    if not program[0].endswith(b"/sendmail"):
+        return ""
+    if b"i" not in options:
+        return " (warning: without -i in -S a line with a single dot ends a message)"
+    if b"G" not in options:
+        return " (warning: without -G in -S Postfix completes the header)"
+    return ""

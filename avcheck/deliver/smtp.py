@@ -1,0 +1,191 @@
+"""Hand the message on by SMTP: the dialogue of smtp_dialogue.py over a connection."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from avcheck import conn, stop
+from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
+from avcheck.exits import BROKEN, Defer, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import NoReturn
+
+    from avcheck.conn import Conn
+    from avcheck.deliver.smtp_replies import Reply
+    from avcheck.settings import Settings
+    from avcheck.spool import Incoming, Message
+
+    Dialogue = Generator[
+        list[bytes] | smtp_dialogue.Content | smtp_dialogue.Handshake, list[Reply], Reply
+    ]
+
+# Seconds that the answer to QUIT is waited for: to be told that the server has seen another
+# end of the message than we, not to be polite.  On one host Postfix answers within 2 ms.
+PARTING_MAX = 2.0
+
+# Seconds until it is told that we have no more to say.  Exim (4.96) holds its goodbye back
+# for 0.2 s (TCP_CORK), for the client to hang up first.
+PARTING_SOON = 0.05
+
+# --refused
+BOUNCE = "bounce"
+
+
+def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+    """Hand the message on for all recipients; returns the server's name and its words.
+
+    Raises Defer when the server did not say yes to the final dot, or Leave with REJECT
+    when it said no for good and that is to be passed on.
+    """
+    size = message.wire_size
+    if size is not None and header:
+        size += len(header) + 2
+    envelope = smtp_words.Envelope(settings.sender, settings.recipients, size, message.eight_bit)
+    envelope.xforward = settings.xforward
+    envelope.envid = settings.envid
+    envelope.ret = settings.ret
+    envelope.notify = settings.notify
+    envelope.original = settings.original
+    try:
+        with conn.connect((settings.server,), deadline) as link:
+            talk = _Talk(link, settings)
+            dialogue = smtp_dialogue.dialogue(envelope, _hello(), settings.tls)
+            try:
+                reply = talk.through(dialogue, message, header)
+            finally:
+                talk.quit()
+    except Refused as why:
+        if settings.refused == BOUNCE:
+            raise why.for_good() from None
+        raise
+    return f"{settings.server} {reply}"
+
+
+def _hello() -> bytes:
+    """Our name for EHLO (RFC 5321 4.1.1.1): the host's, as it calls itself."""
+    name = os.uname().nodename.encode("ascii", "ignore")
+    return name if name.replace(b".", b"").replace(b"-", b"").isalnum() else b"localhost"
+
+
+class _Talk:
+    """A conversation with an SMTP server."""
+
+    __slots__ = ("dropped", "link", "parted", "replies", "settings")
+
+    def __init__(self, link: Conn, settings: Settings) -> None:
+        self.link = link
+        self.settings = settings
+        self.replies = smtp_replies.Replies()
+        self.dropped = False  # in the middle of the content: what we send is content
+        self.parted = False  # QUIT has been sent
+
+    def through(self, dialogue: Dialogue, message: Message | Incoming, header: bytes) -> Reply:
+        """Have the whole conversation; returns what it ends with."""
+        step = next(dialogue)
+        try:
+            while True:
+                if isinstance(step, smtp_dialogue.Handshake):
+                    name = self.settings.tls_name or self.settings.server.host
+                    self.link.start_tls(name, self.settings.tls_ca)
+                    answer = []
+                else:
+                    answer = self.asked(step, message, header)
+                step = dialogue.send(answer)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+
+    def asked(
+        self, step: list[bytes] | smtp_dialogue.Content, message: Message | Incoming, header: bytes
+    ) -> list[Reply]:
+        """Send commands, or the content; returns the replies."""
+        # A reply that nobody asked for would be taken for the next one's.
+        if self.link.seen:
+            raise Defer("the server is out of step: it said more than it was asked")
+        if isinstance(step, smtp_dialogue.Content):
+            return [self.content(message, header, step.eight_bit)]
+        if step:
+            self.link.send(b"\r\n".join([*step, b""]))
+        answer = [self.reply() for _ in step or [b""]]
+        self.dropped = answer[-1].code // 100 == 3
+        return answer
+
+    def reply(self) -> Reply:
+        reply = self.any_reply()
+        if reply.code == smtp_replies.CLOSING:
+            smtp_replies.want(2, b"the connection", [reply])
+        return reply
+
+    def any_reply(self) -> Reply:
+        reply = None
+        while reply is None:
+            reply = self.replies.add(self.link.line())
+        return reply
+
+    def content(self, message: Message | Incoming, header: bytes, eight_bit: bool) -> Reply:
+        """Send the header and the message; returns the reply to the final dot."""
+        last = b""
+        for piece in smtp_words.stuffed(message, header):
+            if not (eight_bit or piece.isascii()):
+                raise smtp_words.no_eight_bit()
+            if last:
+                self.link.send(last)
+            last = piece
+        if self.link.gone or self.link.has_spoken():
+            self.interrupted()
+        stop.unless_called()
+        # From here on the message may be queued there.  No signal may turn a yes into
+        # a second delivery; the deadline still ends the wait for an answer.
+        stop.commit()
+        self.link.send(last)
+        if self.link.gone:
+            self.interrupted()
+        try:
+            reply = self.any_reply()
+        except Defer as why:
+            raise Defer(f"possible duplicate: after the final dot: {why.text}", why.code) from why
+        self.dropped = False
+        doubt = smtp_replies.doubt(reply)
+        if not doubt:
+            # A fault of ours is no second delivery from here on; a word of the server's may be.
+            if reply.code // 100 == 2:
+                stop.settle(self.settings.ok_status)
+            doubt = self.parting(reply)
+        if doubt:
+            stop.unsettle()
+            raise Defer(f"possible duplicate: {doubt}", BROKEN)
+        return reply
+
+    def parting(self, answer: Reply) -> str:
+        """Say goodbye after the answer to the dot; returns why that is to be doubted, if it is."""
+        parting = smtp_replies.Parting(answer)
+        self.quit()
+        self.link.deadline = min(self.link.deadline, monotonic() + PARTING_MAX)
+        try:
+            if not self.link.pending(PARTING_SOON):
+                self.link.say_no_more()
+            while not parting.over:
+                parting.add(self.link.line())
+        except Defer:  # it has hung up, keeps silent, or cannot be heard: it has said all
+            pass
+        parting.end(bytes(self.link.seen))
+        return parting.doubt
+
+    def interrupted(self) -> NoReturn:
+        """Raise Defer with what the server says, though the final dot has not been sent."""
+        reply = self.reply()
+        smtp_replies.want(2, b"the content", [reply], for_all=True)
+        raise Defer(f"possible duplicate: the server did not wait for the final dot: {reply}")
+
+    def quit(self) -> None:
+        """Say goodbye where that is possible, and has not been done."""
+        if not (self.dropped or self.parted):
+            self.parted = True
+            try:
+                self.link.send(b"QUIT\r\n")
+            except Defer:
+                return

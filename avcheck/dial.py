@@ -1,0 +1,154 @@
+"""Connect to a daemon or a mail server, by Unix socket or TCP, within a deadline."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+
+from avcheck.exits import SILENT, Defer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from avcheck.address import Address
+else:
+    # The C half of the module: all that is used here, without the 5 ms that
+    # socket takes to import selectors and to name its constants.
+    import _socket as socket
+
+# Seconds for an address to take the connection, apart from the time to wait for
+# the answer.  Exim gives 5, amavisd-new 10.
+CONNECT_MAX = 10.0
+
+# Seconds between two looks at a Unix socket whose backlog is full.
+BACKLOG_PAUSE = 0.02
+
+
+def share_of(deadline: float, left: int) -> float:
+    """Deadline for one of the remaining addresses, of which there are so many (left)."""
+    now = monotonic()
+    return min(now + CONNECT_MAX, now + (deadline - now) / left)
+
+
+def _unix(address: Address, deadline: float, left: int) -> socket.socket:
+    # A daemon that is busy (clamd reloading) is worth waiting for, if there is no other.
+    until = deadline if left == 1 else share_of(deadline, left)
+    sock = _socket(socket.AF_UNIX, address)
+    try:
+        while True:
+            try:
+                _limit(sock, until)
+                sock.connect(address.path)
+                return sock
+            except BlockingIOError:  # its backlog is full: not a wait, on Linux
+                sleep(BACKLOG_PAUSE)
+    except OSError as why:
+        sock.close()
+        raise _unconnected(address, why) from why
+
+
+def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
+    reason = Defer(f"{address}: no address", SILENT)
+    until = share_of(deadline, left) if left > 1 else deadline
+    places = _resolve(address, until)
+    for number, (family, where) in enumerate(places):
+        try:
+            sock = _socket(family, address)
+        except Defer as why:
+            reason = why
+            continue
+        try:
+            _limit(sock, share_of(until, len(places) - number))
+            sock.connect(where)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as why:
+            sock.close()
+            reason = _unconnected(address, why)
+    raise reason
+
+
+def _socket(family: int, address: Address) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as why:  # no descriptors left, or no IPv6
+        raise _unconnected(address, why) from why
+
+
+def _resolve(address: Address, until: float) -> list[tuple[int, Any]]:
+    """Family and socket address of everything that the host and the port stand for."""
+    try:
+        found = _looked_up(address, socket.AI_NUMERICHOST)
+    except Defer:
+        found = _looked_up_until(address, until)
+    places = [(int(family), where) for family, _, _, _, where in found]
+    if len(places) > 1:
+        # Not from a random one on: what one that is dead leaves over is for all the others.
+        places.sort(key=lambda place: os.urandom(4))
+    return places
+
+
+def _looked_up(address: Address, flags: int = 0) -> list[Any]:
+    try:
+        port = address.port.decode("ascii", "replace")  # getaddrinfo knows a service as str only
+        return list(socket.getaddrinfo(address.host, port, 0, socket.SOCK_STREAM, 0, flags))
+    except (OSError, UnicodeError) as why:
+        raise Defer(f"{address}: no such host or service", SILENT) from why
+
+
+def _looked_up_until(address: Address, until: float) -> list[Any]:
+    """The same, for a name: getaddrinfo(3) asks name servers, which may be silent.
+
+    It has limits of its own (options timeout and attempts in resolv.conf(5), for each server and
+    each domain that is searched), nothing ends it before them, and they can pass our deadline;
+    so it is a thread that waits.
+    """
+    from _thread import allocate_lock, start_new_thread
+
+    from avcheck import stop
+
+    found: list[list[Any] | BaseException] = []
+    done = allocate_lock()
+    done.acquire()
+
+    def look() -> None:
+        try:
+            found.append(_looked_up(address))
+        except BaseException as why:
+            found.append(why)
+        finally:
+            done.release()
+
+    try:
+        with stop.signals_blocked():
+            start_new_thread(look, ())
+    except RuntimeError as why:  # too many processes, or too little memory
+        raise Defer(f"{address}: no thread to look the name up: {why}", SILENT) from why
+    left = until - monotonic()
+    done.acquire(timeout=max(left, 0.0) if left < 1e6 else -1)
+    if not found:
+        raise Defer(f"{address}: the name is not looked up in time", SILENT)
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
+def _unconnected(address: Address, why: OSError) -> Defer:
+    hint = ""
+    if isinstance(why, FileNotFoundError | ConnectionRefusedError):
+        hint = "; is the daemon running?"
+    elif isinstance(why, PermissionError):
+        hint = "; this user needs access to the socket and to its directories"
+    reason = "no answer in time" if isinstance(why, TimeoutError) else why.strerror or str(why)
+    return Defer(f"{address}: connect: {reason}{hint}", SILENT)
+
+
+def _limit(sock: socket.socket, until: float) -> None:
+    """Limit the next call on the socket to that moment; raise TimeoutError if it has passed."""
+    left = until - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    # poll(2) counts milliseconds in an int; no deadline at all is infinity here.
+    sock.settimeout(left if left < 1e6 else None)

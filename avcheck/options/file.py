@@ -1,0 +1,28 @@
+"""The file of --config, read.  What is in it is for options to say."""
+
+from __future__ import annotations
+
+import os
+
+from avcheck.exits import CONFIG, Defer
+from avcheck.printable import printable
+
+# A configuration has some 30 lines.
+SIZE_MAX = 256 * 1024
+
+
+def read_config(path: bytes) -> bytes:
+    """The bytes of the file; raises Defer where it cannot be read."""
+    data = b""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while (piece := os.read(fd, SIZE_MAX)) and len(data) <= SIZE_MAX:
+                data += piece
+        finally:
+            os.close(fd)
+    except OSError as why:
+        raise Defer(f"--config {printable(path)}: {why.strerror}", CONFIG) from why
+    if len(data) > SIZE_MAX:
+        raise Defer(f"--config {printable(path)}: larger than {SIZE_MAX} bytes", CONFIG)
+    return data

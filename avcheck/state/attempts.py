@@ -1,0 +1,105 @@
+"""The poison brake: a message that was scanned in vain too often is not scanned again.
+
+Some messages make a scanner hang or crash each time.  Tried for five days, each
+try may start another endless scan (Cisco-Talos/clamav#1129).  So every scan that
+began and came to nothing adds a byte to a file named after the queue ID and the
+recipients; its size is the number.  There is nothing to lock and nothing to be
+half-written, and the files can be deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from stat import S_ISREG
+from time import time
+
+from avcheck.verdict import UNSCANNABLE, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from avcheck.directory import Directory
+    from avcheck.settings import Settings
+
+PREFIX = b"attempts."
+
+# Seconds after which a count is of no use: Postfix and sendmail give up after 5 days.
+OLD = 10 * 24 * 3600
+
+
+def key(settings: Settings) -> bytes:
+    """What is counted: the tries of the message for these recipients.
+
+    A mail system may run us once for each recipient, with one queue ID.
+    """
+    # FNV-1a, 64 bits: a module with a digest costs more than the loop.
+    digest = 0xCBF29CE484222325
+    for byte in b"\0".join(settings.recipients):
+        digest = (digest ^ byte) * 0x100000001B3 % (1 << 64)
+    return b"%b %016x" % (settings.queue_id, digest)
+
+
+def too_many(directory: Directory, key: bytes, most: int) -> Finding | None:
+    """The finding UNSCANNABLE if the message has had so many scans in vain, else None."""
+    try:
+        status = os.stat(_name(key), dir_fd=directory.fd, follow_symlinks=False)
+    except OSError:  # it is the first one, or the count is lost: scanning is always right
+        return None
+    made = status.st_size
+    if made < most or not S_ISREG(status.st_mode) or not _of_this_time(status):
+        return None
+    finding = Finding(UNSCANNABLE, (), f"{made} scans came to nothing (--attempts {most})")
+    finding.scanner = "attempts"
+    return finding
+
+
+def count(directory: Directory, key: bytes, finding: Finding) -> None:
+    """Count a scan that came to nothing; never raises.
+
+    One that never began, because nobody answered or was to be trusted, does not count:
+    that is not the message's fault.
+    """
+    if not finding.asked:
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        _forget_old(directory)  # first, for the message's own may be another's of that name
+        fd = os.open(_name(key), flags, 0o600, dir_fd=directory.fd)
+        try:
+            os.write(fd, b".")
+        finally:
+            os.close(fd)
+    except OSError:
+        return
+
+
+def forget(directory: Directory, key: bytes) -> None:
+    """The message is done; never raises."""
+    try:
+        os.unlink(_name(key), dir_fd=directory.fd)
+    except OSError:
+        return
+
+
+def _forget_old(directory: Directory) -> None:
+    """By the clock alone: a count that goes too early is one that begins again."""
+    for name in os.listdir(directory.fd):
+        if not name.startswith(PREFIX.decode()):
+            continue
+        try:
+            status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+            if not _of_this_time(status):
+                os.unlink(name, dir_fd=directory.fd)
+        except OSError:  # another run was quicker
+            continue
+
+
+def _of_this_time(status: os.stat_result) -> bool:
+    """Whether the count can be of a message that is still in the queue.
+
+    Queue IDs come again, and the clock may have been put back.
+    """
+    return 0 <= time() - status.st_mtime <= OLD
+
+
+def _name(key: bytes) -> bytes:
+    return PREFIX + key.hex().encode()

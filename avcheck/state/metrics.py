@@ -1,0 +1,226 @@
+"""Counters for Prometheus, in a text file that is its own store.
+
+Each run reads the file, adds to it, and renames a new one over it, all under a
+lock on FILE.lock.  A collector such as node_exporter's textfile collector sees
+whole files only.  Counting never fails a message: what cannot be read is counted
+from nothing, what cannot be written is not counted.
+
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (text, 0.0.4).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from stat import S_ISREG
+from time import monotonic, sleep, time
+
+from avcheck.verdict import CLEAN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from avcheck.verdict import Finding
+
+# Seconds to wait for the lock, and between two looks: a run holds it for a millisecond.
+LOCK_MAX = 10.0
+PAUSE = 0.005
+
+# What a label's value is made of; "+" is for +Inf.
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
+
+# Upper ends of the histogram's buckets, in seconds.
+BUCKETS = ("0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30", "100", "+Inf")
+
+FAMILIES = (
+    # name, type, labels, what it is
+    (
+        "avcheck_messages_total",
+        "counter",
+        ("verdict", "action"),
+        "Messages by verdict and by what was done.",
+    ),
+    ("avcheck_scans_total", "counter", ("scanner", "verdict"), "Answers by scanner and verdict."),
+    ("avcheck_scan_seconds", "histogram", ("scanner",), "Time a scanner took to answer."),
+    (
+        "avcheck_last_clean_timestamp_seconds",
+        "gauge",
+        (),
+        "When a message was last found clean.",
+    ),
+    (
+        "avcheck_last_canary_timestamp_seconds",
+        "gauge",
+        ("scanner",),
+        "When a scanner last knew the test virus.",
+    ),
+)
+
+# A file of ours has some 20 lines for each scanner.
+SIZE_MAX = 1 << 20
+
+
+def add(file: bytes, verdict: str, action: str, findings: Sequence[Finding]) -> None:
+    """Count a message and what each scanner said about it; never raises."""
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.open(file + b".lock", flags, 0o600)
+        try:
+            _lock(lock)
+            values = parse(_read(file))
+            count(values, verdict, action, findings, time())
+            _replace(file, render(values))
+        finally:
+            os.close(lock)
+    except OSError:
+        return
+
+
+def count(
+    values: dict[str, float],
+    verdict: str,
+    action: str,
+    findings: Sequence[Finding],
+    now: float,
+) -> None:
+    """Add the message to the values, which are by name and labels."""
+    _add(values, f'avcheck_messages_total{{verdict="{verdict}",action="{action}"}}', 1)
+    if verdict == CLEAN.name:
+        values["avcheck_last_clean_timestamp_seconds"] = round(now, 3)
+    for finding in findings:
+        # A type is made of harmless characters, but for somebody else's module name.
+        name = "".join(letter if letter in PLAIN else "_" for letter in finding.scanner)
+        scanner = f'scanner="{name}"'
+        _add(values, f'avcheck_scans_total{{{scanner},verdict="{finding.verdict.name}"}}', 1)
+        for end in BUCKETS:
+            within = finding.seconds <= float(end)
+            _add(values, f'avcheck_scan_seconds_bucket{{{scanner},le="{end}"}}', within)
+        _add(values, f"avcheck_scan_seconds_sum{{{scanner}}}", round(finding.seconds, 6))
+        _add(values, f"avcheck_scan_seconds_count{{{scanner}}}", 1)
+        if finding.tested:
+            values[f"avcheck_last_canary_timestamp_seconds{{{scanner}}}"] = round(now, 3)
+
+
+def _add(values: dict[str, float], key: str, more: float) -> None:
+    values[key] = values.get(key, 0) + more
+
+
+def parse(text: bytes) -> dict[str, float]:
+    """The values of the file, by name and labels.
+
+    A line that render() would not have written is left out: kept, it could make the
+    whole file unreadable for ever.
+    """
+    values = {}
+    for line in text.decode("ascii", "replace").split("\n"):
+        key, _, value = line.rpartition(" ")
+        number = _number(value)
+        if number is not None and _family(key):
+            values[key] = number
+    return values
+
+
+def _number(value: str) -> float | None:
+    if not value or any(letter not in "0123456789.e+-" for letter in value) or value[0] in "+-":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if number < 1e300 else None
+
+
+def _family(key: str) -> str:
+    """The family that the key belongs to, or nothing if it is not one of ours."""
+    name, _, words = key.partition("{")
+    for family, kind, labels, _ in FAMILIES:
+        if kind == "histogram":
+            forms = {
+                f"{family}_bucket": (*labels, "le"),
+                f"{family}_sum": labels,
+                f"{family}_count": labels,
+            }
+        else:
+            forms = {family: labels}
+        if name in forms and _has_labels(words, forms[name]):
+            return family
+    return ""
+
+
+def _has_labels(words: str, labels: Sequence[str]) -> bool:
+    """Whether the words, which follow a brace, are exactly these labels with plain values."""
+    if not labels:
+        return words == ""
+    if not words.endswith("}"):
+        return False
+    pairs = words[:-1].split(",")
+    return len(pairs) == len(labels) and all(
+        pair.startswith(label + '="') and pair.endswith('"') and _plain(pair[len(label) + 2 : -1])
+        for pair, label in zip(pairs, labels, strict=True)
+    )
+
+
+def _plain(value: str) -> bool:
+    return value != "" and all(letter in PLAIN for letter in value)
+
+
+def render(values: dict[str, float]) -> bytes:
+    """The file for the values."""
+    lines = []
+    for family, kind, _, sentence in FAMILIES:
+        keys = [key for key in values if _family(key) == family]
+        if keys:
+            lines += [f"# HELP {family} {sentence}", f"# TYPE {family} {kind}"]
+            lines += [f"{key} {values[key]:.15g}" for key in keys]
+    return "".join(line + "\n" for line in lines).encode("ascii", "replace")
+
+
+def _lock(fd: int) -> None:
+    until = monotonic() + LOCK_MAX
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if monotonic() > until:
+                raise
+            sleep(PAUSE)
+
+
+def _read(file: bytes) -> bytes:
+    """What is in the file; nothing if there is none or it is too large to be ours.
+
+    Raises OSError for what is no file: opening a pipe or a device must not wait.
+    """
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        status = os.fstat(fd)
+        if not S_ISREG(status.st_mode):
+            raise FileExistsError
+        text = b""
+        while status.st_size <= SIZE_MAX and (piece := os.read(fd, 65536)):
+            text += piece
+        return text
+    finally:
+        os.close(fd)
+
+
+def _replace(file: bytes, text: bytes) -> None:
+    new = file + b".new"
+    # Only who has the lock gets here, so what is there was left by one that was killed.
+    try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
+        os.unlink(new)
+    except FileNotFoundError:
+        pass
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o644)  # the collector is somebody else
+        while text:
+            text = text[os.write(fd, text) :]
+    finally:
+        os.close(fd)
+    os.rename(new, file)

@@ -1,0 +1,72 @@
+"""At most so many scans at a time on this host, over all mail systems and transports.
+
+A slot is a lock on one of N files in the spool directory.  The kernel gives it
+back, however the process ends; the files hold nothing and can be deleted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from time import monotonic, sleep
+
+from avcheck.exits import HELD, Defer, defer_from
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from avcheck.directory import Directory
+
+# Seconds to wait for a slot before the message is left to the MTA, and between
+# two looks.  A scan takes well under a second; who waits this long waits for a
+# scanner that hangs.
+WAIT_MAX = 60.0
+PAUSE = 0.02
+
+
+class Slot:
+    """One of the slots, from entering the with block until it is left; Defer if none is free."""
+
+    __slots__ = ("deadline", "directory", "fd", "number")
+
+    def __init__(self, directory: Directory, number: int, deadline: float) -> None:
+        self.directory = directory
+        self.number = number
+        self.deadline = min(deadline, monotonic() + WAIT_MAX)
+        self.fd = -1
+
+    def __enter__(self) -> None:
+        # Processes that come at the same time begin with different ones.
+        first = os.getpid()
+        try:
+            while True:
+                for number in range(self.number):
+                    if self._take(b"slot.%d" % ((first + number) % self.number)):
+                        return
+                if monotonic() > self.deadline:
+                    raise Defer(f"all {self.number} slots were taken for too long", HELD)
+                sleep(PAUSE)
+        except OSError as why:
+            raise defer_from("taking a slot", why) from why
+
+    def _take(self, name: bytes) -> bool:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=self.directory.fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Deleted meanwhile, it would be a slot that only we know of.
+            if os.fstat(fd).st_nlink:
+                self.fd, fd = fd, -1
+                return True
+        except BlockingIOError:
+            pass
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> None:
+        os.close(self.fd)

@@ -1,0 +1,57 @@
+"""docs/faults.md: every campaign writes its own section, and leaves those of the others.
+
+from tests.campaigns.faults import document
+document.section("Fuzzing", text)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from tests.support.tree import ROOT
+
+PAGE = ROOT / "docs" / "faults.md"
+
+INTRODUCTION = """# Faults
+
+What was done to avcheck on purpose, and what came of it. Each section is written by the campaign
+that it is about, with its own numbers; the first lines of each say how to repeat it.
+
+Four promises are looked at after every fault: nothing unscanned passes; nothing is lost or bounced
+by accident; nothing in a message is changed; nothing is left behind.
+"""
+
+HEADING = "## "
+
+
+def section(title: str, text: str, page: Path = PAGE) -> None:
+    """Put the text under the heading "## title", in place of what was there, or at the end.
+
+    text is Markdown without that heading; its own headings begin with ###. Whoever writes at
+    the same time waits.
+    """
+    assert not any(line.startswith(("# ", HEADING)) for line in text.splitlines()), title
+    with open(os.open(page, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sections = sections_of(file.read())
+        sections[title] = text.strip()
+        file.seek(0)
+        file.truncate()
+        file.write(rendered(sections))
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """The text of each section, by title, in their order."""
+    sections: dict[str, str] = {}
+    for part in ("\n" + page).split("\n" + HEADING)[1:]:
+        title, _, text = part.partition("\n")
+        sections[title] = text.strip()
+    return sections
+
+
+def rendered(sections: dict[str, str]) -> str:
+    """The page."""
+    parts = [f"{HEADING}{title}\n\n{text}\n" for title, text in sections.items()]
+    return "\n".join([INTRODUCTION, *parts])

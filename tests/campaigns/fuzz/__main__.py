@@ -1,0 +1,191 @@
+"""The campaign: python -m tests.campaigns.fuzz [--seconds N] [--keep] [--markdown] [TARGET...]
+
+Every target for so many seconds under atheris, as many at a time as there are processors; then,
+unless targets are named, every sabotage until it is found.  Exits 1 if anything was found in the
+one, or not found in the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.campaigns.faults import document
+from tests.campaigns.fuzz import corpus
+from tests.campaigns.fuzz.sabotage import SABOTAGES
+from tests.campaigns.fuzz.targets import TARGETS
+
+# Seconds for each target, and at most for each sabotage.
+SECONDS = 18
+SABOTAGE_MAX = 10
+
+# Bytes of an input, seconds for one, and the memory of a process in MiB: more is a finding.
+SIZE_MAX = 2048
+ONE_MAX = 60
+MEMORY_MAX = 1024
+
+TEXT = """Repeat it with `make fuzz` (`python -m tests.campaigns.fuzz`; {minutes} minutes here).
+`make check` plays the inputs that are kept in `tests/campaigns/fuzz/corpus` and what hypothesis
+makes of them.
+Each target is a function that is given bytes and raises where something is not as it must be:
+not only where avcheck raises what it should not. What a scanner must have said for CLEAN is a
+regular expression over all of its words (`tests/campaigns/fuzz/clean.py`), which knows nothing of
+the parser; what goes to a mail server is taken apart by the letter of RFC 5321 and compared with
+the message; command lines are split by `getopt` and by click as well; the metrics are read by
+Prometheus' own client. atheris mutates the inputs, guided by what is reached in avcheck
+(*edges*: of the byte code, as it counts them).
+
+{total:,} executions, {broken} inputs that broke something.
+
+{targets}
+
+### Broken on purpose
+
+Each of these was put into avcheck for one run of its target, which began with its seeds or with
+nothing at all: after so many executions it was found (*-*: not within {sabotage_max} seconds).
+
+{sabotages}
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a target: executions, edges reached, and the input that broke it."""
+
+    name: str
+    executions: int = 0
+    edges: int = 0
+    broken: bytes | None = None
+    why: str = ""
+    new: tuple[bytes, ...] = ()
+
+
+def run(name: str, begin: list[bytes], seconds: int) -> Run:
+    """Run the target, or the sabotage, from these inputs."""
+    # In memory: some targets make thousands of files a second.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="avcheck-fuzz-", dir=memory) as place:
+        directory = Path(place)
+        (directory / "new").mkdir()
+        (directory / "begin").mkdir()
+        for number, data in enumerate(begin):
+            (directory / "begin" / str(number)).write_bytes(data)
+        words = [
+            f"{directory}/new",
+            f"{directory}/begin",
+            f"-artifact_prefix={directory}/",
+            f"-max_total_time={seconds}",
+            f"-max_len={SIZE_MAX}",
+            f"-timeout={ONE_MAX}",
+            f"-report_slow_units={ONE_MAX}",
+            f"-rss_limit_mb={MEMORY_MAX}",
+            "-print_final_stats=1",
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.campaigns.fuzz.worker", name, *words],
+            env={**os.environ, "TMPDIR": place},  # libFuzzer ends a process where it stands
+            capture_output=True,
+            check=False,
+        )
+        said = (done.stdout + done.stderr).decode("utf-8", "replace")
+        executions = re.findall(r"number_of_executed_units: (\d+)", said)
+        edges = re.findall(r"cov: (\d+)", said)
+        broken = [
+            path for path in directory.iterdir() if path.is_file() and path.name.count("-") == 1
+        ]
+        return Run(
+            name,
+            int(executions[-1]) if executions else 0,
+            int(edges[-1]) if edges else 0,
+            broken[0].read_bytes() if broken else None,
+            _why(said) if broken or done.returncode else "",
+            tuple(path.read_bytes() for path in (directory / "new").iterdir()),
+        )
+
+
+def _why(said: str) -> str:
+    """The traceback, or the last lines."""
+    _, _, trace = said.partition("Uncaught Python exception")
+    return (trace or said)[-3000:]
+
+
+def fuzz(names: list[str], seconds: int, keep: bool) -> list[Run]:
+    """Run the targets; what breaks one is kept in the corpus."""
+    begin = [corpus.inputs(name) for name in names]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(pool.map(run, names, begin, [seconds] * len(names)))
+    for each in runs:
+        line = f"{each.name}: {each.executions} executions, {each.edges} edges"
+        if each.broken is not None:
+            line += f"\n{each.why}\n{corpus.keep(each.name, each.broken, True)}"
+        elif each.why:
+            line += f"\n{each.why}"
+        elif keep:
+            line += f", {corpus.minimise(each.name, each.new)} inputs kept"
+        print(line, flush=True)
+    return runs
+
+
+def sabotaged(names: list[str]) -> list[tuple[str, int, int]]:
+    """Name of each sabotage, and after how many executions it was found (0: it was not)."""
+
+    seeds = {name: list(TARGETS[SABOTAGES[name].target].seeds()) for name in names}
+
+    def both(name: str) -> tuple[str, int, int]:
+        counts = []
+        for begin in (seeds[name], []):
+            done = run(name, begin, SABOTAGE_MAX)
+            counts.append(done.executions if done.broken is not None else 0)
+        print(f"{name}: found after {counts[0]}, from nothing after {counts[1]}", flush=True)
+        return name, counts[0], counts[1]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(both, names))
+
+
+def text(runs: list[Run], broken: list[tuple[str, int, int]], seconds: int) -> str:
+    """The page's section."""
+    targets = ["| target | what | executions | edges | inputs |", "|---|---|--:|--:|--:|"]
+    for each in runs:
+        what, number = TARGETS[each.name].what, len(corpus.inputs(each.name))
+        targets.append(f"| {each.name} | {what} | {each.executions:,} | {each.edges} | {number} |")
+    lines = ["| target | broken | from seeds | from nothing |", "|---|---|--:|--:|"]
+    for name, seeded, alone in broken:
+        each_ = SABOTAGES[name]
+        lines.append(f"| {each_.target} | {each_.what} | {seeded or '-'} | {alone or '-'} |")
+    return TEXT.format(
+        minutes=max(1, round(len(runs) * seconds / (os.cpu_count() or 1) / 60)),
+        total=sum(each.executions for each in runs),
+        broken=sum(each.broken is not None for each in runs),
+        targets="\n".join(targets),
+        sabotage_max=SABOTAGE_MAX,
+        sabotages="\n".join(lines),
+    )
+
+
+def main() -> int:
+    reader = argparse.ArgumentParser(prog="python -m tests.campaigns.fuzz")
+    reader.add_argument("--seconds", type=int, default=SECONDS, help="for each target")
+    reader.add_argument("--keep", action="store_true", help="add to the corpus what reaches more")
+    reader.add_argument("--markdown", action="store_true", help="write docs/faults.md")
+    reader.add_argument("targets", nargs="*", metavar="TARGET", choices=[[], *TARGETS])
+    words = reader.parse_args()
+    names = words.targets or list(TARGETS)
+    runs = fuzz(names, words.seconds, words.keep)
+    broken = [] if words.targets else sabotaged(list(SABOTAGES))
+    page = text(runs, broken, words.seconds)
+    print(page)
+    if words.markdown:
+        document.section("Fuzzing", page)
+    return 1 if any(each.why for each in runs) or not all(found for _, found, _ in broken) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,414 @@
+"""A mail server that says anything, a message of any bytes, and an envelope of any addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+
+from avcheck import spool, stop
+from avcheck.deliver import smtp, smtp_dialogue, smtp_replies, smtp_words
+from avcheck.exits import REJECT, TEMPFAIL, Defer, Leave
+from avcheck.settings import Settings
+from avcheck.spool import Message
+from tests.campaigns.fuzz.letter import directory
+from tests.campaigns.fuzz.notation import (
+    FIELD,
+    PIECE,
+    SILENCE,
+    STEP,
+    fields,
+    mark,
+    pieces,
+    quoted,
+    text,
+)
+from tests.campaigns.fuzz.peer import Peer, listening
+from tests.support.wire import SENDER, settings
+
+# A reply: the same code in all lines, a dash after it in all but the last.
+REPLY = re.compile(rb"(?:(\d\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*\1|(\d\d\d))(?:[ ][^\n]*|\r?)\n")
+
+
+@contextmanager
+def called() -> Iterator[None]:
+    """stop knows who called, as after stop.catch(); what it is told is forgotten afterwards."""
+    before = stop._caller, stop._guarded, stop._committed, stop.settled
+    stop._caller, stop._guarded, stop._committed, stop.settled = os.getppid(), [], False, None
+    try:
+        yield
+    finally:
+        stop._caller, stop._guarded, stop._committed, stop.settled = before
+
+
+@contextmanager
+def received(content: list[bytes], size: int = spool.PIECE) -> Iterator[Message]:
+    """The message that comes in these pieces, read back in pieces of that size."""
+    before = spool._read, spool.PIECE
+    left = iter([piece for piece in content if piece])
+    spool._read = lambda stdin: next(left, b"")
+    spool.PIECE = size
+    try:
+        with Message(directory(), SENDER, False) as message:
+            message.fill(-1)
+            yield message
+    finally:
+        spool._read, spool.PIECE = before
+
+
+# A byte of the data says how many recipients there are, and what becomes of a refusal.
+OPTIONS = [
+    settings(b"-S", b"unix:/run/smtp", b"--refused", refused, b"--", *more)
+    for refused in (b"defer", b"bounce")
+    for more in ((), (b"b@example.net",), (b"b@example.net", b"c@example.net"))
+]
+
+
+def codes(said: bytes) -> list[int] | None:
+    """The codes of the replies that the words are; None for words that are not."""
+    found = []
+    while said:
+        reply = REPLY.match(said)
+        if not reply:
+            return None
+        found.append(int(reply[1] or reply[2]))
+        said = said[reply.end() :]
+    return found
+
+
+def conversation(data: bytes) -> None:
+    """OPTION MESSAGE/WHAT THE SERVER SAYS.
+
+    Handed on only if the server took every recipient and the message, in the replies to what
+    it was asked, the last of them after the final dot; and what it got is the message.
+    """
+    which, rest = data[:1], data[1:]
+    options = OPTIONS[(which[0] - ord("0")) % len(OPTIONS)] if which else OPTIONS[0]
+    content, said = fields(rest, 2)
+    given = text(content)
+    peer = Peer(said)
+    with called(), listening(peer), received(pieces(content)) as message:
+        try:
+            words = smtp.send(message, b"", options, inf)
+        except Leave as why:
+            _left(why, peer, options)
+            return
+    assert words.isascii()
+    assert words.isprintable()
+    sends = peer.sends
+    (data_at,) = [at for at, (sent, _) in enumerate(sends) if sent == b"DATA\r\n"]
+    dot_at = len(sends) - 1 - (sends[-1][0] == b"QUIT\r\n")
+    asked = b"".join(sent for sent, _ in sends[:data_at]).split(b"\r\n")[:-1]
+    # All that had been said when the final dot was sent: no reply came before its question.
+    before = codes(sends[dot_at][1])
+    assert before is not None
+    assert len(before) == 1 + len(asked) + 1
+    assert before[0] // 100 == 2
+    for command, code in zip(asked, before[1:-1], strict=True):
+        if command.startswith((b"MAIL FROM:", b"RCPT TO:")):
+            assert code // 100 == 2, (command, code)
+    assert sum(command.startswith(b"RCPT TO:") for command in asked) == len(options.recipients)
+    assert before[-1] // 100 == 3
+    answer = REPLY.match(bytes(peer.delivered)[len(sends[dot_at][1]) :])
+    assert answer
+    assert int(answer[1] or answer[2]) // 100 == 2
+    # What was read after it is the answer to QUIT, or the beginning of one.
+    after = bytes(peer.delivered)[len(sends[dot_at][1]) + answer.end() :]
+    goodbye = after.replace(mark(SILENCE), b"")
+    assert re.fullmatch(rb"(?:2\d\d-[^\n]*\n)*(?:2[^\n]*\n?)?|4(?:2(?:1.*)?)?", goodbye, re.DOTALL)
+    wire = b"".join(sent for sent, _ in sends[data_at + 1 : dot_at + 1])
+    assert unstuffed(wire) == lines(given)
+
+
+def _left(why: Leave, peer: Peer, options: Settings) -> None:
+    assert why.text.isprintable()
+    asked = [sent for sent, _ in peer.sends]
+    at = asked.index(b"DATA\r\n") if b"DATA\r\n" in asked else len(asked)
+    dotted = [before for sent, before in peer.sends[at:] if (b"\n" + sent).endswith(b"\n.\r\n")]
+    if why.status == REJECT:
+        assert options.refused == "bounce"
+        assert re.search(rb"(?m)^55", bytes(peer.delivered)), "it never said so"
+        assert why.code.startswith("5.")
+        return
+    assert why.status == TEMPFAIL
+    assert why.code.startswith("4.")
+    if dotted:
+        # Either the server has answered, and said no, or nobody knows.
+        answer = REPLY.match(bytes(peer.delivered)[len(dotted[0]) :])
+        said_no = answer and re.match(rb"[45]\d\d(?![ -]2\.)", answer[0])
+        assert "possible duplicate" in why.text or said_no, (why.text, answer)
+    elif "possible duplicate" in why.text:
+        assert b"DATA\r\n" in asked
+
+
+def lines(content: bytes) -> list[bytes]:
+    """The lines of a message, whose first line's end tells what a line's end is in it."""
+    first = content.find(b"\n")
+    if content[max(first - 1, 0) : first] == b"\r":
+        content = content.replace(b"\r\n", b"\n")
+    return content.removesuffix(b"\n").split(b"\n") if content else []
+
+
+def unstuffed(wire: bytes) -> list[bytes]:
+    """The lines of what a server gets after DATA, by RFC 5321 4.5.2 to the letter."""
+    found: list[bytes] = []
+    while True:
+        line, end, wire = wire.partition(b"\r\n")
+        assert end, "no final dot"
+        assert b"\n" not in line, "a line end that is not CRLF"
+        if line == b".":
+            assert not wire, "goes on after the final dot"
+            return found
+        found.append(line.removeprefix(b"."))
+
+
+GOOD: list[tuple[bytes, ...]] = [
+    (b"220 mx\r\n", b"250-mx\r\n250-PIPELINING\r\n250 SIZE\r\n", b"250 ok\r\n" * 2, b"354 go\r\n"),
+    (b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"),
+    (b"220 mx\r\n", b"500 what\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"),
+    (
+        b"220-mx\r\n220 mx\r\n",
+        b"250-mx\r\n250-8BITMIME\r\n250 DSN\r\n",
+        b"250 ok\r\n",
+        b"550 5.1.1 no\r\n",
+    ),
+    (b"220 mx\r\n", b"250 mx\r\n", b"552 5.3.4 too big\r\n"),
+    (b"421 busy\r\n",),
+]
+MESSAGES = (
+    b"Subject: x\n\n.\n..\nHello.\n",
+    b"\n.\n",
+    b".\r\n.\r\n",
+    b"",
+    b"x\r\xf5,\n.",
+    b"\xe4\n",
+)
+
+
+def conversations() -> Iterator[bytes]:
+    for letter in MESSAGES:
+        for number, steps in enumerate(GOOD):
+            for last, goodbye in (
+                (b"250 2.0.0 taken\r\n", b"221 bye\r\n"),
+                (b"250 2.0.0 taken\r\n", b"554 no\r\n"),
+                (b"554 5.7.1 no\r\n", b"221 bye\r\n"),
+                (b"450-a\r\n450 b\r\n", b""),
+                (b"250 x", b""),
+            ):
+                said = mark(STEP).join([*steps, last, goodbye])
+                yield b"0" + letter + mark(FIELD) + said
+                if number < 2:
+                    yield (
+                        b"5" + letter + mark(FIELD) + said.replace(b"250 ok\r\n", b"250 ok\r\n" * 2)
+                    )
+
+
+# The message alone.
+
+SIZES = (1, 2, 3, 5, 8, 64, spool.PIECE)
+
+
+def stuffing(data: bytes) -> None:
+    """SIZE HEADER/MESSAGE IN PIECES: what SMTP, a program and -c send of it are its bytes."""
+    which, rest = data[:1], data[1:]
+    size = SIZES[(which[0] - ord("0")) % len(SIZES)] if which else SIZES[0]
+    first, second = fields(rest, 2)
+    header = bytes(byte for byte in text(first) if 0x20 <= byte < 0x7F)
+    content = pieces(second)
+    given = b"".join(content)
+    with received(content, size) as message:
+        assert b"".join(message.pieces()) == given
+        assert message.size == len(given)
+        assert message.eight_bit == any(byte > 0x7F for byte in given)
+        wire = b"".join(smtp_words.stuffed(message, b""))
+        assert unstuffed(wire) == lines(given)
+        dots = sum(line.startswith(b".") for line in lines(given))
+        # (An LF alone among CRLFs is one byte more on the wire: SIZE is an estimate then.)
+        if not (message.crlf and re.search(rb"(?<!\r)\n", given)):
+            assert message.wire_size == len(wire) - dots - len(b".\r\n")
+        checked = unstuffed(b"".join(smtp_words.stuffed(message, header))) if header else []
+        _is_with(checked, header, lines(given))
+        for line in (b"", header):
+            program = _program_reads(message, line)
+            if line:
+                _is_with(lines(program), header, lines(given))
+            else:
+                assert program == given
+    left = iter([piece for piece in content if piece])
+    before = spool._read
+    spool._read = lambda stdin: next(left, b"")
+    try:
+        wire = b"".join(smtp_words.stuffed(spool.Incoming(-1), b""))
+    finally:
+        spool._read = before
+    assert unstuffed(wire) == lines(given)
+
+
+def _is_with(found: list[bytes], header: bytes, without: list[bytes]) -> None:
+    """The lines are those of the message and the header, and the header is its first."""
+    if not header:
+        return
+    at = (
+        1
+        if without and found[0] == without[0] and found[0].startswith((b"From ", b">From "))
+        else 0
+    )
+    assert found[at] == header, (found, header)
+    assert [*found[:at], *found[at + 1 :]] == without
+
+
+def _program_reads(message: Message, header: bytes) -> bytes:
+    fd = message.as_stdin(header)
+    try:
+        return os.read(fd, 1 << 20)
+    finally:
+        os.close(fd)
+
+
+def stuffings() -> Iterator[bytes]:
+    texts = (
+        b".",
+        b"..",
+        b".\n",
+        b"\n.\n",
+        b"\r\n.\r\n",
+        b"a\n.\r\n",
+        b"a\r\n.\n.\r\n",
+        b"a\r",
+        b"a\r\r\n.",
+        b"\r.\r\n",
+        b"a\nb\r\n.\r\n",
+        b"From x\nA: b\n\n.",
+        b"From x\r\n\r\n.\r\n",
+        b"\xe4\n",
+        b"",
+        b"a\r\n\r.\r\n",
+        b"a\n\n.\n.\n..\n",
+    )
+    for size in range(len(SIZES)):
+        for given in texts:
+            yield b"%d" % size + mark(FIELD) + given
+            cut = mark(PIECE).join(given[at : at + 1] for at in range(len(given)))
+            yield b"%dX: y" % size + mark(FIELD) + cut
+
+
+# The generator alone: envelopes.
+
+
+def envelope(data: bytes) -> None:
+    """SENDER/RECIPIENT/RECIPIENT/ENVID/ORCPT/XFORWARD/LINES OF REPLIES.
+
+    Every command is one line, an address stays within its brackets, and DATA comes after a yes
+    for everybody.
+    """
+    parts = fields(data, 7)
+    sender, first, second, envid, original, forward, said = (text(part) for part in parts)
+    if any(byte in each for each in (sender, first, second) for byte in (b"\r", b"\n", b"\0")):
+        return  # the option reader has refused it
+    recipients = (first, second) if second else (first,)
+    letter = smtp_words.Envelope(sender, recipients, 4096, None)
+    letter.envid = envid if len(envid) <= 100 and all(0x20 <= b < 0x7F for b in envid) else b""
+    letter.original = [original] * len(recipients) if original else ()
+    letter.notify = b"SUCCESS,FAILURE"
+    letter.ret = b"HDRS"
+    letter.xforward = [(b"HELO", forward), (b"ADDR", forward), (b"NAME", forward[:40])]
+    talk = smtp_dialogue.dialogue(letter, b"host.example")
+    replies = smtp_replies.Replies()
+    words = iter(said.split(b"\n"))
+    taken = 0
+    sent = False
+    try:
+        step = next(talk)
+        while True:
+            if isinstance(step, smtp_dialogue.Content):
+                assert taken == 1 + len(recipients), "DATA, and not everybody was taken"
+                sent = True
+                step = talk.send([_reply(replies, words)])
+                continue
+            assert isinstance(step, list)
+            answers = []
+            for command in step:
+                assert len(command) <= 4096 or len(max(data.split(), key=len)) > 400
+                assert not any(byte in b"\r\n\0" for byte in command), command
+                verb = re.match(COMMAND, command)
+                assert verb, command
+                answer = _reply(replies, words)
+                answers.append(answer)
+                if verb.lastgroup == "path":
+                    taken += answer.code // 100 == 2
+                    _is_path(verb["path"], (sender, *recipients))
+            step = talk.send(answers or [_reply(replies, words)])
+    except StopIteration as end:
+        assert sent
+        assert end.value.code // 100 == 2
+    except Defer as why:
+        assert why.status == TEMPFAIL
+
+
+QUOTED = rb'"(?:[^"\\\r\n\0]|\\[^\r\n\0])*"'
+COMMAND = re.compile(
+    rb"(?:EHLO|HELO) host\.example|DATA"
+    rb"|XFORWARD(?: (?:HELO|ADDR|NAME)=[!-~]+)+"
+    rb"|(?:MAIL FROM|RCPT TO):<(?P<path>(?:" + QUOTED + rb'|[^\x00- "\x7f<>(),:;\\]*)?'
+    rb"(?:@[^\0\r\n \t\v\f<>()\\\"@]*)?)>(?: [!-~]+)*"
+)
+
+
+def _is_path(path: bytes, addresses: tuple[bytes, ...]) -> None:
+    """The path is one of the addresses, perhaps with its local part in quotes."""
+    assert any(path in (address, _quoted_local(address)) for address in addresses), path
+
+
+def _quoted_local(address: bytes) -> bytes:
+    local, at, domain = address.rpartition(b"@")
+    if not at:
+        local, domain = domain, b""
+    return b'"' + re.sub(rb'([\\"])', rb"\\\1", local) + b'"' + at + domain
+
+
+def _reply(replies: smtp_replies.Replies, words: Iterator[bytes]) -> smtp_replies.Reply:
+    while True:
+        reply = replies.add(next(words, b""))
+        if reply is not None:
+            return reply
+
+
+def envelopes() -> Iterator[bytes]:
+    offers = (b"a", b"PIPELINING", b"DSN", b"SMTPUTF8", b"8BITMIME", b"XFORWARD HELO ADDR")
+    good = b"220 a\n" + b"".join(b"250-" + offer + b"\n" for offer in offers) + b"250 SIZE\n"
+    addresses = (
+        b"a@b.example",
+        b"",
+        b"two words@x",
+        b'"a b"@x',
+        b"a>b@x",
+        b"a@b@c",
+        b"<a@b>",
+        b"\xff@x",
+        b"a@[192.0.2.1]",
+        b"a@[IPv6:::1]",
+        b"a@b> SIZE=1",
+        b'"a\\"@x',
+        b"-f@x",
+        b"a,b@x",
+        b"@x",
+        b"postmaster",
+        b"\xc3\xbc@x",
+        b"a\x01b@x\x7f",
+        b"a@b\t",
+        b"a@b\\",
+        b'a@b"',
+        b"a@b:c,d;e[",
+    )
+    for address in addresses:
+        for said in (
+            good + b"250 ok\n" * 3 + b"354 a\n250 b\n",
+            b"220 a\n500 x\n250 x\n" + b"250 ok\n" * 3,
+        ):
+            words = (b"s@x", address, b"t@x", b"Q Q", b"o@x", b"::1", said)
+            yield mark(FIELD).join(quoted(word) for word in words)
+            yield mark(FIELD).join(
+                quoted(word) for word in (address, address, b"", b"", b"", b"", said)
+            )

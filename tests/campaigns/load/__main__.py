@@ -1,0 +1,65 @@
+"""The load for some minutes; shows the table and exits 1 if a promise was broken.
+
+    python -m tests.campaigns.load [--minutes N] [--runs N] [--markdown]
+
+--markdown writes the section "Load" of docs/faults.md as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tests.campaigns.faults import document
+from tests.campaigns.load.campaign import carry_out
+from tests.campaigns.load.place import ATTEMPTS, CANARY, SLOTS
+
+TEXT = """Repeat it: `make load` (ten minutes; `make load MINUTES=2` for another time).
+
+{runs} delivery agents of a played mail system, each a process of its own, run the installed
+command for one message after the other, as pipe(8) does, for {minutes:g} minutes on {processors}
+processors. Two real clamds are asked about every message, one by descriptor and one over TCP, and
+a third one by stream when one of them has failed (`--need 2 --backup`); with `--slots {slots}`,
+`--canary {canary}`, `--attempts {attempts}` and `--metrics`. Clean mail goes by SMTP to a server of
+somebody else (aiosmtpd), the test virus into the quarantine, what is encrypted to a handler. All
+the while scanners and server are killed, stopped (SIGSTOP) and restarted, one run in twelve gets
+SIGKILL, SIGTERM, or SIGSTOP and SIGCONT, and delivery agents are killed while their run goes on.
+What does not end with status 0 is tried again, until the queue is empty.
+
+Afterwards every copy of every message is looked for, and each run has to explain its own: status 0
+means one copy, unchanged, in the place that is right for its kind; status 75 none, unless its words
+were "possible duplicate"; only a run that was killed may have left one unseen. Nothing infected
+or encrypted is ever delivered. The metrics file is read by Prometheus's own parser.
+
+{table}
+"""
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="python -m tests.campaigns.load")
+    words.add_argument("--minutes", type=float, default=10.0)
+    words.add_argument("--runs", type=int, default=20)
+    words.add_argument("--markdown", action="store_true")
+    told = words.parse_args()
+    command = Path(sys.executable).with_name("avcheck")
+    result = carry_out(command, agents=told.runs, minutes=told.minutes)
+    print(result.table)
+    for violation in result.violations:
+        print(violation)
+    if told.markdown:
+        text = TEXT.format(
+            runs=told.runs,
+            minutes=told.minutes,
+            processors=os.cpu_count(),
+            slots=SLOTS,
+            canary=CANARY,
+            attempts=ATTEMPTS,
+            table=result.table,
+        )
+        document.section("Load", text)
+    return 1 if result.violations else 0
+
+
+sys.exit(main())

@@ -1,0 +1,133 @@
+"""For the tests of avcheckctl doctor: a site where nothing is wrong, until a test changes it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from avcheck.admin import checks, postfix, sites
+from avcheck.admin.checks import OK, Look
+from avcheck.admin.postfix import Postfix
+from avcheck.options import reading
+
+US = pwd.getpwuid(os.geteuid()).pw_name
+SOMEBODY = next(
+    each.pw_name
+    for each in pwd.getpwall()
+    if each.pw_name not in (US, "root", "postfix", "nobody", "clamav", "www-data")
+)
+
+GOOD_MASTER = """\
+smtp      inet  n       -       y       -       -       smtpd
+pickup    unix  n       -       y       60      1       pickup
+cleanup   unix  n       -       y       -       0       cleanup
+avcheck   unix  -       n       n       -       10      pipe
+    flags=q user=@user null_sender=
+    argv=@libexec/avcheck-guard @bin/avcheck -d @spool -w @spool/wait -s clamd:@clamd
+    -S 127.0.0.1:10026 --deadline 450 --queue-id ${queue_id} -f ${sender} -- ${recipient}
+127.0.0.1:10026 inet n  -       n       -       10      smtpd
+    -o content_filter=
+    -o cleanup_service_name=avcheck-cleanup
+    -o message_size_limit=0
+    -o mynetworks=127.0.0.0/8
+    -o smtpd_recipient_restrictions=permit_mynetworks,reject
+    -o smtpd_authorized_xforward_hosts=127.0.0.0/8
+avcheck-cleanup unix n  -       n       -       0       cleanup
+    -o message_size_limit=0
+"""
+
+GOOD_MAIN = {
+    "content_filter": "avcheck:dummy",
+    "receive_override_options": "no_address_mappings",
+    "avcheck_time_limit": "600s",
+    "avcheck_destination_recipient_limit": "1",
+    "bounce_size_limit": "1",
+    "mynetworks": "127.0.0.0/8 [::1]/128 192.0.2.0/24",
+    "inet_interfaces": "all",
+    "pipe_delivery_status_filter": "regexp:/etc/postfix/avcheck_dsn",
+    "message_size_limit": "10240000",
+    "default_process_limit": "100",
+    "mail_owner": "postfix",
+    "smtputf8_enable": "yes",
+    "smtputf8_autodetect_classes": "sendmail, verify",
+}
+
+GOOD_CLAMD = "MaxFileSize 100M\nAlertExceedsMax yes\nAlertEncrypted yes\nMaxThreads 12\n"
+
+SENDMAIL = "-S 127.0.0.1:10026", "-S @bin/sendmail -S -G -S -i"
+
+
+class Site:
+    """A site where nothing is wrong, until a test changes something."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.spool = directory / "spool"
+        self.spool.mkdir(mode=0o710)
+        self.spool.chmod(0o710)
+        self.bin = directory / "bin"
+        self.bin.mkdir()
+        self.libexec = directory / "libexec"
+        self.libexec.mkdir()
+        self.guard = self.libexec / "avcheck-guard"
+        names = ("avcheck", "avcheck-guard.sh", "infected.sh", "sendmail")
+        for file in (*(self.bin / name for name in names), self.guard):
+            file.write_text("#!/bin/sh\n")
+            file.chmod(0o755)
+        self.clamd = directory / "clamd"
+        self.conf = directory / "scan.conf"
+        self.conf.write_text(GOOD_CLAMD)
+        self.master = GOOD_MASTER
+        self.main = dict(GOOD_MAIN)
+        self.user = SOMEBODY
+
+    def change(self, old: str, new: str) -> Site:
+        assert old in self.master
+        self.master = self.master.replace(old, new)
+        return self
+
+    def filled(self, text: str) -> str:
+        places = {"@spool": self.spool, "@bin": self.bin, "@clamd": self.clamd, "@user": self.user}
+        places["@libexec"] = self.libexec
+        for name, place in places.items():
+            text = text.replace(name, str(place))
+        return text
+
+    def postfix(self) -> Postfix:
+        listing = postfix.unfolded(self.filled(self.master))
+        lines = tuple(postfix.parse_line(line) for line in listing)
+        pipes = tuple(each for line in lines if (each := postfix.parse_pipe(line)))
+        return Postfix(lines, self.main, pipes)
+
+    def look(self) -> Look:
+        """For the checks of Postfix: the service runs as its user=."""
+        instance = self.postfix()
+        return Look(sites.of_pipe(instance.pipes[0]), instance, str(self.conf))
+
+    def own(self, words: str = "") -> Look:
+        """For the checks of files and daemons: the service runs as us, from a command line."""
+        argv = ["-d", "@spool", "-w", "@spool/wait", "-s", "clamd:@clamd", *words.split()]
+        split = [os.fsencode(self.filled(word)) for word in argv]
+        known = reading.split(split)[0]
+        service = sites.Service("x", sites.settle(known, []), program=str(self.bin / "avcheck"))
+        return Look(service, self.postfix(), str(self.conf))
+
+
+# How bad what each check found was, over all of these tests.
+SEEN: dict[str, set[str]] = {}
+
+
+def levels(name: str, look: Look) -> set[str]:
+    """How bad what a check finds is; each finding that is not OK has a remedy."""
+    results = checks.results(name, look)
+    for result in results:
+        assert result.text.isprintable()
+        assert bool(result.remedy) == (result.level != OK), result
+    found = {result.level for result in results}
+    SEEN.setdefault(name, set()).update(found)
+    return found
+
+
+def text(name: str, look: Look) -> str:
+    return " ".join(result.text for result in checks.results(name, look))

@@ -1,0 +1,467 @@
+"""Another program is run: with exactly what it is to have, until it ends or is late."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from avcheck import child, stop
+from avcheck.child import OUTPUT_MAX, Ended
+from avcheck.exits import CONFIG, SYSTEM, Defer, Stopped
+from tests.support.wire import PATIENCE, given, open_files
+
+ENV = {b"PATH": b"/bin:/usr/bin"}
+
+
+def run(
+    *argv: bytes, stdin: bytes = b"", seconds: float = PATIENCE, directory: int | None = None
+) -> Ended:
+    with given(stdin) as fd:
+        return child.run(argv, fd, ENV, monotonic() + seconds, directory)
+
+
+def shell(
+    script: str, *words: bytes, seconds: float = PATIENCE, directory: int | None = None
+) -> Ended:
+    argv = (b"/bin/sh", b"-c", script.encode(), b"sh", *words)
+    return run(*argv, seconds=seconds, directory=directory)
+
+
+class Fifo:
+    """Tells when all who have it open for writing are gone; a shell does that by exec 9>FIFO."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = os.fsencode(directory / "fifo")
+        os.mkfifo(self.path)
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait(self) -> None:
+        """Wait until something can be read, or the last writer is gone."""
+        if not select.select([self.fd], [], [], PATIENCE)[0]:
+            raise TimeoutError("somebody has it open and says nothing")
+
+    def close(self) -> bytes:
+        """What has come when the last writer is gone."""
+        said = b""
+        while True:
+            try:
+                piece = os.read(self.fd, 4096)
+            except BlockingIOError:
+                self.wait()
+                continue
+            if not piece:
+                os.close(self.fd)
+                return said
+            said += piece
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    before = open_files()
+    yield
+    assert open_files() <= before
+
+
+# What it gets.
+
+
+def test_its_words_are_passed_as_they_are() -> None:
+    words = [b"", b"-n", b"a b", b"$HOME;*'\"", b"\xff\xfe", b"a\nb"]
+    ended = shell('for word; do printf "<%s>" "$word"; done', *words)
+    assert ended.output == b"".join(b"<" + word + b">" for word in words)
+
+
+def test_its_environment_is_what_it_was_given() -> None:
+    ended = run(b"/usr/bin/env")
+    assert ended.output == b"PATH=/bin:/usr/bin\n"
+
+
+def test_every_program_gets_a_path_and_the_postfix_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MAIL_CONFIG", raising=False)
+    assert child.environment() == ENV
+    monkeypatch.setenv("MAIL_CONFIG", "/etc/postfix-\udcff")
+    assert child.environment() == {**ENV, b"MAIL_CONFIG": b"/etc/postfix-\xff"}
+
+
+def test_its_standard_input_is_the_descriptor() -> None:
+    assert run(b"/bin/cat", stdin=b"a\0b\r\n").output == b"a\0b\r\n"
+
+
+def test_nothing_else_of_ours_is_open_in_it(tmp_path: Path) -> None:
+    with open(tmp_path / "secret", "wb") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        descriptors = run(b"/bin/ls", b"/proc/self/fd").output.split()
+    assert descriptors == [b"0", b"1", b"2", b"3"]  # 3 is what ls itself opens
+
+
+def test_it_starts_in_the_directory_with_a_private_umask(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    before = os.umask(0o022)
+    try:
+        ended = shell("pwd -P; umask; : >made", directory=directory)
+    finally:
+        os.umask(before)
+        os.close(directory)
+    assert ended.output == os.fsencode(tmp_path.resolve()) + b"\n0077\n"
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_leads_a_session_of_its_own() -> None:
+    fields = run(b"/bin/cat", b"/proc/self/stat").output.split()
+    pid, group, session = fields[0], fields[4], fields[5]
+    assert pid == group == session
+
+
+# Signals 32 and 33 are the C library's, and not for programs to change.
+LIBRARY = 0b11 << 31
+
+
+@pytest.fixture
+def everything_ignored() -> Iterator[None]:
+    """As the caller may have it."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("everything_ignored")
+def test_no_signal_is_ignored_or_blocked_in_it() -> None:
+    """Python ignores SIGPIPE and SIGXFSZ, and exec keeps that, and what the caller ignored."""
+    status = run(b"/bin/cat", b"/proc/self/status").output
+    masks = dict(line.split(b":\t") for line in status.splitlines() if line.startswith(b"Sig"))
+    for mask in (b"SigIgn", b"SigBlk", b"SigCgt"):
+        assert int(masks[mask], 16) & ~LIBRARY == 0, mask
+
+
+# How it ends.
+
+
+@pytest.mark.parametrize("status", [0, 1, 64, 75, 255])
+def test_its_status_is_told(status: int) -> None:
+    ended = shell(f"exit {status}")
+    assert (ended.status, ended.signal, ended.late) == (status, 0, False)
+    assert str(ended) == f"exited with status {status}"
+
+
+def test_a_signal_that_killed_it_is_told() -> None:
+    ended = shell("kill -TERM $$")
+    assert (ended.status, ended.signal, ended.late) == (-1, signal.SIGTERM, False)
+    assert str(ended) == "was killed by signal 15"
+
+
+def test_both_outputs_are_taken_and_told_in_one_line() -> None:
+    ended = shell("echo 5.7.1 no; echo also >&2; exit 77")
+    assert ended.output == b"5.7.1 no\nalso\n"
+    assert str(ended) == "exited with status 77: 5.7.1 no also"
+
+
+def test_of_much_output_the_beginning_is_kept() -> None:
+    ended = shell("echo begin; head -c 300000 /dev/zero | tr '\\0' x; exit 3")
+    assert ended.status == 3
+    assert len(ended.output) == OUTPUT_MAX
+    assert ended.output.startswith(b"begin\nxxx")
+
+
+def test_what_it_says_last_is_heard() -> None:
+    for _ in range(50):
+        assert run(b"/bin/echo", b"last words").output == b"last words\n"
+
+
+def test_it_may_close_its_output_and_go_on() -> None:
+    ended = shell("echo words; exec >&- 2>&-; exit 5")
+    assert (ended.status, ended.output) == (5, b"words\n")
+
+
+def test_what_it_leaves_in_the_background_is_not_waited_for() -> None:
+    ended = shell("sleep 1000 & echo $!")
+    assert ended.status == 0
+    os.kill(int(ended.output), signal.SIGKILL)
+
+
+def test_what_writes_on_in_the_background_is_not_listened_to() -> None:
+    # yes(1) ends by SIGPIPE when nobody listens any more.
+    assert shell("yes & exit 0").status == 0
+
+
+def test_no_deadline_is_no_limit() -> None:
+    assert shell("exit 0", seconds=float("inf")).status == 0
+
+
+def test_who_is_late_is_killed_with_all_that_he_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = Fifo(tmp_path)
+    script = 'exec 9>"$1"; sleep 1000 & echo begun; sleep 1000'
+    # The time is up when the first words have been heard.
+    heard = []
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        heard.append(real(fd, size))
+        return heard[-1]
+
+    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(child, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
+    with given(b"") as stdin:
+        argv = (b"/bin/sh", b"-c", script.encode(), b"sh", fifo.path)
+        ended = child.run(argv, stdin, ENV, PATIENCE)
+    assert (ended.late, ended.signal) == (True, signal.SIGKILL)
+    assert str(ended) == "did not end in time and was killed: begun"
+    assert fifo.close() == b""
+
+
+def test_who_is_late_before_he_begins_is_killed() -> None:
+    ended = shell("sleep 1000", seconds=-1.0)
+    assert ended.late
+
+
+@pytest.mark.usefixtures("seen_when_it_has_ended")
+@pytest.mark.parametrize("status", [0, 67])
+def test_who_has_ended_before_he_was_looked_at_is_not_late(status: int) -> None:
+    """avcheck may have been stopped until long after the deadline."""
+    ended = shell(f"echo words; exit {status}", seconds=-1.0)
+    assert (ended.late, ended.killed) == (False, False)
+    assert (ended.status, ended.output) == (status, b"words\n")
+
+
+@pytest.fixture
+def seen_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pidfd_open
+
+    def wait(pid: int) -> int:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return real(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", wait)
+
+
+def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A script of another user, who cannot be killed, sees its programs killed and ends with 0."""
+    monkeypatch.setattr(stop, "kill_group", lambda pid: os.kill(pid, signal.SIGTERM))
+    script = "trap 'exit 0' TERM; echo begun; sleep 1000 & wait"
+    heard = []
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        heard.append(real(fd, size))
+        return heard[-1]
+
+    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(child, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
+    with given(b"") as stdin:
+        ended = child.run((b"/bin/sh", b"-c", script.encode()), stdin, ENV, PATIENCE)
+    assert ended.late
+    assert ended.status != 0
+
+
+@pytest.mark.parametrize("taken", [None, 0])
+def test_who_cannot_be_killed_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, taken: int | None
+) -> None:
+    struck: list[int] = []
+    monkeypatch.setattr(stop, "kill_group", struck.append)
+    monkeypatch.setattr(child, "GONE_MAX", 0.05)
+    with given(b"") as stdin:
+        ended = child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() - 1, taken=taken)
+    assert (ended.late, ended.killed, ended.runs) == (True, True, True)
+    assert str(ended) == "did not end in time and could not be killed, and runs on"
+    (pid,) = struck
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_whose_end_somebody_else_has_heard_of_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(pid: int, options: int) -> tuple[int, int]:
+        real(pid, 0)
+        raise ChildProcessError(10, "No child processes")
+
+    real = os.waitpid
+    monkeypatch.setattr(os, "waitpid", refuse)
+    ended = shell("exit 0")
+    assert ended.killed
+    assert str(ended).startswith("could not be waited for (No child processes)")
+
+
+def test_an_exception_of_ours_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal's, for instance: what we started does not go on alone."""
+
+    fifo = Fifo(tmp_path)
+
+    def interrupted() -> None:
+        fifo.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child, "poll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        shell('exec 9>"$1"; echo begun >&9; sleep 1000', fifo.path)
+    assert fifo.close() == b"begun\n"
+
+
+@pytest.fixture
+def signals_as_before() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_a_signal_while_it_is_started_does_not_leave_it_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = os.fork
+    children = []
+
+    def fork() -> int:
+        pid = real()
+        if pid:
+            children.append(pid)
+            signal.raise_signal(signal.SIGTERM)
+        return pid
+
+    stop.catch()
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(Stopped, match="stopped by signal 15"):
+        shell("sleep 1000")
+    (started,) = children
+    with pytest.raises(ChildProcessError):  # it is not left to be waited for
+        os.waitpid(started, os.WNOHANG)
+    assert not child._running
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_a_signal_while_it_runs_may_be_a_duplicate_where_its_status_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def watched(pid: int) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError
+
+    stop.catch()
+    monkeypatch.setattr(os, "pidfd_open", watched)
+    words = "possible duplicate: /bin/sleep was killed: stopped by signal 15"
+    with given(b"") as stdin, pytest.raises(Stopped, match=words):
+        child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() + PATIENCE, taken=0)
+
+
+@pytest.mark.usefixtures("signals_as_before", "seen_when_it_has_ended")
+@pytest.mark.parametrize("status", [0, 67])
+def test_who_had_ended_before_the_signal_came_has_decided(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    stop.catch()
+
+    def stopped() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(child, "poll", stopped)
+    argv = (b"/bin/sh", b"-c", b"echo words; exit %d" % status)
+    with given(b"") as stdin:
+        ended = child.run(argv, stdin, ENV, monotonic() + PATIENCE, taken=0)
+    assert (ended.status, ended.output, ended.killed) == (status, b"words\n", False)
+    assert stop.settled == (None if status else 0)
+
+
+def test_what_does_not_even_start_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execve", lambda *_: signal.pause())
+    assert shell("exit 0", seconds=0.01).late
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_who_cannot_be_waited_for_is_killed_unless_he_has_ended(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Out of memory, say: what was done is not undone, so its status is what counts."""
+
+    def refuse(pid: int) -> int:
+        if ends:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    ended = shell("exit 0" if ends else "sleep 1000")
+    assert (ended.killed, ended.lost) == (not ends, "Cannot allocate memory")
+    if ends:
+        assert ended.status == 0
+    else:
+        assert str(ended) == "could not be waited for (Cannot allocate memory) and was killed"
+
+
+def test_output_that_cannot_be_read_is_lost_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    release = os.open(fifo, os.O_RDWR)
+    real = os.read
+
+    def refuse(fd: int, size: int) -> bytes:
+        if real(fd, size):  # its words: it may end now
+            os.write(release, b"\n")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "read", refuse)
+    ended = shell('echo words; read line <"$1"; exit 3', os.fsencode(fifo))
+    os.close(release)
+    assert (ended.status, ended.output, ended.killed) == (3, b"", False)
+    assert ended.lost == "Input/output error"
+
+
+# What cannot be run.
+
+
+def make(path: Path, mode: int, text: str = "") -> bytes:
+    path.write_text(text)
+    path.chmod(mode)
+    return os.fsencode(path)
+
+
+def test_a_program_that_cannot_be_run_says_why(tmp_path: Path) -> None:
+    for program, reason in [
+        (os.fsencode(tmp_path / "missing"), "No such file or directory"),
+        (make(tmp_path / "plain", 0o644), "Permission denied"),
+        (os.fsencode(tmp_path), "Permission denied"),
+        (make(tmp_path / "empty", 0o755), "Exec format error"),
+        (make(tmp_path / "script", 0o755, "#!/nonesuch\n"), "No such file or directory"),
+        (make(tmp_path / "file", 0o755) + b"/x", "Not a directory"),
+    ]:
+        with pytest.raises(Defer) as why:
+            run(program, b"x")
+        assert why.value.text.startswith(f"cannot run {os.fsdecode(program)}: {reason}")
+        assert why.value.code == CONFIG
+
+
+def test_words_that_are_too_many_say_so() -> None:
+    with pytest.raises(Defer, match="cannot run /bin/true: Argument list too long"):
+        run(b"/bin/true", b"x" * 200_000)
+
+
+@pytest.mark.parametrize("function", ["pipe", "fork"])
+def test_a_system_that_has_no_more_processes_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    def refuse() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, function, refuse)
+    with pytest.raises(Defer, match="/bin/true: Resource temporarily unavailable") as why:
+        run(b"/bin/true")
+    assert why.value.code == SYSTEM

@@ -1,0 +1,655 @@
+"""The message is in a private file, as received, and gone in the end, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from avcheck import spool
+from avcheck.directory import Directory, new_file_name, release_file, remove_file, remove_leftovers
+from avcheck.exits import CONFIG, FULL, SYSTEM, Defer
+from tests.support.wire import MESSAGE, given, open_files, settings, spooled
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Directory]:
+    with Directory(os.fsencode(tmp_path)) as directory:
+        yield directory
+
+
+def content(message: spool.Message) -> bytes:
+    return b"".join(message.pieces())
+
+
+def everything(fd: int) -> bytes:
+    """What can be read from the descriptor's position on."""
+    return b"".join(iter(lambda: os.read(fd, 1 << 16), b""))
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(os.listdir(directory))
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, function: str, why: BaseException) -> None:
+    """Have a function of os fail."""
+
+    def refuse(*args: object, **named: object) -> None:
+        raise why
+
+    monkeypatch.setattr(os, function, refuse)
+
+
+def without_tmpfile(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A file system that does not know O_TMPFILE."""
+    real = os.open
+
+    def opened(path: bytes, flags: int, *args: Any, **named: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *args, **named)
+
+    monkeypatch.setattr(os, "open", opened)
+
+
+# The directory.
+
+
+def test_a_private_directory_will_do(tmp_path: Path) -> None:
+    for mode in (0o700, 0o710, 0o750, 0o755):
+        tmp_path.chmod(mode)
+        with Directory(os.fsencode(tmp_path)):
+            pass
+    with Directory(os.fsencode(tmp_path) + b"//"):
+        pass
+
+
+@pytest.mark.parametrize("mode", [0o702, 0o720, 0o1777, 0o770])
+def test_a_directory_that_others_can_write_to_is_not_used(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    before = open_files()
+    with pytest.raises(Defer, match="chmod") as why:
+        Directory(os.fsencode(tmp_path))
+    assert why.value.code == CONFIG
+    assert open_files() <= before
+
+
+def test_a_directory_of_somebody_else_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    somebody = os.geteuid() or 4711
+    if os.geteuid() == 0:
+        os.chown(tmp_path, somebody, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: somebody + 1)
+    before = open_files()
+    with pytest.raises(Defer, match=r"belongs to .* and not to") as why:
+        Directory(os.fsencode(tmp_path))
+    assert why.value.code == CONFIG
+    assert open_files() <= before
+
+
+def test_root_may_own_the_directory_and_let_our_group_write(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a directory of root's")
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    tmp_path.chmod(0o770)
+    with Directory(os.fsencode(tmp_path)):
+        pass
+    tmp_path.chmod(0o777)
+    with pytest.raises(Defer, match="chmod"):
+        Directory(os.fsencode(tmp_path))
+
+
+def test_what_is_not_a_directory_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for name, hint in [
+        ("missing", "no such directory; create it"),
+        ("file", "not a directory"),
+        ("file/x", "not a directory"),
+        ("link", "a symbolic link; name real itself"),
+        ("link/", "a symbolic link; name real itself"),
+    ]:
+        with pytest.raises(Defer) as why:
+            Directory(os.fsencode(tmp_path) + b"/" + name.encode())
+        assert hint in why.value.text
+        assert why.value.code == CONFIG
+
+
+def test_a_link_is_found_where_open_says_eloop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to("real")
+    refusing(monkeypatch, "open", OSError(errno.ELOOP, "Too many levels of symbolic links"))
+    with pytest.raises(Defer, match="name real itself"):
+        Directory(os.fsencode(tmp_path / "link"))
+
+
+def test_a_directory_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, "open", PermissionError(errno.EACCES, "Permission denied"))
+    with pytest.raises(Defer, match="spool /x: Permission denied"):
+        Directory(b"/x")
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("{0}", "{0}/name"),
+        ("{0}/", "{0}/name"),
+        ("{0}/./tmp", "/tmp/name"),
+        ("{0}/./tmp/", "/tmp/name"),
+        ("{0}/.//tmp/a", "/tmp/a/name"),
+        ("{0}/./", "/name"),
+        ("{0}/./tmp/./a", "/tmp/./a/name"),
+    ],
+)
+def test_the_scanner_sees_a_path_from_within_its_chroot(
+    tmp_path: Path, path: str, seen: str
+) -> None:
+    (tmp_path / "tmp" / "a").mkdir(parents=True)
+    with Directory(os.fsencode(path.format(tmp_path))) as directory:
+        assert directory.path_for_scanner(b"name").decode() == seen.format(tmp_path)
+        file = directory.create(b"name", 0o600)
+        assert os.path.samestat(os.fstat(file), os.stat(directory.join(b"name")))
+        os.close(file)
+
+
+# The file.
+
+
+def test_the_file_has_no_name_and_no_other_reader(tmp_path: Path) -> None:
+    with spooled(tmp_path) as message:
+        assert names(tmp_path) == []
+        assert message.path == b""
+        assert os.fstat(message.fd).st_nlink == 0
+        assert not os.get_inheritable(message.fd)
+        assert not os.get_inheritable(message.directory.fd)
+
+
+def test_scanners_see_what_is_ours_first_and_others_do_not(tmp_path: Path) -> None:
+    with spooled(tmp_path) as message:
+        assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT + MESSAGE
+        assert (message.start, message.size) == (len(spool.FRONT), len(MESSAGE))
+        assert content(message) == MESSAGE
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022, 0o000])
+def test_a_file_with_a_name_is_readable_for_the_directory_s_group_only(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        if os.geteuid() == 0:
+            os.chown(tmp_path, -1, 4711)
+        with spooled(tmp_path, named=True) as message:
+            (name,) = names(tmp_path)
+            assert message.path == os.fsencode(tmp_path / name)
+            status = os.stat(message.path)
+            assert os.path.samestat(status, os.fstat(message.fd))
+            assert stat.S_IMODE(status.st_mode) == 0o640
+            assert status.st_gid == tmp_path.stat().st_gid
+        assert names(tmp_path) == []
+    finally:
+        os.umask(before)
+
+
+def test_a_scanner_that_opens_paths_is_what_a_name_is_for(tmp_path: Path) -> None:
+    for option, named in [
+        (b"clamd", False),
+        (b"clamd+stream", False),
+        (b"clamd+path", True),
+    ]:
+        for spelling in (b"-s", b"--backup"):
+            how = settings(spelling, option)
+            with (
+                given(MESSAGE) as stdin,
+                Directory(os.fsencode(tmp_path)) as directory,
+                spool.receive(stdin, directory, how) as message,
+            ):
+                assert bool(message.path) == named
+
+
+def test_names_are_plain_and_never_the_same() -> None:
+    found = {new_file_name() for _ in range(1000)}
+    assert len(found) == 1000
+    for name in found:
+        prefix, _, rest = name.partition(b".")
+        assert prefix == b"avcheck"
+        assert len(rest) == 24
+        assert rest.isalnum()
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL])
+def test_without_nameless_files_the_name_is_gone_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    without_tmpfile(monkeypatch, number)
+    with spooled(tmp_path) as message:
+        assert names(tmp_path) == []
+        assert os.fstat(message.fd).st_nlink == 0
+        assert content(message) == MESSAGE
+    assert names(tmp_path) == []
+
+
+def test_a_nameless_file_that_is_refused_for_another_reason_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_tmpfile(monkeypatch, errno.ENOSPC)
+    with (
+        pytest.raises(Defer, match=r"saving the message in .*: No space left") as why,
+        spooled(tmp_path),
+    ):
+        pass
+    assert why.value.code == FULL
+
+
+# Receiving.
+
+
+@hypothesis.given(st.lists(st.binary(min_size=1, max_size=20), max_size=8))
+def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as monkeypatch:
+        left = [*pieces, b""]
+        real = os.read
+        with Directory(os.fsencode(name)) as directory:
+            monkeypatch.setattr(
+                os, "read", lambda fd, size: left.pop(0) if fd == -7 else real(fd, size)
+            )
+            with spool.receive(-7, directory, settings()) as message:
+                assert content(message) == whole
+                assert message.size == len(whole)
+                assert message.eight_bit == (not whole.isascii())
+                line, lf, _ = whole.partition(b"\n")
+                assert message.crlf == (bool(lf) and line.endswith(b"\r"))
+
+
+BEGINNINGS = {
+    "a field": ([b"From: x\n"], True),
+    "in pieces": ([b"Fr", b"om", b": x\n"], True),
+    "a blank before the colon": ([b"From : x\r\n"], True),
+    "an mbox line": ([b"From x@y Thu Jan  1\n"], True),
+    "a folded line": ([b" x\n"], True),
+    "an empty line": ([b"\nFrom: x\n"], True),
+    "no message": ([], True),
+    "no field": ([b"begin 644 x\n"], False),
+    "no name": ([b": x\n"], False),
+    "no line at all": ([b"MZ", b"\0\xff"], False),
+}
+
+
+@pytest.mark.parametrize("how", BEGINNINGS)
+def test_what_begins_with_no_header_line_is_a_body_to_scanners(tmp_path: Path, how: str) -> None:
+    pieces, header = BEGINNINGS[how]
+    reader, writer = os.pipe()
+
+    def send() -> None:
+        for piece in pieces:
+            os.write(writer, piece)
+        os.close(writer)
+
+    thread = threading.Thread(target=send)
+    with Directory(os.fsencode(tmp_path)) as directory:
+        thread.start()
+        with spool.receive(reader, directory, settings()) as message:
+            ours = spool.FRONT if header else spool.FRONT + b"\n"
+            assert message.start == len(ours)
+            assert os.pread(message.fd, message.start, 0) == ours
+            assert content(message) == b"".join(pieces)
+    thread.join()
+    os.close(reader)
+
+
+def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:
+    large = os.urandom(1000) * 700 + b"x"
+    with spooled(tmp_path, large) as message:
+        assert content(message) == large
+        assert message.eight_bit
+        assert all(len(piece) <= spool.PIECE for piece in message.pieces())
+
+
+def test_what_is_ours_is_a_header_of_whole_lines() -> None:
+    assert spool.FRONT.startswith(b"Received: ")
+    lines = spool.FRONT.split(b"\n")
+    assert lines.pop() == b""
+    for line in lines:
+        name, colon, value = line.partition(b": ")
+        assert name.replace(b"-", b"").isalpha() and colon and value.strip() == value
+        assert value.isascii() and value.decode().isprintable()
+        assert len(line) < 78  # RFC 5322 2.1.1
+
+
+def test_what_is_ours_ends_behind_every_magic_of_libclamav() -> None:
+    # gpt.c, gpt_detect_size(): the largest of its sectors, and the magic at its end.
+    assert len(spool.FRONT) >= 4096 + len(b"EFI PART")
+
+
+def test_nothing_of_a_stranger_s_is_before_the_mail(place: Directory) -> None:
+    for sender in (b"", b"x@" + b"a" * 240 + b"ustar", b"\xff@b", b"a\r\nb"):
+        with spool.Message(place, sender, False) as message:
+            assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT
+            assert message.start == len(spool.FRONT)
+            assert message.sender == sender
+
+
+def test_an_empty_message_is_a_message(tmp_path: Path) -> None:
+    with spooled(tmp_path, b"") as message:
+        assert content(message) == b""
+        assert message.size == 0
+        assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT
+
+
+@pytest.mark.parametrize(
+    ("received", "size"),
+    [(b"", 0), (b"a\n", 3), (b"a", 3), (b"a\r\n", 3), (b"a\n.\nb", 9), (b"a\r\nb", 6), (b"a\r", 4)],
+)
+def test_the_size_on_the_wire_is_with_whole_line_ends(
+    tmp_path: Path, received: bytes, size: int
+) -> None:
+    """RFC 1870 3; the dots that are added do not count."""
+    with spooled(tmp_path, received) as message:
+        assert message.wire_size == size
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_message_that_cannot_be_saved_is_deferred_and_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    refusing(monkeypatch, "write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    how = settings(b"-s", b"clamd+path") if named else settings()
+    with Directory(os.fsencode(tmp_path)) as directory:
+        stdin = os.open("/dev/zero", os.O_RDONLY)
+        with pytest.raises(Defer, match=r"saving the message in .*No space left") as why:
+            spool.receive(stdin, directory, how)
+        os.close(stdin)
+    assert why.value.code == FULL
+    assert names(tmp_path) == []
+
+
+def test_a_standard_input_that_cannot_be_read_is_deferred(place: Directory) -> None:
+    with pytest.raises(Defer, match="reading standard input: Is a directory") as why:
+        spool.receive(place.fd, place, settings())
+    assert why.value.code == SYSTEM
+
+
+def test_a_standard_input_that_does_not_wait_is_waited_for(
+    place: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody set O_NONBLOCK on what we share with him."""
+    stdin, theirs = os.pipe()
+    os.set_blocking(stdin, False)
+    real = select.select
+    waits = []
+
+    def wait(
+        reading: list[int], writing: list[int], broken: list[int]
+    ) -> tuple[list[int], list[int], list[int]]:
+        waits.append(reading)
+        if len(waits) == 1:
+            os.write(theirs, MESSAGE)
+        else:
+            os.close(theirs)
+        return real(reading, writing, broken)
+
+    monkeypatch.setattr(select, "select", wait)
+    with spool.receive(stdin, place, settings()) as message:
+        assert content(message) == MESSAGE
+    assert waits == [[stdin], [stdin]]
+    os.close(stdin)
+
+
+def test_a_write_that_takes_a_part_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:3]))
+    stdin = os.memfd_create("stdin")
+    spool.write(stdin, MESSAGE)
+    os.lseek(stdin, 0, os.SEEK_SET)
+    with (
+        Directory(os.fsencode(tmp_path)) as directory,
+        spool.receive(stdin, directory, settings()) as message,
+    ):
+        assert content(message) == MESSAGE
+    os.close(stdin)
+
+
+def test_a_file_that_lost_bytes_is_not_a_message(tmp_path: Path) -> None:
+    with spooled(tmp_path) as message:
+        os.ftruncate(message.fd, message.start + 1)
+        with pytest.raises(Defer, match="cut short"):
+            content(message)
+
+
+def test_a_file_that_cannot_be_read_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with spooled(tmp_path) as message:
+        refusing(monkeypatch, "pread", OSError(errno.EIO, os.strerror(errno.EIO)))
+        with pytest.raises(Defer, match="reading the spool file: Input/output error"):
+            content(message)
+
+
+def test_a_group_that_we_are_not_in_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, "fchown", PermissionError(errno.EPERM, "Operation not permitted"))
+    with (
+        pytest.raises(Defer, match="not in the group of the spool directory") as why,
+        spooled(tmp_path, named=True),
+    ):
+        pass
+    assert why.value.code == CONFIG
+    assert names(tmp_path) == []
+
+
+# Handing out.
+
+
+def test_a_second_descriptor_is_for_reading_and_has_its_own_position(tmp_path: Path) -> None:
+    with spooled(tmp_path) as message:
+        again = message.reopen()
+        with pytest.raises(OSError, match="Bad file descriptor") as why:
+            os.write(again, b"x")
+        assert why.value.errno == errno.EBADF
+        with pytest.raises(OSError, match="Invalid argument"):
+            os.ftruncate(again, 0)
+        position = os.lseek(message.fd, 0, os.SEEK_CUR)
+        assert everything(again) == spool.FRONT + MESSAGE
+        assert os.lseek(message.fd, 0, os.SEEK_CUR) == position
+        assert not os.get_inheritable(again)
+        os.close(again)
+
+
+def test_without_proc_there_is_no_second_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with spooled(tmp_path) as message, monkeypatch.context() as patched:
+        refusing(patched, "open", FileNotFoundError(2, "No such file or directory"))
+        with pytest.raises(Defer, match="/proc mounted"):
+            message.reopen()
+
+
+@pytest.mark.parametrize(
+    ("received", "header", "handed"),
+    [
+        (MESSAGE, b"", MESSAGE),
+        (MESSAGE, b"X: y", b"X: y\n" + MESSAGE),
+        (b"A: b\r\n\r\nc", b"X: y", b"X: y\r\nA: b\r\n\r\nc"),
+        (b"", b"X: y", b"X: y\n"),
+        # An mbox's line is only one at the very beginning.
+        (b"From a Mon\nA: b\n", b"X: y", b"From a Mon\nX: y\nA: b\n"),
+        (b">From a Mon\r\nA: b\r\n", b"X: y", b">From a Mon\r\nX: y\r\nA: b\r\n"),
+        (b"From a Mon\n", b"", b"From a Mon\n"),
+        (b"From a", b"X: y", b"X: y\nFrom a"),
+        (b"From: a\n", b"X: y", b"X: y\nFrom: a\n"),
+        (b"A: b\nFrom a\n", b"X: y", b"X: y\nA: b\nFrom a\n"),
+    ],
+)
+def test_a_program_gets_the_message_with_our_header_or_none(
+    tmp_path: Path, received: bytes, header: bytes, handed: bytes
+) -> None:
+    with spooled(tmp_path, received) as message:
+        stdin = message.as_stdin(header)
+        assert everything(stdin) == handed
+        assert b"".join(message.pieces(header)) == handed
+        assert names(tmp_path) == []
+        os.close(stdin)
+        assert content(message) == received
+
+
+def test_the_handler_gets_the_bytes_as_received_in_a_file_of_its_own(tmp_path: Path) -> None:
+    with spooled(tmp_path) as message:
+        name = message.hand_over()
+        file = tmp_path / os.fsdecode(name)
+        assert file.read_bytes() == MESSAGE
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        file.write_bytes(b"spoilt")
+        assert content(message) == MESSAGE
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("function", ["open", "write"])
+@pytest.mark.parametrize("handing", ["as_stdin", "hand_over"])
+def test_a_copy_that_fails_is_deferred_and_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, handing: str
+) -> None:
+    with spooled(tmp_path) as message:
+        with monkeypatch.context() as patched:
+            refusing(patched, function, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            with pytest.raises(Defer, match=r"copying the message in .*No space left") as why:
+                message.hand_over() if handing == "hand_over" else message.as_stdin(b"X: y")
+        assert why.value.code == FULL
+    assert names(tmp_path) == []
+
+
+# What is left behind.
+
+
+def test_a_file_that_is_handed_over_for_good_stays(tmp_path: Path) -> None:
+    with spooled(tmp_path) as message:
+        name = message.hand_over()
+        release_file(name)
+    assert names(tmp_path) == [os.fsdecode(name)]
+
+
+def test_files_with_a_name_are_removed_whatever_happens(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), spooled(tmp_path, named=True) as message:
+        message.hand_over()
+        assert len(names(tmp_path)) == 2
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_somebody_has_removed_is_no_error(tmp_path: Path) -> None:
+    with spooled(tmp_path, named=True):
+        (name,) = names(tmp_path)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("why", [Defer("stopped by signal 15"), OSError(errno.EIO, "I/O error")])
+def test_a_file_that_could_not_be_removed_is_tried_again(
+    place: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: Exception
+) -> None:
+    """A signal that strikes while we remove it, for instance; __main__ sweeps once more."""
+    os.close(place.create(b"avcheck.x", 0o600))
+    with monkeypatch.context() as patched:
+        refusing(patched, "unlink", why)
+        with pytest.raises(type(why)):
+            remove_file(b"avcheck.x")
+    assert names(tmp_path) == ["avcheck.x"]
+    remove_leftovers()
+    assert names(tmp_path) == []
+
+
+def test_sweeping_goes_on_past_what_cannot_be_removed(
+    place: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (b"avcheck.1", b"avcheck.2", b"avcheck.3"):
+        os.close(place.create(name, 0o600))
+    real = os.unlink
+
+    def unlink(name: bytes, *, dir_fd: int) -> None:
+        if name == b"avcheck.2":
+            raise OSError(errno.EIO, "Input/output error")
+        real(name, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", unlink)
+        remove_leftovers()
+    assert names(tmp_path) == ["avcheck.2"]
+    remove_leftovers()
+    assert names(tmp_path) == []
+
+
+def test_a_file_of_somebody_else_is_never_removed(place: Directory, tmp_path: Path) -> None:
+    (tmp_path / "avcheck.x").write_text("another's")
+    with pytest.raises(FileExistsError):
+        place.create(b"avcheck.x", 0o600)
+    remove_leftovers()
+    assert names(tmp_path) == ["avcheck.x"]
+
+
+def test_a_link_is_never_followed(place: Directory, tmp_path: Path) -> None:
+    (tmp_path / "avcheck.x").symlink_to("target")
+    with pytest.raises(FileExistsError):
+        place.create(b"avcheck.x", 0o600)
+    assert names(tmp_path) == ["avcheck.x"]
+    (tmp_path / "avcheck.x").unlink()
+
+
+# Standard input of -c.
+
+
+def test_what_is_injected_is_read_once_and_not_kept() -> None:
+    with given(MESSAGE) as stdin:
+        incoming = spool.Incoming(stdin)
+        assert (incoming.wire_size, incoming.eight_bit, incoming.crlf) == (None, None, None)
+        assert b"".join(incoming.pieces(b"")) == MESSAGE
+        assert incoming.crlf is False
+
+
+@pytest.mark.parametrize(
+    ("pieces", "crlf"),
+    [
+        ([b"A: b\r\nc\n"], True),
+        ([b"A: b\nc\r\n"], False),
+        ([b"A: b\r", b"\nc\n"], True),
+        ([b"A", b":", b" b\r", b"\n"], True),
+        ([b"A: b\r", b"c\n"], False),
+        ([b"\n"], False),
+        ([b"\r", b"\n"], True),
+        ([b"A: b\r"], None),
+        ([], None),
+    ],
+)
+def test_line_ends_are_told_by_the_first_line(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], crlf: bool | None
+) -> None:
+    left = [*pieces, b""]
+    monkeypatch.setattr(os, "read", lambda fd, size: left.pop(0))
+    incoming = spool.Incoming(0)
+    assert list(incoming.pieces(b"")) == pieces
+    assert incoming.crlf is crlf
+
+
+def test_a_program_gets_standard_input_itself() -> None:
+    with given(MESSAGE) as stdin:
+        fd = spool.Incoming(stdin).as_stdin(b"")
+        assert fd not in (stdin, 0, 1, 2)
+        assert everything(fd) == MESSAGE
+        os.close(fd)
