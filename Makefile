@@ -62,7 +62,7 @@ endif
 
 chaos: ## 1000 messages through each mail system while everything around it fails (minutes)
 	@.ci/venv test
-	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -s tests/campaigns/chaos tests/live/test_scaling.py
+	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -n 0 -s tests/campaigns/chaos tests/live/test_scaling.py
 
 faults: ## Fail every system call of a run, spoil every byte it gets (an hour; docs/faults.md)
 	@.ci/venv test

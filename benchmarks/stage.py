@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.servers import packages
-from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.ports import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

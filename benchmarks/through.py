@@ -28,7 +28,7 @@ from benchmarks.stage import (
 )
 from benchmarks.table import Table
 from tests.support.servers import packages
-from tests.support.servers.clamd import free_port
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Sink
 

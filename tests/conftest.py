@@ -60,9 +60,9 @@ _cases: Counter[str] = Counter()
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment in which coverage measures what is run, if it is on and this case's turn."""
-    name = request.node.originalname
-    _cases[name] += 1
-    if _cases[name] % ONE_IN != 1:
+    case = f"{request.node.path}::{request.node.originalname}"
+    _cases[case] += 1
+    if _cases[case] % ONE_IN != 1:
         return {}
     return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 

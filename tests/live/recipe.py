@@ -20,7 +20,8 @@ from types import TracebackType
 
 from tests.support.letters import token
 from tests.support.servers import packages
-from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Received, Sink
 from tests.support.tree import ROOT

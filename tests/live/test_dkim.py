@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.live.recipe import MailSystem
 from tests.support.letters import letter, token
 from tests.support.servers import packages
-from tests.support.servers.clamd import free_port
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix, commands_for_all, open_maildrop
 from tests.support.servers.queue import submit
 

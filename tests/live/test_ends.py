@@ -12,8 +12,8 @@ import pytest
 from tests.campaigns.rot.places import sent_on
 from tests.support.mta import Site
 from tests.support.servers import packages
-from tests.support.servers.clamd import free_port
 from tests.support.servers.exim import Exim
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Sink
 

@@ -16,8 +16,8 @@ from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
 from tests.support.letters import EICAR, letter, with_attachment
-from tests.support.servers.clamd import free_port
 from tests.support.servers.exim import Exim
+from tests.support.servers.ports import free_port
 from tests.support.tree import ROOT
 
 DOCUMENT = ROOT / "docs" / "exim.md"

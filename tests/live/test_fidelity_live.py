@@ -36,8 +36,8 @@ from tests.live.recipe import MailSystem
 from tests.support.fakes import FakeSmtp
 from tests.support.mta import Ended, Site
 from tests.support.servers import packages
-from tests.support.servers.clamd import free_port
 from tests.support.servers.exim import Exim
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.queue import submit
 from tests.support.servers.sendmail import NAMED, Program, Sendmail, can_be_named

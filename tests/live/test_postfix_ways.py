@@ -21,7 +21,7 @@ from tests.live.through import replaced
 from tests.support.fakes import FakeSmtp
 from tests.support.letters import EICAR, letter, token, with_attachment
 from tests.support.servers import packages
-from tests.support.servers.clamd import free_port
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix, commands_for_all, open_maildrop
 from tests.support.servers.queue import submit
 from tests.support.servers.sink import Received

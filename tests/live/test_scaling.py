@@ -39,9 +39,10 @@ from tests.live.farm import (
 )
 from tests.support.letters import letter, token, with_attachment
 from tests.support.servers import packages
-from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.clamd import Clamd
 from tests.support.servers.haproxy import Haproxy
 from tests.support.servers.netns import CUTS, UNPLUGGED
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import PATIENCE
 from tests.support.servers.tls import Authority
 from tests.support.tree import ROOT

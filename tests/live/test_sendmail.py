@@ -19,8 +19,8 @@ from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
 from tests.support.letters import EICAR, letter, with_attachment
-from tests.support.servers.clamd import free_port
 from tests.support.servers.fresh import fresh
+from tests.support.servers.ports import free_port
 from tests.support.servers.sendmail import Program, Sendmail
 from tests.support.tree import ROOT
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.letters import letter
 from tests.support.mta import Site
 from tests.support.servers import packages
-from tests.support.servers.clamd import free_port
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Sink
 from tests.support.servers.tls import Authority

@@ -17,7 +17,8 @@ from tests.live.test_clamd import TEMPFAIL, Desk
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers import clamd as server
 from tests.support.servers import packages
-from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.clamd import Clamd
+from tests.support.servers.ports import free_port
 from tests.support.servers.tls import Authority, TlsProxy
 from tests.support.tree import ROOT
 

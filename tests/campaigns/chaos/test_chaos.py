@@ -19,9 +19,9 @@ from tests.live.test_exim import started as exim
 from tests.live.test_sendmail import started as sendmail
 from tests.live.through import Through, mark, replaced
 from tests.support.letters import token
-from tests.support.servers.clamd import free_port
 from tests.support.servers.exim import Exim
 from tests.support.servers.fresh import fresh
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sendmail import Program
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.support.fakes import PATIENCE
-from tests.support.servers.clamd import free_port
+from tests.support.servers.ports import free_port
 from tests.support.tree import ROOT
 
 

@@ -23,8 +23,9 @@ from tests.campaigns.rot.places import (
 )
 from tests.support.servers import packages
 from tests.support.servers.cicap import CIcap
-from tests.support.servers.clamd import Clamd, free_port
+from tests.support.servers.clamd import Clamd
 from tests.support.servers.exim import Exim
+from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Sink
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from . import packages
+from .ports import free_port
 
 SIGNATURES = Path(__file__).with_name("signatures")
 TESTFILES = Path("/usr/share/clamav-testfiles")
@@ -178,14 +179,6 @@ class Clamd:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def apparmor() -> bool:

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 from . import packages
-from .clamd import free_port
 from .fresh import fresh
+from .ports import free_port
 
 # How long Postfix may take over one step of a test: it is idle but for us,
 # and the largest message takes it a second.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from . import packages
-from .clamd import free_port
+from .ports import free_port
 
 START_MAX = 60.0
 STOP_MAX = 30.0
