@@ -6,7 +6,7 @@
     spool       the message is received into a private file
     ask         every scanner is asked                    scanners/*, conn, tls
                 after the brakes that were asked for      attempts, slots, canary
-    policy      the findings become one action
+    policy      the answers become one action
     act         which is carried out:
     deliver     the message goes back to the mail system  smtp, conn, child
     handle      or to the administrator's program         child

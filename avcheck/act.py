@@ -20,65 +20,66 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from avcheck.settings import Settings
     from avcheck.spool import Message
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Answer
 
 
 def on(
-    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
+    message: Message, answer: Answer, settings: Settings, called: bytes, deadline: float
 ) -> tuple[str, int]:
-    """Do what the finding asks for; returns what to say of it, and the exit status.
+    """Do what the answer asks for; returns what to say of it, and the exit status.
 
     Raises Defer for what could not be done, and Leave for what is to leave with another
     status.  Until this returns the caller's queue has the message: a failure here may
     deliver twice, but never not at all.
     """
     if not (settings.attempts and settings.queue_id):
-        return _carry_out(message, finding, settings, called, deadline)
+        return _carry_out(message, answer, settings, called, deadline)
     from avcheck.state import attempts
 
     key = attempts.key(settings)
     try:
-        done = _carry_out(message, finding, settings, called, deadline)
+        done = _carry_out(message, answer, settings, called, deadline)
     except Leave as end:
         if end.status != TEMPFAIL:
             attempts.forget(message.directory, key)
-        elif finding.verdict is FAILED:
-            attempts.count(message.directory, key, finding)
+        elif answer.finding.verdict is FAILED:
+            attempts.count(message.directory, key, answer)
         raise
     attempts.forget(message.directory, key)
     return done
 
 
 def _carry_out(
-    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
+    message: Message, answer: Answer, settings: Settings, called: bytes, deadline: float
 ) -> tuple[str, int]:
-    action, directory = settings.on[finding.verdict]
+    action, directory = settings.on[answer.finding.verdict]
     status = OK
     if action == policy.DELIVER:
-        said = deliver.send_on(message, finding, settings, deadline)
+        said = deliver.send_on(message, answer.finding, settings, deadline)
         status = settings.ok_status
     elif action == policy.HANDLE:
         from avcheck import handle
 
-        said = handle.run(message, finding, settings, called, deadline)
+        said = handle.run(message, answer, settings, called, deadline)
     elif action == policy.QUARANTINE:
         from avcheck import quarantine
 
-        entry = quarantine.store(message, finding, settings, called, directory)
+        entry = quarantine.store(message, answer, settings, called, directory)
         said = f"quarantined as {entry}"
     elif action == policy.DISCARD:
         stop.unless_called()
         stop.settle(OK)
         said = "discarded"
     elif action == policy.REJECT:
-        raise Rejected(f"message refused: {_words(finding)}")
+        raise Rejected(f"message refused: {_result(answer)}")
     else:
-        raise Defer(f"{finding.scanner} {finding.text}", finding.code)
+        raise Defer(f"{answer.scanner} {answer.finding.text}", answer.finding.code)
     room = max(LOGGED - len("; ") - len(said), FOUND_MIN)
-    return f"{printable(_words(finding), room)}; {said}", status
+    return f"{printable(_result(answer), room)}; {said}", status
 
 
-def _words(finding: Finding) -> str:
+def _result(answer: Answer) -> str:
+    finding = answer.finding
     if finding.verdict is CLEAN:
-        return f"clean: {finding.scanner} {finding.seconds * 1000:.0f}ms"
+        return f"clean: {answer.scanner} {answer.seconds * 1000:.0f}ms"
     return f"{finding.verdict.name}: {', '.join(finding.names) or finding.text}"

@@ -9,7 +9,7 @@ from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
 from avcheck.settings import Scanner
-from avcheck.verdict import CLEAN, FAILED, Finding
+from avcheck.verdict import CLEAN, FAILED, Answer, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 GRACE = 0.5
 
 
-def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Finding]:
-    """The findings of every -s, and of as many --backup as it takes to have --need answers.
+def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Answer]:
+    """The answers of every -s, and of as many --backup as it takes to have --need answers.
 
     deadline is the moment (time.monotonic seconds) for all of it; -t limits the -s, and
     then again the backups.  The poison brake and the slots are here, where they are asked for.
@@ -43,44 +43,44 @@ def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[
     return _ask_scanners(message, settings, deadline)
 
 
-def _ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Finding]:
+def _ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Answer]:
     until = min(deadline, monotonic() + settings.timeout)
-    findings = every(settings.scanners, message, settings, until)
+    answers = every(settings.scanners, message, settings, until)
     until = min(deadline, monotonic() + settings.timeout)
     for backup in settings.backups:
-        if policy.has_quorum(findings, settings.need):
+        if policy.has_quorum(answers, settings.need):
             break
-        findings.append(one(backup, message, settings, until))
-    return findings
+        answers.append(one(backup, message, settings, until))
+    return answers
 
 
 def every(
     asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
-) -> list[Finding]:
-    """One finding for each scanner, in the order given; one that cannot answer FAILED."""
+) -> list[Answer]:
+    """One answer for each scanner, in the order given; one that cannot answer FAILED."""
     if len(asked) == 1:
         return [one(asked[0], message, settings, deadline)]
     return _ask_in_threads(asked, message, settings, deadline)
 
 
-def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Finding:
+def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Answer:
     """What the scanner says; with --canary, at the first of its places that is to be trusted."""
     if not settings.canary:
         return _answer(scanner, message, settings, deadline)
-    finding = Finding(FAILED)
+    answer = Answer(scanner.type, "", Finding(FAILED))
     for number, target in enumerate(scanner.targets, 1):
         place = Scanner(scanner.type, scanner.row, (target,))
         others = len(scanner.targets) - number
-        finding = _trusted(place, message, settings, deadline, others)
+        answer = _trusted(place, message, settings, deadline, others)
         # As without the test: another place is only for one that cannot be asked.
-        if finding.verdict is not FAILED or finding.asked:
+        if answer.finding.verdict is not FAILED or answer.asked:
             break
-    return finding
+    return answer
 
 
 def _trusted(
     place: Scanner, message: Message, settings: Settings, deadline: float, others: int
-) -> Finding:
+) -> Answer:
     """What the scanner at this one place says, if it knows the test virus; else FAILED.
 
     others is how many places are left to try after this one.
@@ -89,8 +89,9 @@ def _trusted(
 
     def send(text: bytes) -> Finding:
         with canary.mail(text, message) as letter:
-            return _answer(place, letter, settings, deadline, others)
+            return _answer(place, letter, settings, deadline, others).finding
 
+    began = monotonic()
     name = canary.state_file(place, place.targets[0])
     # Another run may be testing a place where nobody answers.
     until = dial.share_of(deadline, others + 1) if others else deadline
@@ -99,13 +100,9 @@ def _trusted(
     except Defer as why:
         doubt, tested = Finding(FAILED, (), why.text, why.code), False
     if doubt is not None:
-        doubt.scanner = place.type
-        doubt.where = doubt.where or _where(place)
-        doubt.asked = False  # about this message
-        return doubt
-    finding = _answer(place, message, settings, deadline, others)
-    finding.tested = tested
-    return finding
+        # It was not asked about this message.
+        return Answer(place.type, _where(place), doubt, monotonic() - began, asked=False)
+    return _answer(place, message, settings, deadline, others, tested)
 
 
 def _where(scanner: Scanner) -> str:
@@ -113,22 +110,26 @@ def _where(scanner: Scanner) -> str:
 
 
 def _answer(
-    scanner: Scanner, message: Message, settings: Settings, deadline: float, others: int = 0
-) -> Finding:
+    scanner: Scanner,
+    message: Message,
+    settings: Settings,
+    deadline: float,
+    others: int = 0,
+    tested: bool = False,
+) -> Answer:
     began = monotonic()
     where = _where(scanner)
+    asked = True
     try:
         where, finding = _run_dialogue(scanner, message, settings, deadline, others)
     except Defer as why:
         finding = Finding(FAILED, (), why.text, why.code)
-        finding.asked = why.code != SILENT
+        asked = why.code != SILENT
     except ImportError as why:
         finding = Finding(FAILED, (), f"not installed: {why}", CONFIG)
-        finding.asked = False
-    finding.scanner = scanner.type
-    finding.where = where
-    finding.seconds = monotonic() - began
-    return finding
+        asked = False
+    seconds = monotonic() - began
+    return Answer(scanner.type, where, finding, seconds, asked=asked, tested=tested)
 
 
 def _run_dialogue(
@@ -204,27 +205,28 @@ def _found(module: Any, words: bytes, message: Message, target: Target) -> Findi
 
 def _ask_in_threads(
     asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
-) -> list[Finding]:
+) -> list[Answer]:
     # Threads, because a dialogue is a straight line of waits; without threading,
     # whose import costs as much as all of the delivery path.
     from _thread import allocate_lock, start_new_thread
 
-    findings = [Finding(FAILED, (), "no answer in time", EXPIRED) for _ in asked]
+    late = Finding(FAILED, (), "no answer in time", EXPIRED)
+    answers = [Answer(scanner.type, "", late) for scanner in asked]
     done: list[LockType] = []
 
     def work(number: int) -> None:
         try:
-            findings[number] = one(asked[number], message, settings, deadline)
+            answers[number] = one(asked[number], message, settings, deadline)
         except BaseException as bug:  # a thread that dies silently has not said CLEAN
-            findings[number] = Finding(FAILED, (), f"bug: {type(bug).__name__}: {bug}")
-            findings[number].scanner = asked[number].type
+            finding = Finding(FAILED, (), f"bug: {type(bug).__name__}: {bug}")
+            answers[number] = Answer(asked[number].type, "", finding)
         finally:
             done[number].release()
 
-    for number, scanner in enumerate(asked):
-        findings[number].scanner = scanner.type
-        done.append(allocate_lock())
-        done[number].acquire()
+    for _ in asked:
+        lock = allocate_lock()
+        lock.acquire()
+        done.append(lock)
     # A signal that a thread takes would not end the wait of this one, which alone runs
     # the handlers; so the threads take none.
     with stop.signals_blocked():
@@ -232,12 +234,11 @@ def _ask_in_threads(
             try:
                 start_new_thread(work, (number,))
             except RuntimeError as why:  # too many processes, or too little memory
-                findings[number] = Finding(FAILED, (), f"no thread to ask it: {why}")
-                findings[number].scanner = scanner.type
-                findings[number].asked = False
+                finding = Finding(FAILED, (), f"no thread to ask it: {why}")
+                answers[number] = Answer(scanner.type, "", finding, asked=False)
                 done[number].release()
     for lock in done:
         left = deadline - monotonic() + GRACE
         # Longer than any deadline is -1; the alarm of stop ends that one, too.
         lock.acquire(timeout=max(left, 0.0) if left < 1e6 else -1)
-    return list(findings)
+    return list(answers)

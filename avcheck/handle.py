@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from avcheck.settings import Settings
     from avcheck.spool import Message
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Answer
 
 # The handler's exit statuses that are passed on, with the enhanced status code that
 # Postfix (sys_exits.c) gives each, so that our first words and the status agree.
@@ -50,7 +50,7 @@ class Handled(Leave):
 
 
 def run(
-    message: Message, finding: Finding, settings: Settings, called: bytes, deadline: float
+    message: Message, answer: Answer, settings: Settings, called: bytes, deadline: float
 ) -> str:
     """Have the handler take the message over; returns its name, without its path, and its output.
 
@@ -64,13 +64,13 @@ def run(
         raise defer_from(os.devnull, why) from why
     name = message.hand_over()
     file = message.directory.join(name).replace(b"/./", b"/")
-    argv = (program, file, finding.text.encode(), settings.sender, *settings.recipients)
+    argv = (program, file, answer.finding.text.encode(), settings.sender, *settings.recipients)
     env = {
         **child.environment(),
         b"SENDMAIL": injector.words(settings, called),
-        b"AVCHECK_VERDICT": finding.verdict.name.encode(),
-        b"AVCHECK_VIRUS": ", ".join(finding.names).encode(),
-        b"AVCHECK_SCANNER": finding.scanner.encode(),
+        b"AVCHECK_VERDICT": answer.finding.verdict.name.encode(),
+        b"AVCHECK_VIRUS": ", ".join(answer.finding.names).encode(),
+        b"AVCHECK_SCANNER": answer.scanner.encode(),
         b"AVCHECK_QUEUE_ID": settings.queue_id,
         b"AVCHECK_SHA256": _sha256(message),
         b"AVCHECK_SENDER": settings.sender,

@@ -74,17 +74,19 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
 
             # Every scanner is asked.  One that cannot answer has FAILED; it has not
             # said CLEAN.
-            record.findings = ask.ask_scanners(message, settings, deadline)
-            for each in record.findings:
-                record.step(f"{each.scanner} {each.where}: {each.verdict.name} {each.text}")
+            record.answers = ask.ask_scanners(message, settings, deadline)
+            for each in record.answers:
+                found = f"{each.finding.verdict.name} {each.finding.text}"
+                record.step(f"{each.scanner} {each.where}: {found}")
 
-            # The worst finding decides what is done with the message.
-            finding = policy.sum_up(record.findings, settings.need)
-            record.finding, record.action = finding, settings.on[finding.verdict][0]
-            record.step(f"{finding.verdict.name}: {record.action}")
+            # The worst answer decides what is done with the message.
+            answer = policy.sum_up(record.answers, settings.need)
+            verdict = answer.finding.verdict
+            record.answer, record.action = answer, settings.on[verdict][0]
+            record.step(f"{verdict.name}: {record.action}")
 
             # It is done.  After this nothing changes the status any more.
-            said, status = act.on(message, finding, settings, called, deadline)
+            said, status = act.on(message, answer, settings, called, deadline)
 
         # What happened is written down.
         return report.report_success(record, said + stop.unheard(), status)

@@ -1,4 +1,4 @@
-"""The findings become one action.  Pure, and total: there is an action for everything."""
+"""The answers become one action.  Pure, and total: there is an action for everything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from avcheck.verdict import (
     POLICY,
     SUSPICIOUS,
     UNSCANNABLE,
+    Answer,
     Finding,
 )
 
@@ -41,32 +42,34 @@ DEFAULT: Mapping[Verdict, str] = {
 }
 
 
-def sum_up(findings: Sequence[Finding], need: int) -> Finding:
-    """One finding for all of them: the worst verdict, and all that was said with it.
+def sum_up(answers: Sequence[Answer], need: int) -> Answer:
+    """One answer for all of them: the worst verdict, and all that was said with it.
 
     need is how many scanners have to answer.  As long as fewer did, those that FAILED
     count, too; after that they are made up for.  Nobody asked means nobody answered.
     """
-    answers = [finding for finding in findings if finding.verdict is not FAILED]
-    counted = answers if answers and len(answers) >= need else findings
+    given = [answer for answer in answers if answer.finding.verdict is not FAILED]
+    counted = given if given and len(given) >= need else answers
     if not counted:
-        return Finding(FAILED, (), "no scanner was asked")
-    worst = min(counted, key=lambda finding: finding.verdict.rank)
-    if worst.verdict is CLEAN and len(answers) < need:
-        return Finding(FAILED, (), f"only {len(answers)} of {need} scanners answered")
-    decisive = [finding for finding in counted if finding.verdict is worst.verdict]
+        return Answer("", "", Finding(FAILED, (), "no scanner was asked"))
+    first = min(counted, key=lambda answer: answer.finding.verdict.rank)
+    verdict = first.finding.verdict
+    if verdict is CLEAN and len(given) < need:
+        return Answer("", "", Finding(FAILED, (), f"only {len(given)} of {need} scanners answered"))
+    decisive = [answer for answer in counted if answer.finding.verdict is verdict]
     if len(decisive) == 1:
-        return worst
-    names = [name.encode() for finding in decisive for name in finding.names]
-    total = Finding(worst.verdict, tuple(names), "; ".join(each.text for each in decisive))
-    total.code = worst.code
-    total.scanner = ",".join(dict.fromkeys(each.scanner for each in decisive))
-    total.where = ",".join(each.where for each in decisive)
-    total.asked = any(each.asked for each in decisive)
-    total.seconds = max(each.seconds for each in decisive)
-    return total
+        return first
+    names = [name.encode() for each in decisive for name in each.finding.names]
+    text = "; ".join(each.finding.text for each in decisive)
+    return Answer(
+        ",".join(dict.fromkeys(each.scanner for each in decisive)),
+        ",".join(each.where for each in decisive),
+        Finding(verdict, tuple(names), text, first.finding.code),
+        max(each.seconds for each in decisive),
+        asked=any(each.asked for each in decisive),
+    )
 
 
-def has_quorum(findings: Sequence[Finding], need: int) -> bool:
+def has_quorum(answers: Sequence[Answer], need: int) -> bool:
     """Whether as many scanners have answered as need to."""
-    return sum(finding.verdict is not FAILED for finding in findings) >= need
+    return sum(answer.finding.verdict is not FAILED for answer in answers) >= need

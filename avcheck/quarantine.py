@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from avcheck.settings import Settings
     from avcheck.spool import Message
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Answer
 
 NEW = b".new"  # where entries are made
 
@@ -51,9 +51,7 @@ TRIES = 9
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def store(
-    message: Message, finding: Finding, settings: Settings, called: bytes, path: bytes
-) -> str:
+def store(message: Message, answer: Answer, settings: Settings, called: bytes, path: bytes) -> str:
     """Keep the message in the directory, durably; returns the name of the entry.
 
     called is the path avcheck was called by.
@@ -67,7 +65,7 @@ def store(
         with Directory(path, "quarantine", 0o007) as place:
             _make(NEW, place.fd)
             _remove_old(place.fd)
-            facts = _facts(message, finding, settings, called)
+            facts = _facts(message, answer, settings, called)
             key = _key(settings, facts["sha256"])
             entry = _stored(message, key, place.fd) or _new(message, facts, key, place.fd)
     except OSError as why:
@@ -256,15 +254,15 @@ def _message(message: Message, made: int) -> None:
         os.close(fd)
 
 
-def _facts(message: Message, finding: Finding, settings: Settings, called: bytes) -> dict[str, Any]:
+def _facts(message: Message, answer: Answer, settings: Settings, called: bytes) -> dict[str, Any]:
     """What the sidecar says of the message, whenever it is stored."""
     return {
         "host": os.uname().nodename,
         "queue_id": os.fsdecode(settings.queue_id),
-        "verdict": finding.verdict.name,
-        "virus": ", ".join(finding.names),
-        "scanner": finding.scanner,
-        "text": finding.text,
+        "verdict": answer.finding.verdict.name,
+        "virus": ", ".join(answer.finding.names),
+        "scanner": answer.scanner,
+        "text": answer.finding.text,
         "sha256": _digest(message),
         "sender": _text(settings.sender),
         "sendmail": _text(injector.words(settings, called)),

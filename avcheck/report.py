@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from avcheck.settings import Settings
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Answer
 else:
     import _socket as socket  # see conn
 
@@ -45,14 +45,14 @@ _WARNING = 20
 class Record:
     """What is known about the run so far, for the log and the counters."""
 
-    __slots__ = ("action", "began", "finding", "findings", "settings", "size", "steps")
+    __slots__ = ("action", "answer", "answers", "began", "settings", "size", "steps")
 
     def __init__(self) -> None:
         self.began = monotonic()
         self.settings: Settings | None = None
         self.size = -1
-        self.findings: list[Finding] = []
-        self.finding: Finding | None = None
+        self.answers: list[Answer] = []
+        self.answer: Answer | None = None
         self.action = ""
         self.steps: list[bytes] = []
 
@@ -125,12 +125,14 @@ def line_of(record: Record, what: str, status: int) -> str:
             words.append(f"nrcpt={len(settings.recipients)}")
     if record.size >= 0:
         words.append(f"size={record.size}")
-    for finding in record.findings:
-        words.append(f"{finding.scanner}={finding.verdict.name}/{finding.seconds:.3f}s")
-    if record.finding is not None:
-        words.append(f"verdict={record.finding.verdict.name}")
-        if record.finding.names:
-            words.append(f"virus={_bracketed(', '.join(record.finding.names))}")
+    for answer in record.answers:
+        verdict = answer.finding.verdict.name
+        words.append(f"{answer.scanner}={verdict}/{answer.seconds:.3f}s")
+    if record.answer is not None:
+        finding = record.answer.finding
+        words.append(f"verdict={finding.verdict.name}")
+        if finding.names:
+            words.append(f"virus={_bracketed(', '.join(finding.names))}")
     if record.action:
         words.append(f"action={record.action}")
     words.append(f"delay={monotonic() - record.began:.3f}")
@@ -165,8 +167,8 @@ def count(record: Record) -> None:
         return
     from avcheck.state import metrics
 
-    verdict = record.finding.verdict.name if record.finding else "none"
-    metrics.add(record.settings.metrics, verdict, record.action or DEFER, record.findings)
+    verdict = record.answer.finding.verdict.name if record.answer else "none"
+    metrics.add(record.settings.metrics, verdict, record.action or DEFER, record.answers)
 
 
 def _write(fd: int, line: bytes) -> bool:

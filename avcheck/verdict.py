@@ -1,4 +1,4 @@
-"""What a scanner can say, and the record of what it said."""
+"""What a scanner can say (a verdict), what it said (a finding), and who said it (an answer)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from avcheck.printable import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
 # A signature name: the longest of ClamAV's official ones has about 90 characters.
 NAME_MAX = 120
@@ -47,40 +48,50 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
 
 
 class Finding:
-    """What one scanner said about the message.
+    """What a scanner's reply means.
 
     names are the signatures in the scanner's order without duplicates, text its
     own words (for a FAILED one: the reason), both printable and short from here
-    on.  scanner, where (its address), seconds, and tested (it has just passed the
-    known-answer test) are filled in by ask, and asked, which is false if the scanner never
-    got to see the message; code is the enhanced status code to defer with.
+    on; code is the enhanced status code to defer with.
     """
 
-    __slots__ = (
-        "asked",
-        "code",
-        "names",
-        "scanner",
-        "seconds",
-        "tested",
-        "text",
-        "verdict",
-        "where",
-    )
+    __slots__ = ("code", "names", "text", "verdict")
 
     def __init__(
         self,
         verdict: Verdict,
         names: tuple[bytes, ...] = (),
         text: bytes | str = b"",
-        code: str = "",
+        code: str = SYSTEM,
     ) -> None:
-        self.verdict = verdict
-        self.names = tuple(dict.fromkeys(printable(name, NAME_MAX) for name in names))
-        self.text = printable(text)
-        self.code = code or SYSTEM
-        self.scanner = ""
-        self.where = ""
-        self.seconds = 0.0
-        self.tested = False
-        self.asked = True
+        self.verdict: Final = verdict
+        self.names: Final = tuple(dict.fromkeys(printable(name, NAME_MAX) for name in names))
+        self.text: Final = printable(text)
+        self.code: Final = code
+
+
+class Answer:
+    """What came of asking a scanner: its type, its address, what it found, how long it took.
+
+    asked is false if the scanner never got to see the message, tested is true if it has
+    just passed the known-answer test.
+    """
+
+    __slots__ = ("asked", "finding", "scanner", "seconds", "tested", "where")
+
+    def __init__(
+        self,
+        scanner: str,
+        where: str,
+        finding: Finding,
+        seconds: float = 0.0,
+        *,
+        asked: bool = True,
+        tested: bool = False,
+    ) -> None:
+        self.scanner: Final = scanner
+        self.where: Final = where
+        self.finding: Final = finding
+        self.seconds: Final = seconds
+        self.asked: Final = asked
+        self.tested: Final = tested

@@ -14,7 +14,7 @@ from avcheck.verdict import CLEAN, FAILED, INFECTED
 
 if TYPE_CHECKING:
     from avcheck.settings import Scanner, Settings
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Answer
 
 # Seconds for each of the two mails.
 PATIENCE = 30.0
@@ -29,21 +29,22 @@ def wrong(scanner: Scanner, settings: Settings, patience: float = PATIENCE) -> s
     mails = ((canary.virus(), INFECTED), (canary.INNOCENT, CLEAN))
     for mail, wanted in mails:
         try:
-            finding = asked(scanner, settings, [mail], patience)
+            answer = asked(scanner, settings, [mail], patience)
         except Defer as why:
             return why.text
+        finding = answer.finding
         if finding.verdict is FAILED:
             return finding.text
         if finding.verdict is not wanted:
             what = "the test virus" if wanted is INFECTED else "an innocent mail"
-            return f"{finding.where}: {what} is {finding.verdict.name}: {finding.text}"
+            return f"{answer.where}: {what} is {finding.verdict.name}: {finding.text}"
     return ""
 
 
-def asked(scanner: Scanner, settings: Settings, pieces: list[bytes], patience: float) -> Finding:
+def asked(scanner: Scanner, settings: Settings, pieces: list[bytes], patience: float) -> Answer:
     """What the scanner says about a mail of these bytes, by the way that avcheck asks it.
 
-    Raises Defer where the spool directory cannot be used; the finding is FAILED where
+    Raises Defer where the spool directory cannot be used; the answer is FAILED where
     the scanner cannot.
     """
     plain = copy.copy(settings)

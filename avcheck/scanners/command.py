@@ -130,9 +130,7 @@ def _ran(
     if finding.verdict is CLEAN and 0 < read < message.start + message.size:
         raise Defer("said it is clean, but has not read the whole message", CONFIG)
     doubt = unproved(target, parameters) if finding.verdict is CLEAN else ""
-    if doubt:
-        finding.text = f"{finding.text} ({doubt})"
-    return finding
+    return Finding(CLEAN, (), f"{finding.text} ({doubt})") if doubt else finding
 
 
 def unproved(target: Target, parameters: Mapping[str, bytes]) -> str:

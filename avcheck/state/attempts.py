@@ -13,7 +13,7 @@ import os
 from stat import S_ISREG
 from time import time
 
-from avcheck.verdict import UNSCANNABLE, Finding
+from avcheck.verdict import UNSCANNABLE, Answer, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def key(settings: Settings) -> bytes:
     return b"%b %016x" % (settings.queue_id, digest)
 
 
-def too_many(directory: Directory, key: bytes, most: int) -> Finding | None:
-    """The finding UNSCANNABLE if the message has had so many scans in vain, else None."""
+def too_many(directory: Directory, key: bytes, most: int) -> Answer | None:
+    """The answer UNSCANNABLE if the message has had so many scans in vain, else None."""
     try:
         status = os.stat(_name(key), dir_fd=directory.fd, follow_symlinks=False)
     except OSError:  # it is the first one, or the count is lost: scanning is always right
@@ -48,17 +48,16 @@ def too_many(directory: Directory, key: bytes, most: int) -> Finding | None:
     if made < most or not S_ISREG(status.st_mode) or not _of_this_time(status):
         return None
     finding = Finding(UNSCANNABLE, (), f"{made} scans came to nothing (--attempts {most})")
-    finding.scanner = "attempts"
-    return finding
+    return Answer("attempts", "", finding)
 
 
-def count(directory: Directory, key: bytes, finding: Finding) -> None:
+def count(directory: Directory, key: bytes, answer: Answer) -> None:
     """Count a scan that came to nothing; never raises.
 
     One that never began, because nobody answered or was to be trusted, does not count:
     that is not the message's fault.
     """
-    if not finding.asked:
+    if not answer.asked:
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

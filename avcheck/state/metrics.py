@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Answer
 
 # Seconds to wait for the lock, and between two looks: a run holds it for a millisecond.
 LOCK_MAX = 10.0
@@ -61,7 +61,7 @@ FAMILIES = (
 SIZE_MAX = 1 << 20
 
 
-def add(file: bytes, verdict: str, action: str, findings: Sequence[Finding]) -> None:
+def add(file: bytes, verdict: str, action: str, answers: Sequence[Answer]) -> None:
     """Count a message and what each scanner said about it; never raises."""
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -69,7 +69,7 @@ def add(file: bytes, verdict: str, action: str, findings: Sequence[Finding]) -> 
         try:
             _lock(lock)
             values = parse(_read(file))
-            count(values, verdict, action, findings, time())
+            count(values, verdict, action, answers, time())
             _replace(file, render(values))
         finally:
             os.close(lock)
@@ -81,24 +81,25 @@ def count(
     values: dict[str, float],
     verdict: str,
     action: str,
-    findings: Sequence[Finding],
+    answers: Sequence[Answer],
     now: float,
 ) -> None:
     """Add the message to the values, which are by name and labels."""
     _add(values, f'avcheck_messages_total{{verdict="{verdict}",action="{action}"}}', 1)
     if verdict == CLEAN.name:
         values["avcheck_last_clean_timestamp_seconds"] = round(now, 3)
-    for finding in findings:
+    for answer in answers:
         # A type is made of harmless characters, but for somebody else's module name.
-        name = "".join(letter if letter in PLAIN else "_" for letter in finding.scanner)
+        name = "".join(letter if letter in PLAIN else "_" for letter in answer.scanner)
         scanner = f'scanner="{name}"'
-        _add(values, f'avcheck_scans_total{{{scanner},verdict="{finding.verdict.name}"}}', 1)
+        found = answer.finding.verdict.name
+        _add(values, f'avcheck_scans_total{{{scanner},verdict="{found}"}}', 1)
         for end in BUCKETS:
-            within = finding.seconds <= float(end)
+            within = answer.seconds <= float(end)
             _add(values, f'avcheck_scan_seconds_bucket{{{scanner},le="{end}"}}', within)
-        _add(values, f"avcheck_scan_seconds_sum{{{scanner}}}", round(finding.seconds, 6))
+        _add(values, f"avcheck_scan_seconds_sum{{{scanner}}}", round(answer.seconds, 6))
         _add(values, f"avcheck_scan_seconds_count{{{scanner}}}", 1)
-        if finding.tested:
+        if answer.tested:
             values[f"avcheck_last_canary_timestamp_seconds{{{scanner}}}"] = round(now, 3)
 
 

@@ -21,7 +21,7 @@ from avcheck import report
 from avcheck.exits import Defer
 from avcheck.options import reading
 from avcheck.settings import Settings
-from avcheck.verdict import CLEAN, INFECTED, Finding
+from avcheck.verdict import CLEAN, INFECTED, Answer, Finding
 from tests.support.mta import MAIL, Ended, Site
 from tests.support.servers import packages
 from tests.support.wire import no_file
@@ -397,10 +397,8 @@ def record() -> report.Record:
     made = report.Record()
     made.settings = settings(b"--queue-id", b"4XYZ")
     made.size = 10
-    finding = Finding(CLEAN)
-    finding.scanner = "clamd"
-    made.findings = [finding]
-    made.finding, made.action = finding, "deliver"
+    made.answer, made.action = Answer("clamd", "", Finding(CLEAN)), "deliver"
+    made.answers = [made.answer]
     return made
 
 
@@ -446,7 +444,7 @@ def test_the_place_of_the_log_is_the_usual_one() -> None:
 def test_a_virus_found_is_worth_a_notice(ours: Log) -> None:
     made = record()
     finding = Finding(INFECTED, (b"One", b"Two"))
-    made.finding, made.action = finding, "quarantine"
+    made.answer, made.action = Answer("clamd", "", finding), "quarantine"
     report.report_success(made, "said", 0)
     line = ours.line
     assert line.priority == NOTICE

@@ -13,7 +13,7 @@ from avcheck import report
 from avcheck.admin.commands.stats import SIGNATURES
 from avcheck.options import reading
 from avcheck.state import metrics
-from avcheck.verdict import CLEAN, INFECTED, Finding, Verdict
+from avcheck.verdict import CLEAN, INFECTED, Answer, Finding, Verdict
 from tests.support.tree import ROOT
 
 CONTRIB = ROOT / "contrib"
@@ -71,8 +71,8 @@ def line(verdict: Verdict, what: str, status: int, recipients: int = 1) -> str:
     if status == 0:
         record.size = 1234
         found = Finding(verdict, (b"Eicar",) if verdict is INFECTED else ())
-        found.scanner, found.seconds = "clamd", 0.003
-        record.findings, record.finding = [found], found
+        record.answer = Answer("clamd", "", found, 0.003)
+        record.answers = [record.answer]
         record.action = "deliver" if verdict is CLEAN else "handle"
     return f"Nov  1 10:02:03 mx1 avcheck[123]: {report.line_of(record, what, status)}"
 

@@ -12,7 +12,7 @@ from avcheck.options import reading
 from avcheck.options.reading import CLIENT
 from avcheck.options.rows import OPTIONS
 from avcheck.scanners.command_programs import PROGRAMS
-from avcheck.verdict import CLEAN, Finding
+from avcheck.verdict import CLEAN, Answer, Finding
 from tests.command.test_guard import MAPPED
 from tests.contracts.test_tables import section
 from tests.support.environment import SUCCESS
@@ -120,9 +120,8 @@ def test_the_line_of_the_log_is_as_it_is_shown() -> None:
     )
     record.settings.queue_id = b"3FA52"
     record.size, record.action = 1234, policy.DELIVER
-    record.finding = Finding(CLEAN)
-    record.finding.scanner = "clamd"
-    record.findings = [record.finding]
+    record.answer = Answer("clamd", "", Finding(CLEAN))
+    record.answers = [record.answer]
     [said] = re.findall(r"status=0 \((.*)\)$", shown)
     line = report.line_of(record, said, 0)
     assert re.sub(r"\d+\.\d{3}", "N", line) == re.sub(r"\d+\.\d{3}", "N", shown)

@@ -16,7 +16,7 @@ from avcheck.child import Ended
 from avcheck.options.rows import OPTIONS
 from avcheck.scanners import rows
 from avcheck.scanners.rows import SCANNERS
-from avcheck.verdict import INFECTED, VERDICTS, Finding
+from avcheck.verdict import INFECTED, VERDICTS, Answer, Finding
 from tests.support.tree import ROOT
 from tests.support.wire import called_by_us, settings, spooled
 
@@ -142,7 +142,8 @@ def test_the_page_has_every_variable_of_the_handler(
     monkeypatch.setattr(child, "run", run)
     with spooled(tmp_path) as message:
         how = settings(b"-i", b"/handler")
-        handle.run(message, Finding(INFECTED), how, b"/avcheck", monotonic() + 10)
+        answer = Answer("clamd", "", Finding(INFECTED))
+        handle.run(message, answer, how, b"/avcheck", monotonic() + 10)
     page = [head.removeprefix("Ev ") for head, _ in items(section("HANDLER"))]
     assert sorted(page) == sorted(found)
 

@@ -71,7 +71,7 @@ def found(place: Path, mail: bytes, how: Settings, sender: bytes = b"a@example.o
         spool.Message(directory, sender, scanner.opens_path) as message,
     ):
         message.add(mail)
-        finding = ask.one(scanner, message, how, monotonic() + wire.PATIENCE)
+        finding = ask.one(scanner, message, how, monotonic() + wire.PATIENCE).finding
     assert finding.verdict.name in ("infected", "clean"), finding.text
     return finding.verdict.name == "infected"
 

@@ -20,7 +20,7 @@ from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer, Stopped
 from avcheck.scanners.rows import SCANNERS
 from avcheck.settings import Settings
 from avcheck.spool import FRONT, Message
-from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
+from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
 from tests.support.fakes import FakeClamd
 from tests.support.wire import MESSAGE, PATIENCE, settings, spooled
 
@@ -56,18 +56,18 @@ def asking(*scanners: str, more: tuple[str, ...] = ()) -> Settings:
     return found
 
 
-def every(message: Message, how: Settings, seconds: float = PATIENCE) -> list[Finding]:
+def every(message: Message, how: Settings, seconds: float = PATIENCE) -> list[Answer]:
     return ask.every(how.scanners, message, how, monotonic() + seconds)
 
 
-def test_a_finding_says_who_found_it_where_and_in_what_time(
+def test_an_answer_says_who_found_it_where_and_in_what_time(
     message: Message, daemons: Callable[..., FakeClamd]
 ) -> None:
     daemon = daemons(says=b"Eicar FOUND")
-    (finding,) = every(message, asking(f"clamd:{daemon.where}"))
-    assert (finding.verdict, finding.names) == (INFECTED, ("Eicar",))
-    assert (finding.scanner, finding.where) == ("clamd", daemon.where)
-    assert 0 < finding.seconds < PATIENCE
+    (answer,) = every(message, asking(f"clamd:{daemon.where}"))
+    assert (answer.finding.verdict, answer.finding.names) == (INFECTED, ("Eicar",))
+    assert (answer.scanner, answer.where) == ("clamd", daemon.where)
+    assert 0 < answer.seconds < PATIENCE
     assert daemon.questions[0].content == FRONT + MESSAGE
 
 
@@ -75,8 +75,8 @@ def test_the_place_that_answered_is_named(
     message: Message, daemons: Callable[..., FakeClamd]
 ) -> None:
     daemon = daemons()
-    (finding,) = every(message, asking(f"clamd:/nonesuch,{daemon.where},/other"))
-    assert (finding.verdict, finding.where) == (CLEAN, daemon.where)
+    (answer,) = every(message, asking(f"clamd:/nonesuch,{daemon.where},/other"))
+    assert (answer.finding.verdict, answer.where) == (CLEAN, daemon.where)
 
 
 def test_each_place_is_asked_in_its_own_way(
@@ -85,10 +85,10 @@ def test_each_place_is_asked_in_its_own_way(
     """The way follows from the place that answered, not from the first one."""
     tcp = FakeClamd(None)
     try:
-        (finding,) = every(message, asking(f"clamd:/nonesuch,{tcp.where}"))
+        (answer,) = every(message, asking(f"clamd:/nonesuch,{tcp.where}"))
     finally:
         tcp.stop()
-    assert finding.verdict is CLEAN
+    assert answer.finding.verdict is CLEAN
     assert tcp.questions[0].way == "INSTREAM"
 
 
@@ -108,27 +108,27 @@ def test_a_daemon_that_makes_no_sense_has_failed(
     said: str,
 ) -> None:
     daemon = daemons(**how)
-    (finding,) = every(message, asking(f"clamd:{daemon.where}"))
-    assert (finding.verdict, finding.code) == (FAILED, code)
-    assert finding.text.startswith(f"{daemon.where}: ")
-    assert said in finding.text
-    assert (finding.scanner, finding.where) == ("clamd", daemon.where)
+    (answer,) = every(message, asking(f"clamd:{daemon.where}"))
+    assert (answer.finding.verdict, answer.finding.code) == (FAILED, code)
+    assert answer.finding.text.startswith(f"{daemon.where}: ")
+    assert said in answer.finding.text
+    assert (answer.scanner, answer.where) == ("clamd", daemon.where)
 
 
 def test_a_daemon_that_is_not_there_has_failed(message: Message) -> None:
-    (finding,) = every(message, asking("clamd:/nonesuch,/other"))
-    assert (finding.verdict, finding.code) == (FAILED, SILENT)
-    assert "/nonesuch: connect" in finding.text
-    assert "/other: connect" in finding.text
-    assert finding.where == "/nonesuch, /other"
+    (answer,) = every(message, asking("clamd:/nonesuch,/other"))
+    assert (answer.finding.verdict, answer.finding.code) == (FAILED, SILENT)
+    assert "/nonesuch: connect" in answer.finding.text
+    assert "/other: connect" in answer.finding.text
+    assert answer.where == "/nonesuch, /other"
 
 
 def test_a_daemon_that_is_silent_has_failed(
     message: Message, daemons: Callable[..., FakeClamd]
 ) -> None:
     daemon = daemons(hold="asked")
-    (finding,) = every(message, asking(f"clamd:{daemon.where}"), 0.05)
-    assert (finding.verdict, finding.code) == (FAILED, EXPIRED)
+    (answer,) = every(message, asking(f"clamd:{daemon.where}"), 0.05)
+    assert (answer.finding.verdict, answer.finding.code) == (FAILED, EXPIRED)
 
 
 def test_a_daemon_that_says_ok_with_our_words_unread_has_failed(
@@ -147,9 +147,9 @@ def test_a_daemon_that_says_ok_with_our_words_unread_has_failed(
 
         thread = threading.Thread(target=hasty)
         thread.start()
-        (finding,) = every(message, asking(f"clamd+stream:{tmp_path}/hasty"))
+        (answer,) = every(message, asking(f"clamd+stream:{tmp_path}/hasty"))
         thread.join(PATIENCE)
-    assert finding.verdict is FAILED
+    assert answer.finding.verdict is FAILED
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -190,9 +190,9 @@ def module(monkeypatch: pytest.MonkeyPatch, **members: object) -> str:
 
 
 def test_a_module_that_is_not_installed_has_failed(message: Message) -> None:
-    (finding,) = every(message, asking("no.such.module:/x"))
-    assert (finding.verdict, finding.code) == (FAILED, CONFIG)
-    assert "not installed" in finding.text
+    (answer,) = every(message, asking("no.such.module:/x"))
+    assert (answer.finding.verdict, answer.finding.code) == (FAILED, CONFIG)
+    assert "not installed" in answer.finding.text
 
 
 def test_a_module_that_says_nothing_understandable_has_failed(
@@ -202,8 +202,8 @@ def test_a_module_that_says_nothing_understandable_has_failed(
         raise Defer("is confused", BROKEN)
 
     name = module(monkeypatch, scan=scan)
-    (finding,) = every(message, asking(f"{name}:{daemons().where}"))
-    assert (finding.verdict, finding.code, finding.scanner) == (FAILED, BROKEN, name)
+    (answer,) = every(message, asking(f"{name}:{daemons().where}"))
+    assert (answer.finding.verdict, answer.finding.code, answer.scanner) == (FAILED, BROKEN, name)
 
 
 # Several at the same time.
@@ -220,18 +220,18 @@ def test_all_are_asked_at_the_same_time_and_answer_in_their_order(
 
     thread = threading.Thread(target=release)
     thread.start()
-    findings = every(message, asking(f"clamd:{slow.where}", f"clamd:{fast.where}"))
+    answers = every(message, asking(f"clamd:{slow.where}", f"clamd:{fast.where}"))
     thread.join(PATIENCE)
-    assert [finding.names for finding in findings] == [("Slow",), ("Fast",)]
-    assert [finding.where for finding in findings] == [slow.where, fast.where]
+    assert [answer.finding.names for answer in answers] == [("Slow",), ("Fast",)]
+    assert [answer.where for answer in answers] == [slow.where, fast.where]
 
 
 def test_without_a_deadline_all_are_waited_for(
     message: Message, daemons: Callable[..., FakeClamd]
 ) -> None:
     places = [f"clamd:{daemons().where}" for _ in range(3)]
-    findings = every(message, asking(*places), float("inf"))
-    assert [finding.verdict for finding in findings] == [CLEAN] * 3
+    answers = every(message, asking(*places), float("inf"))
+    assert [answer.finding.verdict for answer in answers] == [CLEAN] * 3
 
 
 @pytest.mark.parametrize("bug", [KeyError("x"), SystemExit(0), AssertionError()])
@@ -246,10 +246,10 @@ def test_a_bug_in_one_is_a_failure_of_that_one(
 
     name = module(monkeypatch, scan=scan)
     daemon = daemons()
-    findings = every(message, asking(f"{name}:{daemon.where}", f"clamd:{daemon.where}"))
-    assert [finding.verdict for finding in findings] == [FAILED, CLEAN]
-    assert findings[0].text.startswith(f"bug: {type(bug).__name__}")
-    assert findings[0].scanner == name
+    answers = every(message, asking(f"{name}:{daemon.where}", f"clamd:{daemon.where}"))
+    assert [answer.finding.verdict for answer in answers] == [FAILED, CLEAN]
+    assert answers[0].finding.text.startswith(f"bug: {type(bug).__name__}")
+    assert answers[0].scanner == name
 
 
 def test_who_is_silent_or_does_not_look_at_the_clock_does_not_take_the_others_with_it(
@@ -264,11 +264,11 @@ def test_who_is_silent_or_does_not_look_at_the_clock_does_not_take_the_others_wi
     name = module(monkeypatch, scan=scan)
     silent, good = daemons(hold="connected"), daemons()
     places = (f"clamd:{silent.where}", f"{name}:{good.where}", f"clamd:{good.where}")
-    findings = every(message, asking(*places), 1.0)
+    answers = every(message, asking(*places), 1.0)
     stuck.set()
-    assert [finding.verdict for finding in findings] == [FAILED, FAILED, CLEAN]
-    assert [finding.scanner for finding in findings] == ["clamd", name, "clamd"]
-    assert [finding.code for finding in findings[:2]] == [EXPIRED, EXPIRED]
+    assert [answer.finding.verdict for answer in answers] == [FAILED, FAILED, CLEAN]
+    assert [answer.scanner for answer in answers] == ["clamd", name, "clamd"]
+    assert [answer.finding.code for answer in answers[:2]] == [EXPIRED, EXPIRED]
 
 
 def test_a_signal_is_not_one_scanner_s_failure(
@@ -286,8 +286,8 @@ def test_a_signal_is_not_one_scanner_s_failure(
 
 
 def enough(message: Message, how: Settings) -> list[tuple[str, str]]:
-    findings = ask.ask_scanners(message, how, monotonic() + PATIENCE)
-    return [(finding.verdict.name, finding.where) for finding in findings]
+    answers = ask.ask_scanners(message, how, monotonic() + PATIENCE)
+    return [(answer.finding.verdict.name, answer.where) for answer in answers]
 
 
 def test_backups_are_asked_only_for_who_failed(

@@ -18,7 +18,7 @@ from avcheck.exits import CONFIG, Defer, Leave
 from avcheck.handle import PASSED_ON, Handled
 from avcheck.settings import Settings
 from avcheck.spool import Message
-from avcheck.verdict import ENCRYPTED, INFECTED, Finding
+from avcheck.verdict import ENCRYPTED, INFECTED, Answer, Finding
 from tests.support.wire import MESSAGE, called_by_us, settings, spooled
 
 PROGRAM = b"/usr/sbin/infected.sh"
@@ -76,7 +76,7 @@ def handle_by(message: Message, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         monkeypatch.setattr(child, "run", handler.run)
         finding = finding or Finding(INFECTED, (b"Eicar",), b"stream: Eicar FOUND")
         how = how or settings(b"-i", PROGRAM)
-        return handle.run(message, finding, how, called, monotonic() + 10)
+        return handle.run(message, Answer("clamd", "", finding), how, called, monotonic() + 10)
 
     return run
 
@@ -91,7 +91,6 @@ def left(message: Message) -> list[str]:
 def test_it_is_told_everything(message: Message, handle_by: Callable[..., str]) -> None:
     handler = Handler()
     finding = Finding(ENCRYPTED, (b"Heuristics.Encrypted.Zip", b"B\n"), b"fd[1]: what it said")
-    finding.scanner = "clamd"
     handle_by(handler, finding, settings(b"-i", PROGRAM, b"--queue-id=4XYZ", b"--", b"a@b"))
     program, file, said, *envelope = handler.argv
     assert (program, said) == (PROGRAM, b"fd[1]: what it said")
@@ -180,7 +179,8 @@ def test_the_path_is_the_real_one_for_a_scanner_in_a_chroot(
     handler = Handler()
     monkeypatch.setattr(child, "run", handler.run)
     with spooled(os.fsencode(tmp_path) + b"/root/./tmp") as message:
-        handle.run(message, Finding(INFECTED), settings(b"-i", PROGRAM), CALLED, monotonic() + 10)
+        answer = Answer("clamd", "", Finding(INFECTED))
+        handle.run(message, answer, settings(b"-i", PROGRAM), CALLED, monotonic() + 10)
     assert os.path.dirname(handler.argv[1]) == os.fsencode(tmp_path) + b"/root/tmp"
 
 

@@ -15,7 +15,7 @@ from avcheck.exits import Defer, Leave, Rejected, Stopped
 from avcheck.options import help
 from avcheck.settings import Settings
 from avcheck.state import hold
-from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
+from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
 from tests.support.fakes import FakeClamd
 from tests.support.wire import MESSAGE, given
 
@@ -46,9 +46,8 @@ def finds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has the scanners find that."""
 
     def find(*findings: Finding) -> None:
-        for finding in findings:
-            finding.scanner = finding.scanner or "clamd"
-        monkeypatch.setattr(ask, "ask_scanners", lambda *args: list(findings))
+        answers = [Answer("clamd", "", finding) for finding in findings]
+        monkeypatch.setattr(ask, "ask_scanners", lambda *args: answers)
 
     return find
 

@@ -26,6 +26,7 @@ from avcheck.verdict import (
     SUSPICIOUS,
     UNSCANNABLE,
     VERDICTS,
+    Answer,
     Finding,
     Verdict,
 )
@@ -94,7 +95,8 @@ TRIPLES = list(product(VERDICTS, repeat=3))
 
 
 def summed(verdicts: tuple[Verdict, ...], need: int) -> Verdict:
-    return sum_up([Finding(verdict) for verdict in verdicts], need).verdict
+    answers = [Answer("", "", Finding(verdict)) for verdict in verdicts]
+    return sum_up(answers, need).finding.verdict
 
 
 def test_the_tables_have_every_pair() -> None:
@@ -198,16 +200,16 @@ def test_the_order_does_not_matter(verdicts: tuple[Verdict, ...], need: int) -> 
 def test_all_that_was_said_with_the_worst_verdict_is_kept(
     verdicts: tuple[Verdict, ...], need: int
 ) -> None:
-    findings = []
+    answers = []
     for number, verdict in enumerate(verdicts):
         finding = Finding(verdict, (b"name%d" % number,), b"text%d" % number)
-        finding.scanner = f"scanner{number}"
-        findings.append(finding)
-    total = sum_up(findings, need)
-    decisive = [finding for finding in findings if finding.verdict is total.verdict]
+        answers.append(Answer(f"scanner{number}", "", finding))
+    total = sum_up(answers, need)
+    verdict = total.finding.verdict
+    decisive = [answer for answer in answers if answer.finding.verdict is verdict]
     for each in decisive:
-        assert each.text in total.text
-        assert set(each.names) <= set(total.names)
+        assert each.finding.text in total.finding.text
+        assert set(each.finding.names) <= set(total.finding.names)
         assert each.scanner in total.scanner.split(",")
 
 

@@ -16,7 +16,7 @@ from avcheck import report, stop
 from avcheck.exits import OK, TEMPFAIL, Defer, Refused
 from avcheck.report import Record
 from avcheck.state import metrics
-from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
+from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
 from tests.support.wire import PATIENCE, settings
 
 
@@ -30,9 +30,8 @@ def syslog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         yield lambda: daemon.recv(1 << 16).decode()
 
 
-def said(finding: Finding, scanner: str = "clamd", seconds: float = 0.0385) -> Finding:
-    finding.scanner, finding.seconds = scanner, seconds
-    return finding
+def said(finding: Finding, scanner: str = "clamd", seconds: float = 0.0385) -> Answer:
+    return Answer(scanner, "", finding, seconds)
 
 
 def record(*words: bytes) -> Record:
@@ -40,8 +39,8 @@ def record(*words: bytes) -> Record:
     found = Record()
     found.settings = settings(*words)
     found.size = 4096
-    found.findings = [said(Finding(INFECTED, (b"Eicar", b"Other"))), said(Finding(CLEAN), "avast")]
-    found.finding = found.findings[0]
+    found.answers = [said(Finding(INFECTED, (b"Eicar", b"Other"))), said(Finding(CLEAN), "avast")]
+    found.answer = found.answers[0]
     found.action = "handle"
     return found
 
@@ -201,7 +200,7 @@ def test_nobody_s_words_forge_a_line_or_a_key(sender: bytes, recipient: bytes, n
     found = record()
     assert found.settings is not None
     found.settings.sender, found.settings.recipients = sender, (recipient,)
-    found.finding = Finding(INFECTED, (name,))
+    found.answer = said(Finding(INFECTED, (name,)))
     line = report.line_of(found, "x", 0)
     assert line.isprintable()
     assert line.isascii()
@@ -211,7 +210,7 @@ def test_nobody_s_words_forge_a_line_or_a_key(sender: bytes, recipient: bytes, n
 
 def test_a_log_line_has_an_end(syslog: Callable[[], str]) -> None:
     found = record()
-    found.findings = [said(Finding(FAILED), f"scanner{number}") for number in range(200)]
+    found.answers = [said(Finding(FAILED), f"scanner{number}") for number in range(200)]
     report.report_success(found, "x", OK)
     assert len(syslog()) <= 2000
 
@@ -244,8 +243,8 @@ Counted = list[tuple[bytes, str, str, int]]
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     found: Counted = []
 
-    def add(file: bytes, verdict: str, action: str, findings: list[Finding]) -> None:
-        found.append((file, verdict, action, len(findings)))
+    def add(file: bytes, verdict: str, action: str, answers: list[Answer]) -> None:
+        found.append((file, verdict, action, len(answers)))
 
     monkeypatch.setattr(metrics, "add", add)
     return found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from avcheck import verdict
 from avcheck.exits import EXPIRED, SYSTEM
-from avcheck.verdict import CLEAN, FAILED, INFECTED, NAME_MAX, VERDICTS, Finding
+from avcheck.verdict import CLEAN, FAILED, INFECTED, NAME_MAX, VERDICTS, Answer, Finding
 
 
 def test_the_verdicts_are_these_worst_first() -> None:
@@ -45,6 +45,6 @@ def test_a_finding_has_a_code_to_defer_with() -> None:
     assert Finding(FAILED, (), "", EXPIRED).code == EXPIRED
 
 
-def test_a_finding_is_of_nobody_until_somebody_asked() -> None:
-    finding = Finding(CLEAN)
-    assert (finding.scanner, finding.where, finding.seconds) == ("", "", 0.0)
+def test_an_answer_is_one_to_the_message_unless_something_else_is_said() -> None:
+    answer = Answer("clamd", "/run/clamd", Finding(CLEAN))
+    assert (answer.asked, answer.tested, answer.seconds) == (True, False, 0.0)

@@ -157,9 +157,10 @@ def attempt(service: sites.Service, scanner: Scanner, sample: Sample, limits: Li
     mail = sample.make(limits)
     with account(*service.runs_as):
         try:
-            finding = known_answer.asked(scanner, service.require_settings, mail, PATIENCE)
+            answer = known_answer.asked(scanner, service.require_settings, mail, PATIENCE)
         except Defer as why:
             raise trouble(why) from why
+    finding = answer.finding
     if finding.verdict is FAILED:
         outcome = WAITS
     else:

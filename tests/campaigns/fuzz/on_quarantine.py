@@ -19,7 +19,7 @@ from avcheck.admin.commands import quarantine as commands
 from avcheck.admin.commands import release
 from avcheck.admin.quarantine_store import Act, Entry, Quarantine
 from avcheck.directory import Directory
-from avcheck.verdict import VERDICTS, Finding
+from avcheck.verdict import VERDICTS, Answer, Finding
 from tests.campaigns.fuzz.letter import directory
 from tests.campaigns.fuzz.notation import FIELD, fields, mark, pieces, quoted, text
 from tests.campaigns.fuzz.on_smtp import called, received
@@ -222,11 +222,12 @@ def stored(data: bytes) -> None:
     )
     options = settings(b"--queue-id", queue_id, b"-f", sender, b"--", recipient or b"x")
     finding = Finding(VERDICTS[len(data) % len(VERDICTS)], (name,) if name else (), name)
+    answer = Answer("", "", finding)
     path = os.path.dirname(directory().path) + b"/stored"
     shutil.rmtree(path, ignore_errors=True)
     with called(), received(pieces(parts[4])) as message:
-        made = quarantine.store(message, finding, options, b"/usr/bin/avcheck", path)
-        again = quarantine.store(message, finding, options, b"/usr/bin/avcheck", path)
+        made = quarantine.store(message, answer, options, b"/usr/bin/avcheck", path)
+        again = quarantine.store(message, answer, options, b"/usr/bin/avcheck", path)
     assert (again == made) is bool(options.queue_id), "stored twice, or two as one"
     with Directory(path, "quarantine", 0o007) as where:
         store = Quarantine(where)

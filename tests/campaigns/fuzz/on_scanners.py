@@ -122,10 +122,11 @@ def asked(variant: Variant, said: list[Item]) -> Finding:
     peer = Peer(said)
     options = variant.settings
     with listening(peer):
-        finding = ask.one(options.scanners[-1], letter(), options, inf)
+        answer = ask.one(options.scanners[-1], letter(), options, inf)
+    finding = answer.finding
     assert finding.verdict in VERDICTS
     assert finding.code.startswith("4."), finding.code
-    for words in (finding.text, finding.where, *finding.names):
+    for words in (finding.text, answer.where, *finding.names):
         assert len(words) <= 400, words
         assert words.isascii(), words
         assert words.isprintable(), words

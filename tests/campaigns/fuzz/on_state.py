@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from avcheck.exits import HELD, Defer
 from avcheck.state import attempts, canary, hold, metrics, slots, waitfile
-from avcheck.verdict import CLEAN, FAILED, INFECTED, VERDICTS, Finding
+from avcheck.verdict import CLEAN, FAILED, INFECTED, VERDICTS, Answer, Finding
 from tests.campaigns.fuzz.letter import directory
 from tests.campaigns.fuzz.notation import FIELD, fields, mark, text
 
@@ -59,12 +59,11 @@ def metrics_file(data: bytes) -> None:
     which, name, before = fields(data, 3)
     number = len(text(which))
     finding = Finding(VERDICTS[number % len(VERDICTS)])
-    finding.scanner = text(name).decode("latin-1")
-    finding.seconds = number / 7
-    finding.tested = bool(number % 2)
+    scanner = text(name).decode("latin-1")
+    answer = Answer(scanner, "", finding, number / 7, tested=bool(number % 2))
     path = _write(b"metrics", text(before))
     old = metrics.parse(text(before))
-    metrics.add(path, finding.verdict.name, "deliver", [finding])
+    metrics.add(path, finding.verdict.name, "deliver", [answer])
     new = _read(path)
     values = metrics.parse(new)
     key = f'avcheck_messages_total{{verdict="{finding.verdict.name}",action="deliver"}}'
@@ -81,11 +80,8 @@ def metrics_file(data: bytes) -> None:
 
 def metrics_files() -> Iterator[bytes]:
     values: dict[str, float] = {}
-    finding = Finding(CLEAN)
-    finding.scanner = "clamd"
-    finding.seconds = 0.4
-    finding.tested = True
-    metrics.count(values, "clean", "deliver", [finding], 1.7e9)
+    answer = Answer("clamd", "", Finding(CLEAN), 0.4, tested=True)
+    metrics.count(values, "clean", "deliver", [answer], 1.7e9)
     good = metrics.render(values)
     for number, name in enumerate((b"clamd", b"my.module", b'a"}\n', b"\xe4", b"")):
         for before in (
@@ -151,10 +147,10 @@ def ledger(data: bytes) -> None:
     try:
         for most in (1, len(held), len(held) + 1):
             if most:
-                finding = attempts.too_many(place, queue_id, most)
-                assert (finding is not None) is (len(held) >= most)
-                assert finding is None or finding.verdict.name == "unscannable"
-        attempts.count(place, queue_id, Finding(FAILED))
+                brake = attempts.too_many(place, queue_id, most)
+                assert (brake is not None) is (len(held) >= most)
+                assert brake is None or brake.finding.verdict.name == "unscannable"
+        attempts.count(place, queue_id, Answer("", "", Finding(FAILED)))
         assert os.stat(path).st_size == len(held) + 1
         attempts.forget(place, queue_id)
         assert not os.path.exists(path)

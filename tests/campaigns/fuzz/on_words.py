@@ -13,7 +13,7 @@ from avcheck.directory import remove_leftovers
 from avcheck.exits import OK, TEMPFAIL, Leave
 from avcheck.printable import TEXT_MAX, printable
 from avcheck.report import Record
-from avcheck.verdict import CLEAN, NAME_MAX, VERDICTS, Finding
+from avcheck.verdict import CLEAN, NAME_MAX, VERDICTS, Answer, Finding
 from tests.campaigns.fuzz.letter import letter
 from tests.campaigns.fuzz.notation import FIELD, fields, mark, text
 from tests.campaigns.fuzz.on_smtp import called
@@ -87,9 +87,9 @@ def by_handler(data: bytes) -> None:
     """The same for the handler, whose statuses from 64 on are passed on with a code that fits."""
     ended = _ended(data)
     finding = Finding(VERDICTS[len(data) % len(VERDICTS)], (b"Eicar",), ended.output)
-    finding.scanner = "clamd"
+    answer = Answer("clamd", "", finding)
     said, why = _outcome(
-        ended, lambda: handle.run(letter(), finding, PROGRAM, b"/usr/bin/avcheck", inf)
+        ended, lambda: handle.run(letter(), answer, PROGRAM, b"/usr/bin/avcheck", inf)
     )
     assert (why is None) is (ended.status == 0)
     _is_reported(said, why, b"\xf5" in data)
@@ -130,8 +130,8 @@ def _is_reported(said: str, why: Leave | None, verbose: bool) -> None:
     record = Record()
     record.settings = settings(b"--queue-id", b"4XYZ\n: x")
     record.settings.verbose = verbose
-    record.finding = Finding(CLEAN)
-    record.findings = [record.finding]
+    record.answer = Answer("", "", Finding(CLEAN))
+    record.answers = [record.answer]
     written: list[bytes] = []
     logged: list[str] = []
     before = report._write, report.log

@@ -13,7 +13,7 @@ from avcheck.deliver import smtp_replies, smtp_words
 from avcheck.options import arguments, reading, rows
 from avcheck.scanners import avp, clamd, fsecure, icap, savapi, sssp
 from avcheck.state import attempts, metrics, waitfile
-from avcheck.verdict import CLEAN, UNSCANNABLE, Finding
+from avcheck.verdict import CLEAN, UNSCANNABLE, Answer, Finding
 
 
 class Sabotage:
@@ -48,6 +48,10 @@ def _passed_anyhow(head: Any, whole: bool, unchanged: bool, path: bytes) -> Find
 
 
 _passed = icap.parse_passed
+
+
+def _unscannable() -> Answer:
+    return Answer("attempts", "", Finding(UNSCANNABLE))
 
 
 def _sssp_without_done(lines: Any) -> Finding:
@@ -174,7 +178,7 @@ SABOTAGES = {
         patch.object(
             attempts,
             "too_many",
-            lambda directory, queue_id, most: Finding(UNSCANNABLE) if most > 1 else None,
+            lambda directory, queue_id, most: _unscannable() if most > 1 else None,
         ),
     ),
 }

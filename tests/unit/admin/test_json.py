@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from avcheck.state import metrics
-from avcheck.verdict import CLEAN, Finding
+from avcheck.verdict import CLEAN, Answer, Finding
 from tests.contracts.test_avcheckctl_manual import commands, page
 from tests.support.admin import ENTRY, KnowingClamd, avcheckctl, ctl, entry
 
@@ -46,9 +46,8 @@ def facts(tmp_path: Path) -> Iterator[dict[str, Any]]:
     quarantine["release"] = ctl(place, "release", "--json", "2", "-S", "unix:/nowhere").facts
     quarantine["expire"] = ctl(place, "expire", "--older", "0s", "--dry-run", "--json").facts
     quarantine["delete"] = ctl(place, "delete", "--yes", "2", "--json").facts
-    finding = Finding(CLEAN)
-    finding.scanner, finding.tested = "clamd", True
-    metrics.add(bytes(tmp_path / "metrics"), "clean", "deliver", [finding])
+    answer = Answer("clamd", "", Finding(CLEAN), tested=True)
+    metrics.add(bytes(tmp_path / "metrics"), "clean", "deliver", [answer])
     scanner = ("-s", f"clamd:{tmp_path}/clamd")
     spool = ("-d", str(tmp_path))
     directory = os.open(tmp_path, os.O_RDONLY)

@@ -20,7 +20,7 @@ from avcheck.admin.output import Trouble
 from avcheck.exits import Defer
 from avcheck.state import hold, waitfile
 from avcheck.state.waitfile import Note
-from avcheck.verdict import Finding
+from avcheck.verdict import Answer
 from tests.support.admin import KnowingClamd, avcheckctl
 from tests.unit.admin.test_ping import HungClamd
 
@@ -294,7 +294,7 @@ def test_a_scanner_that_hangs_is_waited_for_no_longer_than_was_said(
     asked: list[float] = []
     really = known_answer.asked
 
-    def note(*words: Any) -> Finding:
+    def note(*words: Any) -> Answer:
         asked.append(words[3])
         return really(*words)
 

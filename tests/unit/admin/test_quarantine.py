@@ -21,7 +21,7 @@ from avcheck.admin.commands import release
 from avcheck.admin.commands.quarantine import chosen
 from avcheck.directory import Directory
 from avcheck.options import reading
-from avcheck.verdict import INFECTED, Finding
+from avcheck.verdict import INFECTED, Answer, Finding
 from tests.support.admin import Said, avcheckctl
 from tests.support.environment import SCRIPT as GUARD
 from tests.support.fakes import STOP, FakeSmtp, Program
@@ -59,7 +59,7 @@ def keep(
     words += [*(["-S", sendmail] if sendmail else []), "--"]
     settings = reading.read([os.fsencode(word) for word in (*words, *recipients)], load)
     finding = Finding(INFECTED, (b"Eicar",), b"stream: Eicar FOUND")
-    finding.scanner = "clamd"
+    answer = Answer("clamd", "", finding)
     signals = [signal.getsignal(number) for number in release.SIGNALS]
     stop.catch()
     for number, handler in zip(release.SIGNALS, signals, strict=True):
@@ -69,7 +69,7 @@ def keep(
         spool.Message(directory, b"", False) as mail,
     ):
         mail.add(message)
-        name = quarantine.store(mail, finding, settings, bytes(called), bytes(place))
+        name = quarantine.store(mail, answer, settings, bytes(called), bytes(place))
     if not sendmail:
         about = place / name / "about.json"
         about.write_text(json.dumps({**json.loads(about.read_text()), "sendmail": ""}))

@@ -9,16 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from avcheck.admin.commands import stats
 from avcheck.state import metrics
-from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding, Verdict
+from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding, Verdict
 from tests.support.admin import KnowingClamd, avcheckctl
 
 
-def finding(verdict: Verdict, seconds: float, tested: bool = False) -> Finding:
-    found = Finding(verdict)
-    found.scanner = "clamd"
-    found.seconds = seconds
-    found.tested = tested
-    return found
+def answer(verdict: Verdict, seconds: float, tested: bool = False) -> Answer:
+    return Answer("clamd", "", Finding(verdict), seconds, tested=tested)
 
 
 @pytest.fixture
@@ -26,10 +22,10 @@ def file(tmp_path: Path) -> Path:
     """A hundred clean messages, three infected ones, and one that waits."""
     path = tmp_path / "metrics.prom"
     for number in range(100):
-        metrics.add(bytes(path), "clean", "deliver", [finding(CLEAN, 0.02, number == 99)])
+        metrics.add(bytes(path), "clean", "deliver", [answer(CLEAN, 0.02, number == 99)])
     for _ in range(3):
-        metrics.add(bytes(path), "infected", "handle", [finding(INFECTED, 0.5)])
-    metrics.add(bytes(path), "failed", "defer", [finding(FAILED, 200.0)])
+        metrics.add(bytes(path), "infected", "handle", [answer(INFECTED, 0.5)])
+    metrics.add(bytes(path), "failed", "defer", [answer(FAILED, 200.0)])
     return path
 
 
@@ -85,7 +81,7 @@ def test_the_age_of_signatures_is_asked_for(file: Path, tmp_path: Path) -> None:
 
 def test_several_files_are_one(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.prom"
-    metrics.add(bytes(other), "clean", "deliver", [finding(CLEAN, 0.02)])
+    metrics.add(bytes(other), "clean", "deliver", [answer(CLEAN, 0.02)])
     values = stats.gather([bytes(file), bytes(other)])
     assert values['avcheck_messages_total{verdict="clean",action="deliver"}'] == 101
     stamp = "avcheck_last_clean_timestamp_seconds"
@@ -99,7 +95,7 @@ def test_watching_shows_what_was_added(file: Path, monkeypatch: pytest.MonkeyPat
         assert seconds == 2
         if next(rounds, "end") == "end":
             raise KeyboardInterrupt
-        metrics.add(bytes(file), "clean", "deliver", [finding(CLEAN, 0.02)])
+        metrics.add(bytes(file), "clean", "deliver", [answer(CLEAN, 0.02)])
 
     monkeypatch.setattr(stats, "sleep", work)
     said = avcheckctl("stats", "--metrics", file, "--watch")

@@ -228,5 +228,5 @@ def test_clamd_is_watched_by_every_way_that_streams(
 
 
 def asked(message: Message, scanner: str) -> Finding:
-    (finding,) = every(message, asking(scanner))
-    return finding
+    (answer,) = every(message, asking(scanner))
+    return answer.finding

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from avcheck.state import metrics
-from avcheck.verdict import CLEAN, FAILED, INFECTED, VERDICTS, Finding
+from avcheck.verdict import CLEAN, FAILED, INFECTED, VERDICTS, Answer, Finding
 from tests.support import traced
 from tests.support.mta import Site
 from tests.support.servers import packages
@@ -448,7 +448,7 @@ def test_any_bytes_render_as_something_that_prometheus_takes(garbage: bytes) -> 
     lines = b"\n".join(name.encode() + b"_total" + garbage for name in FAMILIES)
     for text in (garbage, lines):
         values = metrics.parse(text)
-        metrics.count(values, "clean", "deliver", [Finding(CLEAN)], 1.0)
+        metrics.count(values, "clean", "deliver", [Answer("", "", Finding(CLEAN))], 1.0)
         samples(metrics.render(values).decode(), consistent=False)
 
 
@@ -493,17 +493,16 @@ def test_a_name_of_a_scanner_forges_nothing(site: Site, file: Path, name: str) -
 def test_whatever_was_found_is_rendered_and_read_back(
     found: list[tuple[object, str, float]],
 ) -> None:
-    findings = []
+    answers = []
     for verdict, scanner, seconds in found:
         finding = Finding(verdict)  # type: ignore[arg-type]
         # As scanners.py has it: printable by the time it is a type.
-        finding.scanner = scanner.encode("ascii", "replace").decode().replace("\n", " ")
-        finding.scanner = "".join(each if each.isprintable() else "?" for each in finding.scanner)
-        finding.seconds = seconds
-        findings.append(finding)
+        scanner = scanner.encode("ascii", "replace").decode().replace("\n", " ")
+        scanner = "".join(each if each.isprintable() else "?" for each in scanner)
+        answers.append(Answer(scanner, "", finding, seconds))
     values: dict[str, float] = {}
     for _ in range(2):
-        metrics.count(values, "infected", "discard", findings, 1767225600.123)
+        metrics.count(values, "infected", "discard", answers, 1767225600.123)
         text = metrics.render(values)
         samples(text.decode())
         assert metrics.parse(text) == {key: float(f"{value:.15g}") for key, value in values.items()}
@@ -542,7 +541,7 @@ def test_all_of_it_can_be_deleted(site: Site, file: Path) -> None:
     assert messages(file) == {("clean", "deliver"): 1}
 
 
-def test_a_failed_message_and_one_without_findings_are_counted_alike() -> None:
+def test_a_failed_message_and_one_without_answers_are_counted_alike() -> None:
     values: dict[str, float] = {}
     metrics.count(values, FAILED.name, "defer", [], 1.0)
     metrics.count(values, INFECTED.name, "handle", [], 1.0)
