@@ -101,6 +101,16 @@ class Usage(Leave):
         super().__init__(text, CONFIG)
 
 
+class HelpRequest(Leave):
+    """--help or --version was given, alone or with other options; what says which."""
+
+    status = TEMPFAIL
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"--{what} is for a person at a terminal")
+        self.what = what
+
+
 def unexpected(reply: bytes) -> Defer:
     """A Defer for words that nobody can make sense of."""
     return Defer(f"unexpected reply {printable(reply, 200)!r}", BROKEN)

@@ -9,7 +9,7 @@ import os
 
 from avcheck import act, ask, deliver, policy, report, spool, stop
 from avcheck.directory import Directory
-from avcheck.exits import OK, Defer, Leave, Usage
+from avcheck.exits import OK, Defer, HelpRequest, Leave, Usage
 from avcheck.options import reading
 from avcheck.state import hold
 
@@ -32,19 +32,19 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
     try:
         stop.catch()
         if "_AVCHECK_COMPLETE" in os.environ:
-            raise reading.Asked("complete")
+            raise HelpRequest("complete")
         record.settings = reading.read(argv, _load)
         return check(record.settings, stdin, called, record)
-    except reading.Asked as asked:
+    except HelpRequest as request:
         from avcheck.options import help
 
-        return help.show(asked.what)
-    except Usage as why:
+        return help.show(request.what)
+    except Usage as error:
         if not os.isatty(2):  # no person is looking, and an MTA would bounce the mail
-            return report.report_failure(record, why)
+            return report.report_failure(record, error)
         from avcheck.options import help
 
-        return help.explain(argv)
+        return help.explain(error)
     except Leave as why:
         return report.report_failure(record, why)
 

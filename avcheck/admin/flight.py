@@ -65,7 +65,7 @@ def parse(argv: list[bytes]) -> str:
     if not name:
         return ""
     try:
-        given, _ = reading.split(argv[words.index(name) + 1 :])
+        given, _ = reading.parse_options(argv[words.index(name) + 1 :])
     except Leave:  # cut off, or no avcheck of this version
         return ""
     found = [each.argument for each in given if each.option.attribute == "queue_id"]

@@ -13,6 +13,7 @@ from avcheck.admin.commands import ping
 from avcheck.admin.commands.ping import Answer
 from avcheck.admin.flight import Flight
 from avcheck.admin.output import Trouble
+from avcheck.admin.services import Service
 from avcheck.printable import printable
 from avcheck.state import canary
 from avcheck.state.attempts import PREFIX
@@ -86,7 +87,7 @@ class Asked:
         self.share = PATIENCE / max(len(every), 1)
         self._answers: dict[tuple[object, ...], Answer] = {}
 
-    def answers(self, service: sites.Service, scanner: Scanner) -> list[Answer]:
+    def answers(self, service: Service, scanner: Scanner) -> list[Answer]:
         """One answer for each place of the scanner."""
         found = []
         for target in scanner.targets:
@@ -106,7 +107,7 @@ def _targets(settings: Settings) -> Iterator[tuple[Scanner, Target]]:
             yield scanner, target
 
 
-def state(service: sites.Service, asked: Asked) -> State:
+def state(service: Service, asked: Asked) -> State:
     """The state of what this service uses; raises Trouble where it cannot be seen."""
     settings = service.require_settings
     # First what an account may not be allowed to see.

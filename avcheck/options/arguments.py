@@ -1,4 +1,4 @@
-"""Readers of arguments: the bytes of one in, its value out; Usage for anything else.  Pure."""
+"""Readers of option arguments: bytes in, a value out; Usage for anything else.  Pure."""
 
 from __future__ import annotations
 
@@ -38,35 +38,40 @@ def recipient(value: bytes) -> bytes:
     return any_address(value)
 
 
-TLS = "tls"  # the other word that may follow a type and a plus sign
+TLS = "tls"  # may follow a type and a plus sign, as a way may
 
 
 def scanner(value: bytes) -> tuple[str, Row, tuple[str, ...], bytes]:
+    """TYPE[+WAY]...[:WHERE]: the type and its row, the ways (TLS may be one), and WHERE."""
     kind, _, where = value.partition(b":")
-    name, *words = printable(kind).split("+")
+    name, *ways = printable(kind).split("+")
     if "." not in name:  # in any case; the name of a module is as Python has it
         name = name.lower()
     row = rows.row_of(name)
     if row is None:
         raise Usage(f"{name or 'no type'}: known scanners are {', '.join(SCANNERS)}")
-    for word in words:
-        if word not in (*row.ways, TLS):
-            raise Usage(f"{name}+{word}: {name} can be asked by {', '.join(row.ways)}")
+    for way in ways:
+        if way not in (*row.ways, TLS):
+            raise Usage(f"{name}+{way}: {name} can be asked by {', '.join(row.ways)}")
     if not (where or row.where):
         raise Usage(f"{name}: this scanner has no usual place; write {name}:WHERE")
-    return name, row, tuple(words), where or row.where
+    return name, row, tuple(ways), where or row.where
 
 
-def target(name: str, row: Row, words: tuple[str, ...], where: bytes, chrooted: bool) -> Target:
-    """The place that one WHERE names: ADDRESS[/PATH][?NAME=VALUE&...]."""
+def target(name: str, row: Row, wanted: tuple[str, ...], where: bytes, chrooted: bool) -> Target:
+    """The place that one WHERE names: ADDRESS[/PATH][?NAME=VALUE&...].
+
+    wanted are the ways of -s, none of them if any will do; chrooted is whether the scanner is.
+    """
     parameters: dict[str, bytes] = {}
     if row.parameters:
         where, _, query = where.partition(b"?")
-        for word in query.split(b"&") if query else []:
-            key, equals, value = word.partition(b"=")
-            if not equals or not (row.parameters == rows.ANY or _in(key, row.parameters)):
-                known = ", ".join(row.parameters)
-                raise Usage(f"{name}: {printable(word)}: NAME=VALUE, where NAME is one of {known}")
+        for pair in query.split(b"&") if query else []:
+            key, equals, value = pair.partition(b"=")
+            known = row.parameters == rows.ANY or printable(key) in row.parameters
+            if not equals or not known:
+                names = ", ".join(row.parameters)
+                raise Usage(f"{name}: {printable(pair)}: NAME=VALUE, where NAME is one of {names}")
             parameters[printable(key)] = _decoded(value)
     if row.program:
         return Target(None, row.ways[0], False, where, parameters)
@@ -79,49 +84,38 @@ def target(name: str, row: Row, words: tuple[str, ...], where: bytes, chrooted: 
         where = unix + where
         path = slash[-1:] + rest or row.path
     there = address.parse(where, row.port)
-    ways = [
-        way
-        for way in ((PATH, *row.ways) if chrooted else row.ways)
-        if way in row.ways and (there.path or way != DESCRIPTOR)
-    ]
-    ways = [word for word in words if word in ways] or (
-        [] if any(word != TLS for word in words) else ways
-    )
-    tls = TLS in words or row.tls
+    # In the order of preference: a scanner in a chroot can open the path of the message.
+    usual = (PATH, *row.ways) if chrooted and PATH in row.ways else row.ways
+    ways = [way for way in usual if there.path or way != DESCRIPTOR]
+    if any(way != TLS for way in wanted):
+        ways = [way for way in wanted if way in ways]
+    tls = TLS in wanted or row.tls
     if not ways or (tls and there.path):
-        raise Usage(f"{'+'.join((name, *words))}: not at {there}")
+        raise Usage(f"{'+'.join((name, *wanted))}: not at {there}")
     return Target(there, ways[0], tls, path, parameters)
 
 
 def check(scanner: Scanner) -> None:
-    """Raise Usage where the module of the scanner cannot use its parameters.
-
-    It is imported for that, so this is for a scanner that will be asked.
-    """
+    """Raise Usage if the scanner's module, which is imported for that, rejects its parameters."""
     if not scanner.row.checked:
         return
     try:
         module: Any = scanners.load(scanner.row)
-        for place in scanner.targets:
-            module.check(place)
-    except Defer as why:
-        raise Usage(f"{scanner.type}: {why.text}") from None
-    except ImportError:  # who asks it will say so
+        for each in scanner.targets:
+            module.check(each)
+    except Defer as error:
+        raise Usage(f"{scanner.type}: {error.text}") from None
+    except ImportError:  # asking it will say so
         return
-
-
-def _in(key: bytes, names: tuple[str, ...]) -> bool:
-    return printable(key) in names
 
 
 def _decoded(value: bytes) -> bytes:
     """The value with %XX decoded (RFC 3986 2.1); for what has a meaning in WHERE itself."""
-    first, *rest = value.split(b"%")
-    decoded = first
-    for word in rest:
-        if len(word) < 2 or not all(digit in b"0123456789abcdefABCDEF" for digit in word[:2]):
+    decoded, *rest = value.split(b"%")
+    for piece in rest:
+        if len(piece) < 2 or not all(digit in b"0123456789abcdefABCDEF" for digit in piece[:2]):
             raise Usage(f"{printable(value)}: a percent sign is written %25")
-        decoded += bytes([int(word[:2], 16)]) + word[2:]
+        decoded += bytes([int(piece[:2], 16)]) + piece[2:]
     return decoded
 
 
@@ -160,8 +154,8 @@ def number(value: bytes) -> int:
 
 
 def action(value: bytes) -> tuple[Verdict, str, bytes]:
-    name, _, words = value.partition(b"=")
-    action, colon, directory = words.partition(b":")
+    name, _, rest = value.partition(b"=")
+    action, colon, directory = rest.partition(b":")
     for verdict in VERDICTS:
         if name == verdict.name.encode():
             break
@@ -185,6 +179,7 @@ def status(value: bytes) -> int:
 
 
 def words(value: bytes) -> tuple[bytes, ...]:
+    """A program and its arguments, or a server; no shell sees them, so nothing is quoted."""
     if b"\0" in value:
         raise Usage("a NUL in -S")
     return tuple(value.split())
@@ -203,12 +198,12 @@ def identifier(value: bytes) -> bytes:
     return printable(value, 100).encode()
 
 
-def one_of(*words: str) -> Callable[[bytes], str]:
+def one_of(*choices: str) -> Callable[[bytes], str]:
     def read(value: bytes) -> str:
-        word = printable(value)
-        if word not in words:
-            raise Usage(f"{word}: one of {', '.join(words)}")
-        return word
+        choice = printable(value)
+        if choice not in choices:
+            raise Usage(f"{choice}: one of {', '.join(choices)}")
+        return choice
 
     return read
 
@@ -222,7 +217,7 @@ def host(value: bytes) -> bytes:
 def attribute(value: bytes) -> tuple[bytes, bytes]:
     name, equals, text = value.partition(b"=")
     if not equals or name.upper() not in XFORWARD:
-        names = ", ".join(word.decode() for word in XFORWARD)
+        names = ", ".join(each.decode() for each in XFORWARD)
         raise Usage(f"{printable(value)}: NAME=VALUE, where NAME is one of {names}")
     return name.upper(), text
 
@@ -238,12 +233,10 @@ def envid(value: bytes) -> bytes:
 
 
 def notify(value: bytes) -> bytes:
-    words = value.upper().split(b",")
-    if words != [b"NEVER"] and not all(
-        word in (b"SUCCESS", b"FAILURE", b"DELAY") for word in words
-    ):
+    when = value.upper()
+    if when != b"NEVER" and not {*when.split(b",")} <= {b"SUCCESS", b"FAILURE", b"DELAY"}:
         raise Usage(f"{printable(value)}: never, or some of success,failure,delay")
-    return b",".join(words)
+    return when
 
 
 def ret(value: bytes) -> bytes:

@@ -1,9 +1,8 @@
-"""avcheck for a person: --help, --version, usage errors and shell completion.
+"""avcheck for a person: --help, --version, wrong usage and shell completion.
 
-A click command made of the rows of rows.OPTIONS.  It reads the same command
-lines as the quick reader (a test compares them), and is imported only when a
-person is asking, because click takes as long to import as a message takes to
-be checked.
+A click command made of the rows of rows.OPTIONS.  It reads no command line: that is the
+quick reader's work (reading), whose errors are printed here.  It is imported only when a
+person is asking, because click takes as long to import as a message takes to be checked.
 """
 
 from __future__ import annotations
@@ -12,16 +11,13 @@ import functools
 import os
 import stat
 import sys
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from avcheck import __version__
 from avcheck.exits import CONFIG, OK, TEMPFAIL, USAGE, Usage
-from avcheck.options import reading, rows
-from avcheck.options.file import read_config
-from avcheck.settings import Settings
+from avcheck.options import rows
 
 PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
 
@@ -30,42 +26,28 @@ other outcome the exit status is 75 and the caller keeps the message.  See avche
 
 
 def command() -> click.Command:
-    """The command; called with words, it returns the Settings that they mean.
-
-    Raises click.UsageError where they mean nothing, reading.Asked for --help and --version.
-    """
+    """The command, for its help and for completion."""
     parameters: list[click.Parameter] = [parameter(option) for option in rows.OPTIONS]
     parameters.append(
         click.Argument(["recipient"], nargs=-1, type=click.UNPROCESSED, metavar="RECIPIENT...")
     )
-
-    def settle(recipient: tuple[str, ...], **values: Any) -> Settings:
-        given = []
-        for option in rows.OPTIONS:
-            value = values[key(option)]
-            words = value if option.argument else ("",) * value
-            given += [reading.Given(option, os.fsencode(word)) for word in words]
-        try:
-            return reading.settle(given, [os.fsencode(word) for word in recipient], read_config)
-        except Usage as why:
-            raise click.UsageError(why.text) from None
-
     return click.Command(
         "avcheck",
         params=parameters,
-        callback=settle,
         help=PURPOSE,
         options_metavar="[OPTION]...",
-        add_help_option=False,
+        add_help_option=False,  # it is in the table, as the others
         context_settings={"allow_interspersed_args": False, "max_content_width": 100},
     )
 
 
 def key(option: rows.Option) -> str:
+    """What click calls the option's parameter."""
     return "option_" + option.name.replace("-", "_")
 
 
 def parameter(option: rows.Option) -> click.Option:
+    """The option for click; its value is all that was given, in order."""
     spellings = [key(option), "--" + option.name]
     if option.letter:
         spellings.insert(1, "-" + option.letter)
@@ -81,33 +63,25 @@ def parameter(option: rows.Option) -> click.Option:
     return click.Option(spellings, count=True, help=option.help)
 
 
-# What the shell completes by itself, by the argument of an option.
+# What the shell itself can complete, by the argument of an option.
 KINDS = {"FILE": "file", "PROGRAM": "file", "DIR": "dir"}
 
 
 def _complete(
     argument: str, context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """What an argument of an option may be: a file, a directory, or one of the words it names."""
+    """What the argument may be: a file, a directory, or one of a choice such as never|may."""
     if argument in KINDS:
         return [CompletionItem(incomplete, type=KINDS[argument])]
-    words = argument.split("|") if argument.islower() else []
-    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+    choices = argument.split("|") if argument.islower() else []
+    return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
-def read(words: list[str]) -> Settings:
-    """The settings that the words mean, by way of click; raises as command() does."""
-    settings: Settings = command().main(words, "avcheck", standalone_mode=False)
-    return settings
-
-
-def explain(argv: list[bytes]) -> int:
-    """Say on standard error what is wrong with the words, and how to go on; returns USAGE."""
-    try:
-        read([os.fsdecode(word) for word in argv])
-    except click.UsageError as why:
-        why.ctx = why.ctx or click.Context(command(), info_name="avcheck")
-        why.show(sys.stderr)
+def explain(error: Usage) -> int:
+    """Say on standard error what is wrong with the command line; returns USAGE."""
+    with click.Context(command(), info_name="avcheck") as context:
+        usage = context.get_usage()
+    click.echo(f"{usage}\nTry 'avcheck --help' for help.\n\nError: {error.text}", err=True)
     return USAGE
 
 

@@ -1,14 +1,13 @@
 """The command line and the configuration file become settings, for every message.  Pure.
 
-The grammar is getopt_long's without its two guesses: a long name is written
-out, and the first operand ends the options, so that a recipient can never be
-taken for one.
+The grammar is getopt_long(3)'s, with nothing guessed: a long name is written out, and
+the first operand ends the options, so that a recipient is never taken for one.
 """
 
 from __future__ import annotations
 
 from avcheck import address, policy
-from avcheck.exits import TEMPFAIL, Leave, Usage
+from avcheck.exits import HelpRequest, Usage
 from avcheck.options import arguments
 from avcheck.options.rows import LETTERS, NAMES, OPTIONS, Option
 from avcheck.printable import printable
@@ -23,20 +22,10 @@ if TYPE_CHECKING:
     from avcheck.verdict import Verdict
 
 
-class Asked(Leave):
-    """--help or --version was given, alone or with other options."""
-
-    status = TEMPFAIL
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"--{what} is for a person at a terminal")
-        self.what = what
-
-
 SMTP = b"smtp"  # the port that -S host means; a service name, as in the original manual page
 
 
-class Given:
+class GivenOption:
     """An option with its argument, as it was given; origin is file and line, or empty."""
 
     __slots__ = ("argument", "option", "origin")
@@ -50,10 +39,11 @@ class Given:
         """What the argument means; raises Usage, with where it was given, if it means nothing."""
         try:
             return self.option.read(self.argument)
-        except Usage as why:
-            raise self.wrong(why.text) from None
+        except Usage as error:
+            raise self.error(error.text) from None
 
-    def wrong(self, text: str) -> Usage:
+    def error(self, text: str) -> Usage:
+        """A Usage that names the option, and where it was given."""
         if self.origin:
             return Usage(f"{self.origin}: {self.option.name}: {text}")
         letter, name = self.option.letter, self.option.name
@@ -61,60 +51,69 @@ class Given:
 
 
 def read(argv: list[bytes], load: Callable[[bytes], bytes]) -> Settings:
-    """The settings that the arguments (without the command's name) mean.
+    """The settings that the command line (without the command's name) means.
 
-    load gives the bytes of the file of --config.  Raises Usage where they mean nothing,
-    Asked for --help and --version, and what load raises.
+    load gives the bytes of the file of --config.  Raises Usage where it means nothing,
+    HelpRequest for --help and --version, and what load raises.
     """
-    return settle(*split(argv), load)
+    return build_settings(*parse_options(argv), load)
 
 
-def split(argv: list[bytes]) -> tuple[list[Given], list[bytes]]:
-    """The options with their arguments as given, and the operands."""
-    given: list[Given] = []
+def parse_options(argv: list[bytes]) -> tuple[list[GivenOption], list[bytes]]:
+    """The options with their arguments, and the operands."""
+    given: list[GivenOption] = []
     rest = iter(argv)
-    for word in rest:
-        if word == b"--":
+    for arg in rest:
+        if arg == b"--":
             break
-        if word.startswith(b"--"):
-            name, equals, value = word[2:].partition(b"=")
-            option = NAMES.get(name)
-            if option is None:
-                raise Usage(f"no such option: {printable(b'--' + name)}")
-            if option.argument:
-                given.append(Given(option, value if equals else _next(rest, option)))
-            elif equals:
-                raise Usage(f"--{option.name} takes no argument")
-            else:
-                given.append(Given(option, b""))
-        elif word.startswith(b"-") and len(word) > 1:
-            at = 1
-            while at < len(word):
-                option = LETTERS.get(word[at : at + 1])
-                at += 1
-                if option is None:
-                    raise Usage(f"no such option: -{printable(word[at - 1 : at])}")
-                if option.argument:
-                    given.append(Given(option, word[at:] or _next(rest, option)))
-                    break
-                given.append(Given(option, b""))
+        if arg.startswith(b"--"):
+            given.append(_long_option(arg, rest))
+        elif arg.startswith(b"-") and len(arg) > 1:
+            given += _short_options(arg, rest)
         else:
-            return given, [word, *rest]
+            return given, [arg, *rest]
     return given, list(rest)
 
 
+def _long_option(arg: bytes, rest: Iterable[bytes]) -> GivenOption:
+    """--name, --name=argument, or --name and the next argument of the command line."""
+    name, equals, argument = arg[2:].partition(b"=")
+    option = NAMES.get(name)
+    if option is None:
+        raise Usage(f"no such option: {printable(b'--' + name)}")
+    if option.argument:
+        return GivenOption(option, argument if equals else _next(rest, option))
+    if equals:
+        raise Usage(f"--{option.name} takes no argument")
+    return GivenOption(option, b"")
+
+
+def _short_options(arg: bytes, rest: Iterable[bytes]) -> list[GivenOption]:
+    """-abc: a takes no argument, nor does b; if c does, it is what follows."""
+    given: list[GivenOption] = []
+    for at in range(1, len(arg)):
+        option = LETTERS.get(arg[at : at + 1])
+        if option is None:
+            raise Usage(f"no such option: -{printable(arg[at : at + 1])}")
+        if option.argument:
+            argument = arg[at + 1 :] or _next(rest, option)
+            return [*given, GivenOption(option, argument)]
+        given.append(GivenOption(option, b""))
+    return given
+
+
 def _next(rest: Iterable[bytes], option: Option) -> bytes:
-    for word in rest:
-        return word
+    for arg in rest:
+        return arg
     raise Usage(f"--{option.name} needs an argument: {option.argument}")
 
 
-# What says which message it is, or what is to be done at all.
+# A file is for many messages: it says neither whose this one is, nor to pass it unchecked.
 NOT_IN_FILE = ("config", "client", "sender")
 
 
-def configured(data: bytes, file: str) -> list[Given]:
-    """The options of a configuration file; raises Usage, with file and line."""
+def parse_config(data: bytes, file: str) -> list[GivenOption]:
+    """The options in a configuration file; raises Usage, with file and line."""
     given = []
     for number, line in enumerate(data.split(b"\n"), 1):
         name, argument = (*line.split(None, 1), b"", b"")[:2]
@@ -129,19 +128,21 @@ def configured(data: bytes, file: str) -> list[Given]:
             raise Usage(f"{origin}: {option.name} takes no argument")
         if option.argument and not argument:
             raise Usage(f"{origin}: {option.name} needs an argument: {option.argument}")
-        given.append(Given(option, argument, origin))
+        given.append(GivenOption(option, argument, origin))
     return given
 
 
-def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], bytes]) -> Settings:
-    """The checked settings of options and operands that are well-formed; as read()."""
+def build_settings(
+    given: list[GivenOption], operands: list[bytes], load: Callable[[bytes], bytes]
+) -> Settings:
+    """The settings that these options and operands mean, checked; raises what read() does."""
     for option in OPTIONS:
         if not option.attribute and any(each.option is option for each in given):
-            raise Asked(option.name)
+            raise HelpRequest(option.name)
     if any(each.option.attribute == "client" for each in given):
-        # Every other option is ignored, so it cannot be wrong either.
+        # Every other option is ignored, so its argument is not read either.
         given = [each for each in given if each.option.attribute in CLIENT]
-    given = _with_configuration(given, load)
+    given = add_config(given, load)
     values = _values(given)
 
     settings = Settings()
@@ -152,11 +153,10 @@ def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], by
     if not operands:
         raise Usage("no recipient")
     settings.recipients = tuple([arguments.recipient(operand) for operand in operands])
-    words: list[bytes] = [word for words in values["program"] for word in words]
     try:
-        settings.program, settings.server = _mailer(words)
-    except Usage as why:
-        raise _last(given, "program").wrong(why.text) from None
+        settings.program, settings.server = _next_hop(values["program"])
+    except Usage as error:
+        raise _last(given, "program").error(error.text) from None
     if settings.original and len(settings.original) != len(settings.recipients):
         raise Usage("--orcpt is given once for each recipient, or not at all")
     if settings.client:
@@ -170,31 +170,30 @@ def settle(given: list[Given], operands: list[bytes], load: Callable[[bytes], by
     settings.backups = _scanners(given, "backups", values, chrooted)
     settings.need = settings.need or len(settings.scanners)
     if settings.need > len(settings.scanners) + len(settings.backups):
-        raise _last(given, "need").wrong(f"{settings.need}: there are not so many scanners")
+        raise _last(given, "need").error(f"{settings.need}: there are not so many scanners")
     if settings.attempts and not any(each.option.attribute == "queue_id" for each in given):
         raise Usage("--attempts needs --queue-id")
     return settings
 
 
-def _with_configuration(given: list[Given], load: Callable[[bytes], bytes]) -> list[Given]:
-    """What was given, after what the file of --config says and the command line does not."""
+def add_config(given: list[GivenOption], load: Callable[[bytes], bytes]) -> list[GivenOption]:
+    """These options, and before them those of the file of --config that they do not replace."""
     files = [each for each in given if each.option.attribute == "config"]
     if not files:
         return given
     file = files[-1].value()
-    own = {each.option.attribute for each in given} - {"on"}
-    more = [
-        each for each in configured(load(file), printable(file)) if each.option.attribute not in own
-    ]
-    return more + given
+    replaced = {each.option.attribute for each in given} - {"on"}
+    more = parse_config(load(file), printable(file))
+    return [each for each in more if each.option.attribute not in replaced] + given
 
 
-def _values(given: list[Given]) -> dict[str, Any]:
+def _values(given: list[GivenOption]) -> dict[str, Any]:
     """The value of each attribute, its default where it was not given."""
     values: dict[str, Any] = {
         option.attribute: option.default for option in OPTIONS if option.attribute
     }
     on = {verdict: (action, b"") for verdict, action in policy.DEFAULT.items()}
+    # The command line may change what the file says, and neither may contradict itself.
     said: dict[tuple[Verdict, bool], tuple[str, bytes]] = {}
     for each in given:
         value = each.value()
@@ -202,7 +201,7 @@ def _values(given: list[Given]) -> dict[str, Any]:
             verdict, *action = value
             before = said.setdefault((verdict, bool(each.origin)), tuple(action))
             if before != tuple(action):
-                raise each.wrong(f"two actions for {verdict.name}")
+                raise each.error(f"two actions for {verdict.name}")
             on[verdict] = before
         elif each.option.many:
             values[each.option.attribute] = (*values[each.option.attribute], value)
@@ -212,26 +211,26 @@ def _values(given: list[Given]) -> dict[str, Any]:
     return values
 
 
-def _last(given: list[Given], attribute: str) -> Given:
+def _last(given: list[GivenOption], attribute: str) -> GivenOption:
     return [each for each in given if each.option.attribute == attribute][-1]
 
 
 def _scanners(
-    given: list[Given], attribute: str, values: Mapping[str, Any], chrooted: bool
+    given: list[GivenOption], attribute: str, values: Mapping[str, Any], chrooted: bool
 ) -> tuple[Scanner, ...]:
-    """What these options name; what a WHERE means depends on the spool directory, too."""
+    """The scanners of -s or --backup; what WHERE means depends on the spool directory, too."""
     found = []
     origins = [each for each in given if each.option.attribute == attribute]
-    for origin, (name, row, words, where) in zip(origins, values[attribute], strict=True):
-        wheres = [where] if row.program else where.split(b",")
+    for origin, (name, row, ways, where) in zip(origins, values[attribute], strict=True):
+        places = [where] if row.program else where.split(b",")
         try:
-            places = [arguments.target(name, row, words, one, chrooted) for one in wheres]
-            scanner = Scanner(name, row, tuple(places))
+            targets = [arguments.target(name, row, ways, place, chrooted) for place in places]
+            scanner = Scanner(name, row, tuple(targets))
             # A backup may never be asked, and then its module is never needed.
             if attribute == "scanners":
                 arguments.check(scanner)
-        except Usage as why:
-            raise origin.wrong(why.text) from None
+        except Usage as error:
+            raise origin.error(error.text) from None
         found.append(scanner)
     return tuple(found)
 
@@ -240,11 +239,11 @@ def _scanners(
 CLIENT = ("sender", "program", "client", "verbose", "tls", "tls_ca", "tls_name")
 
 
-def _mailer(words: list[bytes]) -> tuple[tuple[bytes, ...], Address]:
-    if not words:
-        words = [address.LOCALHOST]
+def _next_hop(given: Iterable[tuple[bytes, ...]]) -> tuple[tuple[bytes, ...], Address]:
+    """The program of -S with its arguments, or none and the server that takes good mail."""
+    words = tuple([word for words in given for word in words]) or (address.LOCALHOST,)
     if words[0].startswith(b"/"):
-        return tuple(words), address.parse(address.LOCALHOST, SMTP)
+        return words, address.parse(address.LOCALHOST, SMTP)
     if len(words) > 1:
         raise Usage(f"{printable(b' '.join(words))}: a program's path begins with a slash")
     return (), address.parse(words[0], SMTP)

@@ -6,9 +6,10 @@ import os
 import pwd
 from pathlib import Path
 
-from avcheck.admin import checks, postfix, sites
+from avcheck.admin import checks, postfix
 from avcheck.admin.checks import OK, Look
 from avcheck.admin.postfix import Postfix
+from avcheck.admin.services import Service, of_pipe, settings_from
 from avcheck.options import reading
 
 US = pwd.getpwuid(os.geteuid()).pw_name
@@ -103,14 +104,14 @@ class Site:
     def look(self) -> Look:
         """For the checks of Postfix: the service runs as its user=."""
         instance = self.postfix()
-        return Look(sites.of_pipe(instance.pipes[0]), instance, str(self.conf))
+        return Look(of_pipe(instance.pipes[0]), instance, str(self.conf))
 
     def own(self, words: str = "") -> Look:
         """For the checks of files and daemons: the service runs as us, from a command line."""
         argv = ["-d", "@spool", "-w", "@spool/wait", "-s", "clamd:@clamd", *words.split()]
         split = [os.fsencode(self.filled(word)) for word in argv]
-        known = reading.split(split)[0]
-        service = sites.Service("x", sites.settle(known, []), program=str(self.bin / "avcheck"))
+        known = reading.parse_options(split)[0]
+        service = Service("x", settings_from(known, []), program=str(self.bin / "avcheck"))
         return Look(service, self.postfix(), str(self.conf))
 
 

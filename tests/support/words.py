@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 
-from avcheck.options import rows
+from avcheck.exits import Usage
+from avcheck.options import reading, rows
 from avcheck.options.rows import OPTIONS, Option
 from avcheck.settings import Settings
+from tests.support.wire import no_file
 
 ADDRESSES = [
     b"a@b.example",
@@ -138,6 +141,8 @@ def spelled(option: Option, argument: bytes, how: int) -> list[bytes]:
 
 FLAGS = [option for option in OPTIONS if not option.argument]
 WITH_ARGUMENT = [option for option in OPTIONS if option.argument]
+RIGHT = [(each, value) for each in WITH_ARGUMENT for value in ARGUMENTS[each.attribute][0]]
+WRONG = [(each, value) for each in WITH_ARGUMENT for value in ARGUMENTS[each.attribute][1]]
 LETTERS = b"".join(option.letter.encode() for option in FLAGS)
 
 
@@ -187,6 +192,19 @@ ODD_UNFINISHED = (b"-f", b"--from", b"-nf", b"--header")
 ODD = st.sampled_from((*ODD_ALONE, *ODD_LONG, *ODD_UNFINISHED)).map(lambda word: [word])
 
 REQUIRED = {"sender": b"a@b", "scanners": b"clamd", "spool": b"/spool"}
+REQUIRED_WORDS = [b"-f", b"a@b", b"-s", b"clamd", b"-d", b"/spool"]
+
+
+def read(*words: bytes) -> Settings:
+    """The settings of a command line that needs no file."""
+    return reading.read(list(words), no_file)
+
+
+def wrong(*words: bytes) -> str:
+    """What is said of a command line that means nothing."""
+    with pytest.raises(Usage) as why:
+        read(*words)
+    return why.value.text
 
 
 @st.composite

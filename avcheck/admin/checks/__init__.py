@@ -18,7 +18,7 @@ from avcheck.admin import clamdconf, peer, places
 from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import Postfix
-from avcheck.admin.sites import Service
+from avcheck.admin.services import Service
 from avcheck.printable import printable
 from avcheck.settings import Scanner, Settings, Target
 

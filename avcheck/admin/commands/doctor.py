@@ -31,7 +31,7 @@ def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
     """What every check finds at every service."""
     for service in site.services:
         if service.settings is None:
-            text = f"avcheck cannot run with these options: {service.wrong}"
+            text = f"avcheck cannot run with these options: {service.error}"
             yield Found(service.name, "options", ERROR, text, "avcheckctl setup postfix")
             continue
         look = Look(service, site.postfix, clamd_conf)

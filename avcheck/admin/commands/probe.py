@@ -17,6 +17,7 @@ from avcheck.admin.commands import ping
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.samples import LARGE, SAMPLES, Limits, Sample
+from avcheck.admin.services import Service
 from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.scanners.rows import STREAM
@@ -69,7 +70,7 @@ def limits_of(conf: Conf | None) -> Limits:
 
 
 def tries(
-    service: sites.Service,
+    service: Service,
     clamd_conf: str,
     chosen: list[Sample],
     large: bool,
@@ -97,7 +98,7 @@ def tries(
             yield attempt(service, scanner, sample, limits)
 
 
-def _unless_unusable(service: sites.Service) -> None:
+def _unless_unusable(service: Service) -> None:
     """Raise Trouble if the spool directory is none to work in: no mail could be sent then."""
     with account(*service.runs_as):
         try:
@@ -114,7 +115,7 @@ def trouble(why: Defer) -> Trouble:
     return Trouble(why.text, "avcheckctl doctor says more")
 
 
-def _silent(service: sites.Service, scanner: Scanner) -> str:
+def _silent(service: Service, scanner: Scanner) -> str:
     """Why no place of the scanner answers; empty if one does."""
     reasons = []
     with account(*service.runs_as):
@@ -152,7 +153,7 @@ def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:
     return ""
 
 
-def attempt(service: sites.Service, scanner: Scanner, sample: Sample, limits: Limits) -> Tried:
+def attempt(service: Service, scanner: Scanner, sample: Sample, limits: Limits) -> Tried:
     """What the scanner says to the mail."""
     mail = sample.make(limits)
     with account(*service.runs_as):

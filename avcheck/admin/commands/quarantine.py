@@ -17,6 +17,7 @@ from avcheck.admin import account, listing, output, quarantine_store, recipient,
 from avcheck.admin.commands import release
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_store import BEGUN, DELETED, EXPIRED, RELEASED, Act, Entry, NotThere
+from avcheck.admin.services import Service
 from avcheck.printable import printable
 from avcheck.verdict import VERDICTS
 
@@ -247,11 +248,11 @@ def _unless_released(entry: Entry, wanted: set[str]) -> None:
     )
 
 
-def _sender_given(service: sites.Service) -> bool:
+def _sender_given(service: Service) -> bool:
     return service.pipe is None and "sender" in service.attributes
 
 
-def _words(service: sites.Service) -> str:
+def _words(service: Service) -> str:
     """The words of -S; empty if it was not given."""
     if "program" not in service.attributes:
         return ""

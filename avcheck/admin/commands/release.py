@@ -19,9 +19,9 @@ from time import monotonic
 # The last two are imported by deliver when it needs one, and then it may be too late:
 # the owner of the quarantine may not be able to read Python's files.
 from avcheck import deliver, spool, stop
-from avcheck.admin import sites
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_store import BEGUN, FAILED, RELEASED, Act, Entry, Quarantine
+from avcheck.admin.services import load_config
 from avcheck.deliver import sendmail, smtp  # noqa: F401
 from avcheck.exits import Leave, Usage
 from avcheck.options import reading
@@ -79,7 +79,7 @@ def send(fd: int, sender: str, to: tuple[str, ...], words: str) -> str:
     argv = [b"-c", b"-f", text(sender)]
     for word in split(words):
         argv += [b"-S", os.fsencode(word)]
-    settings = reading.read([*argv, b"--", *[text(each) for each in to]], sites.load)
+    settings = reading.read([*argv, b"--", *[text(each) for each in to]], load_config)
     with _signals():
         return deliver.inject(spool.Incoming(fd), b"", settings, monotonic() + PATIENCE)
 

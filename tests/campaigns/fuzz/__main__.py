@@ -38,7 +38,7 @@ Each target is a function that is given bytes and raises where something is not 
 not only where avcheck raises what it should not. What a scanner must have said for CLEAN is a
 regular expression over all of its words (`tests/campaigns/fuzz/clean.py`), which knows nothing of
 the parser; what goes to a mail server is taken apart by the letter of RFC 5321 and compared with
-the message; command lines are split by `getopt` and by click as well; the metrics are read by
+the message; command lines are split by `getopt` as well; the metrics are read by
 Prometheus' own client. atheris mutates the inputs, guided by what is reached in avcheck
 (*edges*: of the byte code, as it counts them).
 

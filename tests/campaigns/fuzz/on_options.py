@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import getopt
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import isnan
-from unittest.mock import patch
-
-import click
 
 from avcheck import address
-from avcheck.exits import TEMPFAIL, Usage
-from avcheck.options import arguments, help, reading
+from avcheck.exits import TEMPFAIL, HelpRequest, Usage
+from avcheck.options import arguments, reading
 from avcheck.options.rows import OPTIONS
 from avcheck.settings import Settings
 from avcheck.verdict import VERDICTS
-from tests.support.words import ARGUMENTS, shown
+from tests.support.words import ARGUMENTS
 
 # What separates two words: the one byte that none can have.
 BETWEEN = b"\0"
@@ -38,7 +33,7 @@ def command_line(data: bytes) -> None:
     words = data.split(BETWEEN)
     try:
         settings = reading.read(words, _load)
-    except reading.Asked:
+    except HelpRequest:
         return
     except Usage as why:
         assert why.status == TEMPFAIL
@@ -48,7 +43,7 @@ def command_line(data: bytes) -> None:
         return
     assert is_sound(settings)
     known, operands = getopt.getopt([word.decode("latin-1") for word in words], SHORT, LONG)
-    given, rest = reading.split(words)
+    given, rest = reading.parse_options(words)
     assert [word.encode("latin-1") for word in operands] == rest
     spelled = [(name.lstrip("-"), value.encode("latin-1")) for name, value in known]
     assert len(spelled) == len(given)
@@ -88,34 +83,6 @@ def is_sound(settings: Settings) -> bool:
     return True
 
 
-def both_readers(data: bytes) -> None:
-    """The quick reader and click read the same, or refuse the same."""
-    words = data.split(BETWEEN)
-    assert _said(lambda: reading.read(words, _load)) == _said(lambda: _by_click(words))
-
-
-@functools.cache
-def _command() -> click.Command:
-    return help.command()
-
-
-def _by_click(words: list[bytes]) -> Settings:
-    with patch.object(help, "read_config", _load):
-        settings: Settings = _command().main(
-            [os.fsdecode(word) for word in words], "avcheck", standalone_mode=False
-        )
-        return settings
-
-
-def _said(read: Callable[[], Settings]) -> tuple[str, object]:
-    try:
-        return "settings", shown(read())
-    except reading.Asked as asked:
-        return "asked", asked.what
-    except (Usage, click.UsageError):
-        return "wrong", None
-
-
 def command_lines() -> Iterator[bytes]:
     required = [b"-f", b"a@b", b"-s", b"clamd", b"-d", b"/spool"]
     yield BETWEEN.join([*required, b"x@y"])
@@ -145,7 +112,7 @@ def configuration(data: bytes) -> None:
     And what is on the command line wins.
     """
     try:
-        given = reading.configured(data, "FILE")
+        given = reading.parse_config(data, "FILE")
     except Usage as why:
         number = re.match(r"FILE, line (\d+): ", why.text)
         assert number, why.text
@@ -162,7 +129,7 @@ def configuration(data: bytes) -> None:
             assert (match[2] or b"").strip() == each.argument
     try:
         settings = reading.read([b"--config", b"/x", *BASE], lambda name: data)
-    except (Usage, reading.Asked) as why:
+    except (Usage, HelpRequest) as why:
         assert why.status == TEMPFAIL
         return
     assert is_sound(settings)

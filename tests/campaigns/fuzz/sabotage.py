@@ -77,11 +77,11 @@ def _naive(message: Any, header: bytes) -> Iterator[bytes]:
     yield (b"" if wire.endswith(b"\n") else b"\r\n") + b".\r\n"
 
 
-def _first_tab(data: bytes, file: str) -> list[reading.Given]:
-    return _configured(data.replace(b"\t", b" "), file)
+def _first_tab(data: bytes, file: str) -> list[reading.GivenOption]:
+    return _parse_config(data.replace(b"\t", b" "), file)
 
 
-_configured = reading.configured
+_parse_config = reading.parse_config
 
 SABOTAGES = {
     "clamd-prefix": Sabotage(
@@ -146,7 +146,7 @@ SABOTAGES = {
     "config-tab": Sabotage(
         "config",
         "a tab in a value becomes a blank",
-        patch.object(reading, "configured", _first_tab),
+        patch.object(reading, "parse_config", _first_tab),
     ),
     "where-unix": Sabotage(
         "where",

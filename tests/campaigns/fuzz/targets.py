@@ -56,9 +56,6 @@ TARGETS = {
         on_options.command_lines,
         "a command line; getopt as a second opinion",
     ),
-    "options-click": Target(
-        on_options.both_readers, on_options.command_lines, "the same for both readers"
-    ),
     "config": Target(on_options.configuration, on_options.configurations, "the file of --config"),
     "where": Target(on_options.where, on_options.wheres, "addresses, and the WHERE of -s"),
     "metrics-text": Target(

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from avcheck.admin import checks, clamdconf, peer, sites
+from avcheck.admin import checks, clamdconf, peer
 from avcheck.admin.checks import ERROR, OK, SKIPPED, WARNING, Look, handling
 from avcheck.admin.checks import spool as spool_checks
+from avcheck.admin.services import Service
 from avcheck.state.waitfile import Note
 from tests.support.admin import KnowingClamd
 from tests.support.doctor_site import (
@@ -341,7 +342,7 @@ def test_programs(site: Site) -> None:
     assert levels("program", site.own()) == {ERROR}
     (site.bin / "avcheck").unlink()
     assert levels("program", site.own()) == {ERROR}
-    unknown = Look(sites.Service("x", site.own().settings))
+    unknown = Look(Service("x", site.own().settings))
     assert levels("program", unknown) == set()
     assert levels("handler", unknown) == {WARNING}
     assert "was not looked at" in text("handler", unknown)

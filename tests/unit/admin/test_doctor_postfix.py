@@ -273,7 +273,7 @@ def test_a_call_of_avcheck_is_understood_with_and_without_the_guard(site: Site, 
     assert (pipe.guard, pipe.program) == tuple(map(site.filled, CALLS[call]))
     assert (pipe.words[0], pipe.words[-1]) == ("-d", "${recipient}")
     service = site.look().service
-    assert service.wrong == ""
+    assert service.error == ""
     assert service.program == site.filled("@bin/avcheck")
     assert levels("pipe_arguments", site.look()) == {OK}
     assert levels("handler", site.look()) == {OK}

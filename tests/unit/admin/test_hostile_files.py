@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import checks, clamdconf, peer, postfix, sites
+from avcheck.admin import checks, clamdconf, peer, postfix
 from avcheck.admin.checks import Look
 from avcheck.admin.commands import stats
 from avcheck.admin.output import Trouble
+from avcheck.admin.services import Service, settings_from
 from avcheck.options import reading
 from tests.support.admin import avcheckctl, ctl, entry
 from tests.support.fakes import Program
@@ -128,7 +129,7 @@ def test_whoever_listens_names_no_file_of_roots(stage: Stage, honest: bool) -> N
 
 def looking(stage: Stage, socket: Path) -> Look:
     words = [b"-d", bytes(stage.spool), b"-s", b"clamd:" + bytes(socket)]
-    return Look(sites.Service("x", sites.settle(reading.split(words)[0], [])))
+    return Look(Service("x", settings_from(reading.parse_options(words)[0], [])))
 
 
 def test_a_clamconf_that_is_asked_is_asked_as_the_scanner(
@@ -195,10 +196,10 @@ def test_doctor_advises_nothing_that_would_give_roots_directory_away(
     words = ["-s", "clamd:/nowhere", "--on", f"infected=quarantine:{link}"]
     spool = link / "below" if check != "quarantine" else stage.spool
     (stage.roots / "below").mkdir(mode=0o777)
-    given_ = reading.split([os.fsencode(word) for word in [*words, "-d", str(spool)]])[0]
+    given_ = reading.parse_options([os.fsencode(word) for word in [*words, "-d", str(spool)]])[0]
     line = postfix.parse_line("avcheck unix - n n - 10 pipe user=nobody argv=/bin/avcheck")
     pipe = postfix.parse_pipe(line)
-    look = Look(sites.Service("x", sites.settle(given_, []), pipe=pipe))
+    look = Look(Service("x", settings_from(given_, []), pipe=pipe))
     for result in checks.results(check, look):
         if check in ("spool_usable", "quarantine"):  # the others leave it to them
             assert result.level == checks.ERROR

@@ -67,11 +67,11 @@ def facts(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 
 def canary_of(place: Path) -> str:
-    from avcheck.admin import sites
+    from avcheck.admin.services import settings_from
     from avcheck.options import reading
     from avcheck.state import canary
 
-    settings = sites.settle(reading.split([b"-s", f"clamd:{place}/clamd".encode()])[0], [])
+    settings = settings_from(reading.parse_options([b"-s", f"clamd:{place}/clamd".encode()])[0], [])
     (scanner,) = settings.scanners
     return os.fsdecode(canary.state_file(scanner, scanner.targets[0]))
 

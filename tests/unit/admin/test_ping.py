@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 import pytest
 
-from avcheck.admin import account, clamd_daemon, places, sites
+from avcheck.admin import account, clamd_daemon, places
 from avcheck.admin.output import Trouble
-from avcheck.options.reading import Given
+from avcheck.admin.services import Service, settings_from, with_config
+from avcheck.options.reading import GivenOption
 from avcheck.options.rows import OPTIONS
 from tests.support.admin import KnowingClamd, avcheckctl
 from tests.support.fakes import FakeClamd, FakeSmtp, Server
@@ -108,16 +109,14 @@ def test_versions_are_read() -> None:
 
 
 def test_what_a_command_does_not_need_is_made_up_and_is_not_seen() -> None:
-    settings = sites.settle([], [])
+    settings = settings_from([], [])
     assert settings.scanners == ()
     assert settings.spool == b""
 
 
 def test_an_option_that_is_needed_is_named() -> None:
     with pytest.raises(click.UsageError, match="-w or --waitfile"):
-        sites.settle([], ["waitfile"])
-    with pytest.raises(KeyError):
-        sites._spelled("nothing")
+        settings_from([], ["waitfile"])
 
 
 def test_the_command_line_wins_over_the_configuration_file(tmp_path: Path) -> None:
@@ -125,22 +124,22 @@ def test_the_command_line_wins_over_the_configuration_file(tmp_path: Path) -> No
     config.write_text("spool /one\nwaitfile /one/wait\non infected=discard\n")
     names = {option.name: option for option in OPTIONS}
     words = [
-        Given(names["config"], os.fsencode(config)),
-        Given(names["spool"], b"/two"),
+        GivenOption(names["config"], os.fsencode(config)),
+        GivenOption(names["spool"], b"/two"),
     ]
-    settings = sites.settle(sites.with_configuration(words), ["spool"])
+    settings = settings_from(with_config(words), ["spool"])
     assert settings.spool == b"/two"
     assert settings.waitfile == b"/one/wait"
 
 
 def test_a_service_runs_as_the_owner_of_its_spool(tmp_path: Path) -> None:
     names = {option.name: option for option in OPTIONS}
-    service = sites.Service("x", sites.settle([Given(names["spool"], bytes(tmp_path))], []))
+    service = Service("x", settings_from([GivenOption(names["spool"], bytes(tmp_path))], []))
     assert service.runs_as == (tmp_path.stat().st_uid, None)
-    nowhere = sites.Service("x", sites.settle([Given(names["spool"], b"/nowhere/at/all")], []))
+    nowhere = Service("x", settings_from([GivenOption(names["spool"], b"/nowhere/at/all")], []))
     assert nowhere.runs_as == (os.geteuid(), None)
     with pytest.raises(click.UsageError, match="x: it is wrong"):
-        _ = sites.Service("x", None, "it is wrong").require_settings
+        _ = Service("x", None, "it is wrong").require_settings
 
 
 def test_nobody_owns_what_is_not_there() -> None:

@@ -193,13 +193,13 @@ def test_without_any_verdict_it_could_not_be_found_out(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_skipped(
     name: str, words: str, limits: dict[str, int], text: str
 ) -> None:
-    from avcheck.admin import sites
-    from avcheck.options.reading import split
+    from avcheck.admin.services import settings_from
+    from avcheck.options.reading import parse_options
     from avcheck.scanners.rows import SCANNERS
 
     if words.partition(":")[0] not in SCANNERS:
         pytest.skip("there is no such scanner")
-    settings = sites.settle(split([b"-s", words.encode()])[0], [])
+    settings = settings_from(parse_options([b"-s", words.encode()])[0], [])
     (found,) = [each for each in SAMPLES if each.name == name]
     assert text in probe._skip(settings.scanners[0], found, limits, True)
     assert bool(text) == bool(probe._skip(settings.scanners[0], found, limits, True))

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import deferred, flight, output, postfix, sites
+from avcheck.admin import deferred, flight, output, postfix
 from avcheck.admin.commands import status
 from avcheck.admin.output import Trouble
+from avcheck.admin.services import Service, settings_from
 from avcheck.admin.state import State
 from avcheck.options import reading
 from avcheck.state import canary
@@ -147,7 +148,7 @@ def left_behind(place: Path) -> list[str]:
     """Files of all options in the spool directory; the options."""
     (place / "slot.0").touch()
     (place / "slot.1").touch()
-    settings = sites.settle(reading.split([b"-s", f"clamd:{place}/clamd".encode()])[0], [])
+    settings = settings_from(reading.parse_options([b"-s", f"clamd:{place}/clamd".encode()])[0], [])
     (scanner,) = settings.scanners
     (place / os.fsdecode(canary.state_file(scanner, scanner.targets[0]))).write_bytes(b"+")
     (place / "canary.ffff").write_bytes(b"-")
@@ -293,7 +294,7 @@ def mail_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (programs / "postconf").chmod(0o755)
     for module in (deferred, postfix):
         monkeypatch.setattr(module, "PLACES", str(programs))
-    monkeypatch.setattr(sites.Service, "runs_as", (os.geteuid(), None))
+    monkeypatch.setattr(Service, "runs_as", (os.geteuid(), None))
     return programs / "postqueue"
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from avcheck import report
-from avcheck.admin import clamdconf, output, quarantine_store, sites
+from avcheck.admin import clamdconf, output, quarantine_store
 from avcheck.admin.commands import stats
-from avcheck.options.reading import split
+from avcheck.admin.services import settings_from
+from avcheck.options.reading import parse_options
 from avcheck.state.canary import state_file
 from tests.support.admin import ENTRY as NAME
 from tests.support.admin import Said, avcheckctl, ctl, entry
@@ -108,7 +109,7 @@ def test_any_time_of_a_message_is_a_time(place: Path, when: int) -> None:
 def test_any_time_of_a_known_answer_test_is_a_time(tmp_path: Path, when: int) -> None:
     places = [f"{tmp_path}/{number}" for number in range(3)]
     scanner = ["-s", "clamd:" + ",".join(places), "--canary", "60"]
-    (read,) = sites.settle(split([os.fsencode(word) for word in scanner])[0], []).scanners
+    (read,) = settings_from(parse_options([os.fsencode(word) for word in scanner])[0], []).scanners
     names = [os.fsdecode(state_file(read, target)) for target in read.targets]
     file = tmp_path / names[0]
     file.write_bytes(b"+")
@@ -312,6 +313,7 @@ def test_blanks_stay_where_they_are() -> None:
 FAULT = """
 import sys
 from avcheck.admin import output, state, main
+from avcheck.admin.services import settings_from
 def fault(*words):
     raise ValueError("\\x1b[2J\\udcff and\\nmore")
 state.state = fault

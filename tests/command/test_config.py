@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.exits import Defer, Usage
-from avcheck.options import reading, rows
-from avcheck.options.file import read_config
-from avcheck.settings import Scanner, Settings
+from avcheck.options import reading
 from tests.support.mta import MAIL, Ended, Site
 from tests.support.tree import ROOT
-from tests.support.wire import no_file
 
 DOCUMENT = ROOT / "docs" / "policy.md"
 
@@ -63,7 +59,7 @@ class Configured:
         person = self.site.at_a_terminal(self.words())
         assert person.status == 64
         said = re.sub(r"\s+", " ", person.output.decode())
-        assert f"line {line}: " in said
+        assert f"Try 'avcheck --help' for help. Error: {self.file}, line {line}: " in said
 
 
 @pytest.fixture
@@ -124,82 +120,7 @@ def test_an_option_of_many_may_be_on_several_lines(configured: Configured) -> No
     assert [len(configured.site.scanner.questions), len(other.questions)] == [1, 1]
 
 
-# An argument for each option that a file may have.
-ARGUMENTS = {
-    "scanner": "clamd:/run/x",
-    "spool": "/spool",
-    "timeout": "10",
-    "deadline": "20",
-    "no-inject": "",
-    "ok-status": "3",
-    "sendmail": "/usr/sbin/sendmail -G -i",
-    "header": "some words",
-    "infected": "/bin/true",
-    "waitfile": "/wait",
-    "backup": "clamd:/run/y",
-    "need": "2",
-    "on": "infected=discard",
-    "attempts": "3",
-    "slots": "4",
-    "canary": "60",
-    "metrics": "/metrics",
-    "scanner-ca": "/ca",
-    "scanner-cert": "/cert",
-    "scanner-key": "/key",
-    "tls": "may",
-    "tls-ca": "system",
-    "tls-name": "mail.example.com",
-    "refused": "bounce",
-    "xforward": "NAME=mail.example.com",
-    "envid": "abc",
-    "ret": "hdrs",
-    "notify": "never",
-    "orcpt": "b@example.net",
-    "queue-id": "4X",
-    "verbose": "",
-}
-
-# These say what one message is, or that nothing is scanned at all: no matter for a file.
-NOT_IN_A_FILE = {"from", "client", "config", "version", "help"}
-
-
-def read(*lines: str, words: tuple[str, ...] = ()) -> Settings:
-    """The settings of a file, with words on the command line."""
-    message = ["--queue-id=1"] if not any("queue-id" in each for each in (*lines, *words)) else []
-    line = ["--config", "/x", "-f", "a@example.com", *message, *words, "--", "b@example.net"]
-    data = "".join(each + "\n" for each in lines).encode()
-    return reading.read([os.fsencode(word) for word in line], lambda path: data)
-
-
-def test_every_option_is_in_one_of_the_two_lists() -> None:
-    assert {option.name for option in rows.OPTIONS} == ARGUMENTS.keys() | NOT_IN_A_FILE
-
-
-BASE = ("spool /s", "scanner clamd:/c", "backup clamd:/d")
-
-
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_a_line_means_what_the_option_means(name: str) -> None:
-    line = f"{name} {ARGUMENTS[name]}".rstrip()
-    option = f"--{name}={ARGUMENTS[name]}" if ARGUMENTS[name] else f"--{name}"
-    base = [each for each in BASE if each.partition(" ")[0] != name]
-    in_file, on_line = read(*base, line), read(*base, words=(option,))
-    default = read(*BASE)
-    attribute = rows.NAMES[name.encode()].attribute
-    assert plain(getattr(in_file, attribute)) == plain(getattr(on_line, attribute))
-    assert plain(getattr(in_file, attribute)) != plain(getattr(default, attribute))
-
-
-def plain(value: object) -> object:
-    """The value, with what has no == of its own taken apart."""
-    if isinstance(value, tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, Scanner):
-        return [value.type, *((target.address, target.way) for target in value.targets)]
-    return value
-
-
-@pytest.mark.parametrize("name", sorted(NOT_IN_A_FILE))
+@pytest.mark.parametrize("name", ["client", "config", "from", "help", "version"])
 def test_what_is_no_matter_for_a_file_is_wrong(configured: Configured, name: str) -> None:
     """`client` above all: with it in the file nothing would be scanned any more."""
     argument = {"from": " a@example.com", "config": " /x"}.get(name, "")
@@ -222,37 +143,6 @@ def test_scanners_on_the_command_line_replace_all_of_the_file(configured: Config
     other = configured.site.clamd()
     assert configured.run("-s", f"clamd:{other.where}").status == 0
     assert len(other.questions) == 1
-
-
-@pytest.mark.parametrize("name", sorted(ARGUMENTS.keys() - {"on"}))
-def test_whatever_is_given_twice_is_as_on_the_command_line(name: str) -> None:
-    wrong = {
-        "scanner": "clamd:/else",
-        "spool": "/else",
-        "sendmail": "/else",
-        "header": "else",
-        "infected": "/else",
-        "waitfile": "/else",
-        "backup": "clamd:/else",
-        "metrics": "/else",
-        "tls": "require",
-        "tls-name": "else.example.com",
-        "refused": "defer",
-        "xforward": "NAME=else",
-        "envid": "else",
-        "ret": "full",
-        "notify": "delay",
-        "orcpt": "else@example.net",
-        "queue-id": "else",
-    }.get(name, "/else" if name.startswith(("scanner-", "tls-")) else "1")
-    if not ARGUMENTS[name]:
-        return
-    base = [each for each in BASE if each.partition(" ")[0] != name]
-    option = f"--{name}={ARGUMENTS[name]}"
-    both = read(*base, f"{name} {wrong}", words=(option,))
-    alone = read(*base, words=(option,))
-    attribute = rows.NAMES[name.encode()].attribute
-    assert plain(getattr(both, attribute)) == plain(getattr(alone, attribute))
 
 
 def test_an_overruled_line_is_not_even_read(configured: Configured) -> None:
@@ -382,26 +272,6 @@ def test_with_c_the_file_is_not_looked_at(configured: Configured) -> None:
     configured.write("nonsense")
     assert configured.run(*words).status == 0
     assert configured.site.scanner.questions == []
-
-
-def test_without_the_option_no_file_is_read() -> None:
-    line = [b"-s", b"clamd", b"-d", b"/s", b"-f", b"a@example.com", b"b@example.net"]
-    assert reading.read(line, no_file).config == b""
-
-
-def test_the_loader_gives_the_bytes(tmp_path: Path) -> None:
-    file = tmp_path / "x"
-    file.write_bytes(b"a\0\xff\r\n")
-    assert read_config(os.fsencode(file)) == b"a\0\xff\r\n"
-    with pytest.raises(Defer) as why:
-        read_config(os.fsencode(tmp_path / "none"))
-    assert why.value.code == "4.3.5"
-
-
-def test_a_nul_is_wrong_where_it_would_end_a_path() -> None:
-    for name in ("infected", "waitfile", "metrics", "spool"):
-        with pytest.raises(Usage, match="/x, line"):
-            read(*(line for line in BASE if not line.startswith(name)), f"{name} /a\0b")
 
 
 # The page.
