@@ -4,7 +4,7 @@
     options     the command line becomes settings         reading, rows, arguments, file
     hold        no message is taken while the waitfile exists
     spool       the message is received into a private file
-    ask         every scanner is asked                    scanners/*, conn, tls
+    ask         every scanner is asked                    scanners/*, conn, order, stream, dial, tls
                 after the brakes that were asked for      attempts, slots, canary
     policy      the answers become one action
     act         which is carried out:

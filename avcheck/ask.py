@@ -186,7 +186,7 @@ def _prove(link: conn.Conn, silence: float | None) -> None:
         raise Defer("said it is clean, but has not read the whole question", BROKEN)
     if link.ended:
         return
-    more = link.pending() if silence is None else link.close(silence)
+    more = link.has_more() if silence is None else link.close(silence)
     if more:
         raise Defer("said it is clean, and then said more", BROKEN)
 

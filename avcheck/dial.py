@@ -25,11 +25,41 @@ CONNECT_MAX = 10.0
 # Seconds between two looks at a Unix socket whose backlog is full.
 BACKLOG_PAUSE = 0.02
 
+# Seconds of silence before a TCP connection is probed, seconds between two probes, and how many
+# of them may stay without an answer: a host that is gone is noticed within half a minute.
+PROBE_AFTER = 10
+PROBE_EVERY = 5
+PROBES = 3
+
 
 def share_of(deadline: float, left: int) -> float:
     """Deadline for one of the remaining addresses, of which there are so many (left)."""
     now = monotonic()
     return min(now + CONNECT_MAX, now + (deadline - now) / left)
+
+
+def connected(address: Address, deadline: float, left: int) -> socket.socket:
+    """A socket connected to the address, which is the first of so many (left) to try.
+
+    Raises Defer (SILENT) if it cannot be.
+    """
+    return _unix(address, deadline, left) if address.path else _tcp(address, deadline, left)
+
+
+def enable_keepalive(sock: socket.socket) -> None:
+    """Have the next read fail soon after the other host is gone (TCP).
+
+    One without power, or behind a cable that was pulled, says as little as one that
+    is busy; but a busy one's kernel answers probes.  (Once all that was sent has arrived;
+    until then it is the deadline that ends it.)
+    """
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError:  # then there is the deadline
+        return
 
 
 def _unix(address: Address, deadline: float, left: int) -> socket.socket:
@@ -39,7 +69,7 @@ def _unix(address: Address, deadline: float, left: int) -> socket.socket:
     try:
         while True:
             try:
-                _limit(sock, until)
+                limit(sock, until)
                 sock.connect(address.path)
                 return sock
             except BlockingIOError:  # its backlog is full: not a wait, on Linux
@@ -60,7 +90,7 @@ def _tcp(address: Address, deadline: float, left: int) -> socket.socket:
             reason = why
             continue
         try:
-            _limit(sock, share_of(until, len(places) - number))
+            limit(sock, share_of(until, len(places) - number))
             sock.connect(where)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
@@ -145,7 +175,7 @@ def _unconnected(address: Address, why: OSError) -> Defer:
     return Defer(f"{address}: connect: {reason}{hint}", SILENT)
 
 
-def _limit(sock: socket.socket, until: float) -> None:
+def limit(sock: socket.socket, until: float) -> None:
     """Limit the next call on the socket to that moment; raise TimeoutError if it has passed."""
     left = until - monotonic()
     if left <= 0:

@@ -166,7 +166,7 @@ class _Talk:
         self.quit()
         self.link.deadline = min(self.link.deadline, monotonic() + PARTING_MAX)
         try:
-            if not self.link.pending(PARTING_SOON):
+            if not self.link.has_more(PARTING_SOON):
                 self.link.say_no_more()
             while not parting.over:
                 parting.add(self.link.line())

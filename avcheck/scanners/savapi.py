@@ -170,7 +170,7 @@ def _reply(conn: Conn) -> Iterator[bytes]:
         # As amavisd-new: a code of 3xx or 4xx goes on, but for 300 and 319.
         if line[:1] not in (b"3", b"4") or line[:3] in (b"300", ALERTS_END):
             return
-        if line.startswith(ERROR) and not conn.pending(GRACE):
+        if line.startswith(ERROR) and not conn.has_more(GRACE):
             return
 
 

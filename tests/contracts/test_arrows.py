@@ -18,7 +18,10 @@ PACKAGE = Path(avcheck.__file__).parent
 LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("words for everybody", {"__init__", "exits", "printable", "verdict"}),
     ("what a message is to be done with", {"address", "policy", "scanners.rows", "settings"}),
-    ("the operating system", {"child", "conn", "dial", "directory", "spool", "stop", "tls"}),
+    (
+        "the operating system",
+        {"child", "conn", "dial", "directory", "order", "spool", "stop", "stream", "tls"},
+    ),
     ("the scanners' protocols", {"scanners", "scanners.*"}),
     (
         "the steps of a message",

@@ -48,6 +48,7 @@ OURS = {
     "avcheck.options.arguments",
     "avcheck.options.reading",
     "avcheck.options.rows",
+    "avcheck.order",
     "avcheck.policy",
     "avcheck.printable",
     "avcheck.report",
@@ -59,6 +60,7 @@ OURS = {
     "avcheck.state",
     "avcheck.state.hold",
     "avcheck.stop",
+    "avcheck.stream",
     "avcheck.verdict",
 }
 

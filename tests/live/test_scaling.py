@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import conn
+from avcheck import stream
 from avcheck.admin.commands.stats import gather
 from tests.live.farm import (
     BALANCER,
@@ -173,7 +173,7 @@ def test_a_scanner_that_is_lost_while_it_scans(
                 each.flush()
             said, _ = run.communicate()
             assert run.returncode == 75
-            assert conn.GONE.encode() in said or b"No route to host" in said, said
+            assert stream.GONE.encode() in said or b"No route to host" in said, said
     for each in hosts.mails:
         hosts.used(scanner, each)
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avcheck import conn, dial
+from avcheck import conn, dial, stream
 from avcheck.address import Address
 from avcheck.conn import LINE_MAX, Conn
 from avcheck.exits import BROKEN, EXPIRED, SILENT, Defer
@@ -164,7 +164,7 @@ def test_a_byte_now_and_then_does_not_stretch_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(conn, "monotonic", clock)
+    monkeypatch.setattr(stream, "monotonic", clock)
     monkeypatch.setattr(dial, "monotonic", clock)
     with Wire(b"x" * 100, steps=[1] * 100, stays=True) as wire:
         wire.conn.deadline = 10.0
@@ -304,7 +304,7 @@ def test_who_has_hung_up_is_not_waited_for_until_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What he had to say is here, or will never come; -c has a deadline of 15 minutes."""
-    monkeypatch.setattr(conn, "LAST_WORDS", 0.01)
+    monkeypatch.setattr(stream, "LAST_WORDS", 0.01)
     with Wire(b"no", stays=True) as wire:
         wire.conn.gone = BrokenPipeError()
         wire.conn.deadline = float("inf")
@@ -452,7 +452,7 @@ def test_a_socket_that_is_forbidden_has_a_hint(
         def connect(self, address: object, /) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("avcheck.conn.socket.socket", Forbidden)
+    monkeypatch.setattr("avcheck.dial.socket.socket", Forbidden)
     with pytest.raises(Defer, match="/s: connect: Permission denied; this user needs access"):
         conn.connect((Address(path=b"/s"),), soon())
 
@@ -554,8 +554,8 @@ def test_the_addresses_of_a_host_are_tried_one_after_the_other_in_any_order(
         assert (host, port) == (b"clamd.example", "3310")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 3310)) for each in hosts]
 
-    monkeypatch.setattr("avcheck.conn.socket.getaddrinfo", resolve)
-    monkeypatch.setattr("avcheck.conn.socket.socket", Refusing)
+    monkeypatch.setattr("avcheck.dial.socket.getaddrinfo", resolve)
+    monkeypatch.setattr("avcheck.dial.socket.socket", Refusing)
     chance = random.Random(1)
     monkeypatch.setattr(os, "urandom", chance.randbytes)
     orders = set()
@@ -598,7 +598,7 @@ def test_a_host_that_was_lost_is_no_slow_one() -> None:
     with Lost() as lost:
         link = Conn(lost, Address(host=b"av.example", port=b"3310"), soon())
         for step in (link.line, lambda: link.send(b"PING")):
-            with pytest.raises(Defer, match=conn.GONE) as why:
+            with pytest.raises(Defer, match=stream.GONE) as why:
                 step()
             assert why.value.code == BROKEN
 
@@ -611,7 +611,7 @@ def test_a_connection_that_cannot_be_probed_is_used_all_the_same(
             if words[0] == socket.SOL_SOCKET:
                 raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr("avcheck.conn.socket.socket", Plain)
+    monkeypatch.setattr("avcheck.dial.socket.socket", Plain)
     with listening_tcp() as (server, address), conn.connect((address,), soon()) as link:
         link.enable_keepalive()
         server.accept()[0].sendall(b"here\n")
@@ -634,8 +634,8 @@ def test_a_family_that_this_host_has_not_is_left_for_another(
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
         ]
-        monkeypatch.setattr("avcheck.conn.socket.getaddrinfo", lambda *args: places)
-        monkeypatch.setattr("avcheck.conn.socket.socket", make)
+        monkeypatch.setattr("avcheck.dial.socket.getaddrinfo", lambda *args: places)
+        monkeypatch.setattr("avcheck.dial.socket.socket", make)
         conn.connect((address,), soon()).sock.close()
         places.pop()
         with pytest.raises(Defer, match="connect: Address family not supported") as why:
@@ -650,13 +650,13 @@ def test_a_process_without_descriptors_left_is_no_bug(
     def refuse(family: int, kind: int) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("avcheck.conn.socket.socket", refuse)
+    monkeypatch.setattr("avcheck.dial.socket.socket", refuse)
     with pytest.raises(Defer, match="connect: Too many open files"):
         conn.connect((Address(path=path, host=b"127.0.0.1", port=b"1"),), soon())
 
 
 def test_a_host_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avcheck.conn.socket.getaddrinfo", lambda *args: [])
+    monkeypatch.setattr("avcheck.dial.socket.getaddrinfo", lambda *args: [])
     with pytest.raises(Defer, match=r"clamd\.example:3310: no address"):
         conn.connect((Address(host=b"clamd.example", port=b"3310"),), soon())
 
@@ -672,7 +672,7 @@ def test_a_host_that_does_not_answer_is_left_for_the_next_in_a_while(
             limits.append(self.gettimeout())
             raise TimeoutError
 
-    monkeypatch.setattr("avcheck.conn.socket.socket", Silent)
+    monkeypatch.setattr("avcheck.dial.socket.socket", Silent)
     with pytest.raises(Defer, match=r"127\.0\.0\.1:1: connect: no answer in time"):
         conn.connect((Address(host=b"127.0.0.1", port=b"1"),), monotonic() + 1000)
     (limit,) = limits

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import conn
+from avcheck import stream
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.exits import BROKEN, EXPIRED, Defer
@@ -88,4 +88,4 @@ def test_who_goes_on_talking_gets_no_more_time() -> None:
         with pytest.raises(Defer, match="no answer in time"):
             while True:
                 late.line()
-        assert sock.taken <= conn._RECEIVE + 100
+        assert sock.taken <= stream.RECEIVE_MAX + 100

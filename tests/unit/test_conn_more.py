@@ -1,4 +1,4 @@
-"""What Conn.pending tells: whether the peer said more than was read."""
+"""What Conn.has_more tells: whether the peer said more than was read."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ SHORT = 0.01
 def test_nothing_is_pending_after_the_last_byte() -> None:
     with Wire(b"OK\n", stays=True) as wire:
         assert wire.conn.line() == b"OK"
-        assert not wire.conn.pending()
-        assert not wire.conn.pending(SHORT)
+        assert not wire.conn.has_more()
+        assert not wire.conn.has_more(SHORT)
 
 
 def test_what_is_pending_is_left_for_the_next_read() -> None:
     with Wire(b"OK\nx\n", stays=True, one_by_one=True) as wire:
         assert wire.conn.line() == b"OK"
-        assert wire.conn.pending(LONG)
-        assert wire.conn.pending()
+        assert wire.conn.has_more(LONG)
+        assert wire.conn.has_more()
         assert wire.conn.line() == b"x"
 
 
 def test_what_was_received_with_the_line_is_pending() -> None:
     with Wire(b"OK\nx", stays=True) as wire:
         wire.conn.line()
-        assert wire.conn.pending()
+        assert wire.conn.has_more()
 
 
 def test_a_peer_that_hangs_up_is_not_waited_for() -> None:
     with Wire(b"OK\n") as wire:
         wire.conn.line()
-        assert not wire.conn.pending(LONG)
+        assert not wire.conn.has_more(LONG)
         assert wire.conn.gone is None
 
 
@@ -41,5 +41,5 @@ def test_a_connection_that_breaks_is_noted() -> None:
     with wire:
         wire.conn.send(b"unread")
         wire._theirs.close()
-        assert not wire.conn.pending(LONG)
+        assert not wire.conn.has_more(LONG)
         assert wire.conn.gone

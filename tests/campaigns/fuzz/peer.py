@@ -152,9 +152,9 @@ def listening(peer: Peer) -> Iterator[None]:
         assert size <= EXACTLY_MAX, f"wants to have {size} bytes in memory"
         return exactly(self, size)
 
-    before = dial._unix, dial._tcp, icap.GRACE
+    before = dial.connected, icap.GRACE
     unread, watch = conn.Conn.unread, conn.Conn.watch
-    dial._unix = dial._tcp = connect
+    dial.connected = connect
     conn.Conn.unread = lambda self: 0  # type: ignore[method-assign]
     conn.Conn.watch = lambda self, size: None  # type: ignore[method-assign]
     icap.GRACE = 0  # who speaks when he is waited for does not speak out of turn
@@ -162,6 +162,6 @@ def listening(peer: Peer) -> Iterator[None]:
     try:
         yield
     finally:
-        dial._unix, dial._tcp, icap.GRACE = before
+        dial.connected, icap.GRACE = before
         conn.Conn.unread, conn.Conn.watch = unread, watch  # type: ignore[method-assign]
         conn.Conn.exactly = exactly  # type: ignore[method-assign]

@@ -377,7 +377,7 @@ def test_a_goodbye_that_cannot_be_heard_unsays_nothing(
     def fail(self: Conn, seconds: float = 0.0) -> bool:
         raise Defer("receiving: Cannot allocate memory")
 
-    monkeypatch.setattr(Conn, "pending", fail)
+    monkeypatch.setattr(Conn, "has_more", fail)
     assert send(server(), tmp_path).endswith("250 2.0.0 taken")
 
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from avcheck import conn
+from avcheck import conn, stream
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
@@ -279,7 +279,7 @@ def test_a_yes_to_a_dot_that_could_not_be_sent_is_no_yes() -> None:
 # A reply as declared in smtp_dialogue.py and conn.py, the line that is being read included, and
 # what Python needs for it; the pieces of the message that are on their way: as read, as stuffed
 # (at most twice as long), and as gathered.
-REPLY_MAX = smtp_replies.REPLY_LINES_MAX * (conn.LINE_MAX + 100) + 4 * conn._RECEIVE
+REPLY_MAX = smtp_replies.REPLY_LINES_MAX * (conn.LINE_MAX + 100) + 4 * stream.RECEIVE_MAX
 PIECES_MAX = 10 * 64 * 1024
 
 

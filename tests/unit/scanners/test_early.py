@@ -16,7 +16,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import ask, conn, scanners
+from avcheck import ask, order, scanners
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.exits import BROKEN, Defer
@@ -85,7 +85,7 @@ def message(tmp_path: Path) -> Iterator[Message]:
 @pytest.fixture
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for: what is known is known by the order of events."""
-    monkeypatch.setattr(conn, "QUIET_UNIX", 0.0)
+    monkeypatch.setattr(order, "QUIET_UNIX", 0.0)
     monkeypatch.setattr(icap, "GRACE", 0.0)
 
 
@@ -137,7 +137,7 @@ def test_nor_has_who_answers_one_byte_before_the_end(
     dialogue: Dialogue, message: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That is told by time; who takes none is not waited for."""
-    monkeypatch.setattr(conn, "QUIET_UNIX", PATIENCE)
+    monkeypatch.setattr(order, "QUIET_UNIX", PATIENCE)
     part = Part(dialogue, message)
     # So small a message is as long as the questions before it, at which nobody is to wait.
     watched = 1 + sum(len(question) for question, _ in part.turns[:-1])
@@ -202,7 +202,7 @@ class AtOnce(InPieces):
 def test_a_module_of_somebody_else_is_watched_likewise(
     module: type[InPieces], large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn, "QUIET_UNIX", 0.0)
+    monkeypatch.setattr(order, "QUIET_UNIX", 0.0)
     monkeypatch.setattr(scanners, "load", lambda row: module)
     (tmp_path / "spool").mkdir(mode=0o700)
     content = MESSAGE + (b"x" * 70 + b"\n") * (5_000 if large else 0)
@@ -220,7 +220,7 @@ def test_a_module_of_somebody_else_is_watched_likewise(
 def test_clamd_is_watched_by_every_way_that_streams(
     unix: bool, message: Message, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn, "QUIET_TCP", PATIENCE)
+    monkeypatch.setattr(order, "QUIET_TCP", PATIENCE)
     with Hasty(tmp_path / "hasty" if unix else None, b"stream: OK\0", bytes(4)) as daemon:
         for _ in range(TIMES):
             finding = asked(message, f"clamd+stream:{daemon.where}")
