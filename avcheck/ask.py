@@ -152,7 +152,7 @@ def _run_dialogue(
                 settings.scanner_key,
             )
         # By descriptor and by path nothing of the message is on the connection.
-        link.watch(message.start + message.size if target.way == STREAM else 0)
+        link.watch(message.seen if target.way == STREAM else 0)
         return link.peer, dialogue(module, link, message, target)
 
 

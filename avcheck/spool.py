@@ -2,8 +2,9 @@
 
 The file has no name (O_TMPFILE) unless a scanner opens it by one, so nothing is
 left behind, whatever happens.  It begins with FRONT, which only scanners see, so
-that no stranger decides what they take the file for.  Everybody else gets the
-bytes as received.
+that no stranger decides what they take the file for.  Where they are to see anything
+else that is not as received (seen.py), the bytes as received are in a second file.
+Everybody but scanners gets these.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from avcheck import stop
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
 from avcheck.printable import printable
+from avcheck.seen import FRONT, Reader, is_from_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,24 +26,6 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024  # what a Linux pipe holds
 
-# What the file begins with.  clamd takes a file for what its first bytes say, and decodes
-# attachments only in what it takes for a mail (observed with clamd 1.4.6, read in libclamav):
-# - Received: at offset 0 makes it a mail, and is one of the few headers (From, Received, De,
-#   Content-*) of which its parser demands one.  Return-Path: does the first only.
-# - Then nothing of a stranger's, however valid the address or the header it stands in, up to
-#   the last offset at which other bytes make the whole file something else.  Of the magics in
-#   filetypes_int.h tar (257) and GPT (512) hid a virus behind a shorter block, and none from
-#   520 bytes on.  daily.ftm may have newer ones: those at one offset are compared with the
-#   first 1028 bytes (CL_FILE_MBUFF_SIZE, CL_PART_MBUFF_SIZE).  gpt.c looks for "EFI PART" at
-#   512, 1024, 2048 and 4096.  So 4104 bytes are the least that is behind them all.
-# ISO 9660 and UDF (32768), and DMG, 512 bytes before the end, are looked for when the mail has
-# been taken apart, and hide nothing; tests/live/test_clamd_front.py tries them all.
-# Lines are shorter than the 78 characters of RFC 5322 2.1.1.
-FRONT = (
-    b"Received: from avcheck by localhost; Thu, 1 Jan 2026 00:00:00 +0000\n"
-    + b"X-AV-Front: a scanner sees this, and nobody else; the mail begins below it\n" * 56
-)
-
 # The time of reading of a file that nobody has read yet.
 UNREAD = 0
 
@@ -49,12 +33,25 @@ UNREAD = 0
 class Message:
     """The message in the spool directory.
 
-    size is its bytes as received, starting at offset start of the file, after FRONT; sender
-    is not in there; crlf tells whether its lines end so; path is the file's name as the
-    scanner sees it, empty when it has none.
+    fd is the file that scanners get, of seen bytes, and path its name as they see it, empty when
+    it has none.  size is how many bytes were received; sender is not in there; crlf tells
+    whether its lines end so.
     """
 
-    __slots__ = ("_form", "crlf", "directory", "fd", "name", "path", "sender", "size", "start")
+    __slots__ = (
+        "_at",
+        "_form",
+        "_reader",
+        "_received",
+        "crlf",
+        "directory",
+        "fd",
+        "name",
+        "path",
+        "seen",
+        "sender",
+        "size",
+    )
 
     def __init__(self, directory: Directory, sender: bytes, named: bool) -> None:
         self.directory = directory
@@ -67,8 +64,10 @@ class Message:
         else:
             self.fd = directory.nameless()
         write(self.fd, FRONT)
-        self.start = len(FRONT)
+        self.seen = len(FRONT)
         self.size = 0
+        self._received, self._at = self.fd, len(FRONT)  # where the bytes as received begin
+        self._reader = Reader()
         self.crlf = False
         self._form: tuple[int, bool] | None = None
 
@@ -79,6 +78,8 @@ class Message:
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
         stop.close(self.fd)
+        if self._received != self.fd:
+            stop.close(self._received)
 
     @property
     def wire_size(self) -> int:
@@ -103,41 +104,62 @@ class Message:
         return self._form
 
     def add(self, piece: bytes) -> None:
-        """Append to the message; the first piece has the whole of its first line."""
-        if not self.size and not begins_header(piece):
-            write(self.fd, b"\n")
-            self.start += 1
+        """Append to the message; complete() has to come after the last piece."""
         write(self.fd, piece)
         self.size += len(piece)
+        self.seen += len(piece)
         self._form = None
+        if not self._reader.differs:
+            self._reader.feed(piece)
+
+    def complete(self) -> None:
+        """Let scanners see the message as mail systems read it, where that is not as received."""
+        self._reader.end()
+        if not self._reader.differs:
+            return
+        received = self.directory.nameless()
+        self._copy(received, b"")
+        self._received, self._at = received, 0
+        reader = Reader()
+        self.seen = os.lseek(self.fd, len(FRONT), os.SEEK_SET)
+        os.ftruncate(self.fd, self.seen)
+        for piece in self.pieces():
+            self._show(reader.feed(piece))
+        self._show(reader.end())
+
+    def _show(self, piece: bytes) -> None:
+        write(self.fd, piece)
+        self.seen += len(piece)
 
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""
         crlf = None
         before = b""
-        for piece in _arriving(stdin):
+        while piece := _read(stdin):
             if crlf is None:
                 crlf = ends_in_crlf(piece, before)
                 before = piece[-1:]
             self.add(piece)
         self.crlf = bool(crlf)
+        self.complete()
 
     def pieces(self, header: bytes = b"") -> Iterator[bytes]:
         """The bytes as received, a piece at a time, with the header line (without its end) first.
 
         First in the header, that is: after the line that an mbox begins with.
         """
-        at, end = self.start, self.start + self.size
+        fd, at = self._received, self._at
+        end = at + self.size
         while at < end or header:
             try:
-                piece = os.pread(self.fd, min(PIECE, end - at), at)
+                piece = os.pread(fd, min(PIECE, end - at), at)
             except OSError as why:
                 raise defer_from("reading the spool file", why) from why
             if not piece and at < end:
                 raise Defer("the spool file was cut short")
             at += len(piece)
             if header:
-                first = _mbox_line(piece)
+                first = _above_header(piece)
                 line = header + (b"\r\n" if self.crlf else b"\n")
                 piece = piece[:first] + line + piece[first:]
                 header = b""
@@ -235,42 +257,19 @@ class Incoming:
         return os.dup(self.stdin)
 
 
-def _arriving(stdin: int) -> Iterator[bytes]:
-    """What comes from the descriptor, a piece at a time; the first has the whole first line."""
-    first: bytes | None = b""
-    while piece := _read(stdin):
-        if first is not None:
-            first += piece
-            if b"\n" not in first and len(first) < PIECE:
-                continue
-            piece, first = first, None
-        yield piece
-    if first:
-        yield first
+def _above_header(piece: bytes) -> int:
+    """The length of what stands before the first line of the message's own header.
 
-
-def _mbox_line(piece: bytes) -> int:
-    """The length of the line that the message in an mbox begins with, or 0.
-
-    pipe(8) with flags=F and mail filters add one; Postfix and sendmail(1) drop it or make a
-    header of it, but only at the very beginning.
+    That is the line that the message in an mbox begins with, and lines that go on with one
+    which is not there: after a line of ours they would go on with that.
     """
-    if not piece.startswith((b"From ", b">From ")):
-        return 0
-    return piece.find(b"\n") + 1
-
-
-def begins_header(piece: bytes) -> bool:
-    """Whether its first line is one of a header (RFC 5322 2.2), an mbox line, or empty.
-
-    To a mail system the first line that is no field ends the header, and what comes is the body.
-    clamd (1.4.6) goes on with the header of FRONT, and finds nothing in what follows.
-    """
-    line = piece.partition(b"\n")[0].removesuffix(b"\r")
-    name, colon, _ = line.partition(b":")
-    name = name.rstrip(b" \t")
-    field = bool(colon and name) and not any(byte <= 0x20 or byte >= 0x7F for byte in name)
-    return field or not line or line.startswith((b"From ", b">From ", b" ", b"\t"))
+    at = 0
+    while (piece.startswith((b" ", b"\t"), at)) or (not at and is_from_line(piece[:80])):
+        end = piece.find(b"\n", at) + 1
+        if not end:
+            break
+        at = end
+    return at
 
 
 def ends_in_crlf(piece: bytes, before: bytes) -> bool | None:

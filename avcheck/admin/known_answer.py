@@ -54,6 +54,7 @@ def asked(scanner: Scanner, settings: Settings, pieces: list[bytes], patience: f
             with spool.Message(directory, b"", scanner.opens_path) as message:
                 for piece in pieces:
                     message.add(piece)
+                message.complete()
                 deadline = monotonic() + min(settings.timeout, patience)
                 return ask.one(scanner, message, plain, deadline)
         except OSError as why:

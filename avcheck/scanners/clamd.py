@@ -74,7 +74,7 @@ NO_NAME = b"(null)"
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask clamd about the message, with what is ours before it."""
     way = target.way
-    size = message.start + message.size
+    size = message.seen
     if way == DESCRIPTOR:
         # clamd reads from offset 0 of whatever it gets, and could write to it:
         # it gets a descriptor of its own, for reading.

@@ -127,7 +127,7 @@ def _ran(
             text = str(ended) if ended.killed else lost
             raise Defer(text, EXPIRED if ended.late else SYSTEM) from None
     finding = parse(ended.status, ended.output, parameters, path)
-    if finding.verdict is CLEAN and 0 < read < message.start + message.size:
+    if finding.verdict is CLEAN and 0 < read < message.seen:
         raise Defer("said it is clean, but has not read the whole message", CONFIG)
     doubt = unproved(target, parameters) if finding.verdict is CLEAN else ""
     return Finding(CLEAN, (), f"{finding.text} ({doubt})") if doubt else finding

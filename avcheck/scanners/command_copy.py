@@ -52,7 +52,7 @@ class Copy:
         try:
             self._fd = directory.create(self._name, MODE)
             directory.share(self._fd, MODE)
-            for piece in _pieces(message.fd, message.start + message.size):
+            for piece in _pieces(message.fd, message.seen):
                 spool.write(self._fd, piece)
         except BaseException as why:
             self._remove()
@@ -76,7 +76,7 @@ class Copy:
             ours = os.fstat(self._fd)
             if (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
                 return "replaced"
-            size = self._message.start + self._message.size
+            size = self._message.seen
             if ours.st_size != size:
                 return "changed"
             at = 0

@@ -107,7 +107,7 @@ STRING_MAX = 8192
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask drwebd about the message, with what is ours before it."""
     check(target)
-    size = message.start + message.size
+    size = message.seen
     if target.way == STREAM:
         if size > SIZE_MAX:
             return Finding(UNSCANNABLE, (), "4 GiB or more: drwebd cannot be told such a size")

@@ -69,7 +69,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask fpscand about the message, with what is ours before it."""
     words = [b"SCAN", *target.parameters.get("options", b"").split()]
     if target.way == STREAM:
-        size = message.start + message.size
+        size = message.seen
         about = LABEL
         conn.send(b" ".join([*words, b"STREAM", about, b"SIZE", b"%d\n" % size]))
         conn.send_file(message.fd, 0, size)

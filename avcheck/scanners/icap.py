@@ -116,7 +116,7 @@ class Offer:
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask the server about the message, with what is ours before it."""
-    size = message.start + message.size
+    size = message.seen
     host = b"localhost" if conn.address.path else conn.address.spelled()
     service = b"icap://" + host + _path(target.path)
     conn.send(

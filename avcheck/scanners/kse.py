@@ -81,7 +81,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask the daemon about the message, with what is ours before it."""
     check(target)
     path = message.path if target.way == PATH else b""
-    size = message.start + message.size
+    size = message.seen
     host = b"localhost" if conn.address.path else conn.address.spelled()
     conn.send(request(host, path, size, message.sender, target.parameters))
     if path:

@@ -64,7 +64,7 @@ ERRORS: tuple[tuple[bytes, Verdict], ...] = (
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask Sophie about the message, with what is ours before it."""
     if target.way == STREAM:
-        size = message.start + message.size
+        size = message.seen
         conn.send(b"avcheck/%d\n" % size)
         answer = conn.line().removesuffix(b"\r")
         if answer != b"OK":

@@ -77,7 +77,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     if options := target.parameters.get("options"):
         _set(conn, options)
     if target.way == STREAM:
-        conn.send(b"SCANDATA %d\n" % (message.start + message.size))
+        conn.send(b"SCANDATA %d\n" % message.seen)
     else:
         conn.send(b"SCANFILE " + encoded(message.path) + b"\n")
     answer = _answer(conn)
@@ -85,7 +85,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         return Finding(UNSCANNABLE, (), "REJ 4: larger than maxscandata in savdid.conf")
     _accepted(answer)
     if target.way == STREAM:
-        conn.send_file(message.fd, 0, message.start + message.size)
+        conn.send_file(message.fd, 0, message.seen)
     return parse(_reply(conn))
 
 

@@ -79,6 +79,7 @@ def mail(text: bytes, beside: Message) -> Message:
     """A message of these bytes, in the same directory and with a name if the other has one."""
     message = Message(beside.directory, b"", bool(beside.name))
     message.add(text)
+    message.complete()
     return message
 
 

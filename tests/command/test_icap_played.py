@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.support.emulators.asking import Avcheck
 from tests.support.emulators.icap import CHOICES, Icap
 

@@ -23,7 +23,7 @@ import pytest
 import avcheck
 from avcheck.exits import Usage
 from avcheck.options import arguments
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.support.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site, until
 
 FOUND = b"Eicar-Test-Signature FOUND"

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.support.fakes import FakeClamd, Server
 from tests.support.mta import MAIL, Ended, Site, until
 

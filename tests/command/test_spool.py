@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import spool
 from avcheck.directory import Directory
+from avcheck.seen import FRONT
 from tests.conftest import NOBODY
 from tests.support.mta import MAIL, Site
 
@@ -186,7 +186,7 @@ def test_a_named_file_is_readable_by_the_group_and_by_nobody_else(site: Site) ->
     assert site.deliver(scanners=[f"clamd+path:{site.scanner.where}"]).status == 0
     (question,) = site.scanner.questions
     assert question.path.startswith(os.fsencode(site.spool) + b"/avcheck.")
-    assert question.content == spool.FRONT + MAIL
+    assert question.content == FRONT + MAIL
     assert question.status
     assert stat.S_IMODE(question.status.st_mode) == 0o640
     assert question.status.st_gid == group

@@ -17,7 +17,10 @@ PACKAGE = Path(avcheck.__file__).parent
 # imports for the type checker count like any other.
 LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("words for everybody", {"__init__", "exits", "printable", "verdict"}),
-    ("what a message is to be done with", {"address", "policy", "scanners.rows", "settings"}),
+    (
+        "what a message is to be done with",
+        {"address", "policy", "scanners.rows", "seen", "settings"},
+    ),
     (
         "the operating system",
         {"child", "conn", "dial", "directory", "order", "spool", "stop", "stream", "tls"},
@@ -53,7 +56,7 @@ TYPES = {"conn", "settings", "spool"}  # what scan and run are given
 PURE = {
     *("options.reading", "options.rows", "options.arguments", "settings", "policy", "address"),
     *("deliver.smtp_dialogue", "deliver.smtp_replies", "deliver.smtp_words", "state.waitfile"),
-    *("scanners.rows", *GROUND),
+    *("scanners.rows", "seen", *GROUND),
 }
 
 # What the delivery path may import of the standard library when it is loaded, and in a

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.support.fakes import Server
 from tests.support.mta import KEEP, TEMPFAIL, Ended, Site
 from tests.support.tree import ROOT

@@ -55,6 +55,7 @@ OURS = {
     "avcheck.scanners",
     "avcheck.scanners.clamd",
     "avcheck.scanners.rows",
+    "avcheck.seen",
     "avcheck.settings",
     "avcheck.spool",
     "avcheck.state",

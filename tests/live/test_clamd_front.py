@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import string
 from collections.abc import Iterator
@@ -71,6 +72,7 @@ def found(place: Path, mail: bytes, how: Settings, sender: bytes = b"a@example.o
         spool.Message(directory, sender, scanner.opens_path) as message,
     ):
         message.add(mail)
+        message.complete()
         finding = ask.one(scanner, message, how, monotonic() + wire.PATIENCE).finding
     assert finding.verdict.name in ("infected", "clean"), finding.text
     return finding.verdict.name == "infected"
@@ -79,7 +81,7 @@ def found(place: Path, mail: bytes, how: Settings, sender: bytes = b"a@example.o
 def of_ours(place: Path) -> int:
     """How many bytes of the file that clamd gets are not a stranger's."""
     with wire.spooled(place, b"Subject: x\n") as message:
-        return message.start
+        return message.seen - message.size
 
 
 @pytest.fixture(params=WAYS)
@@ -144,3 +146,54 @@ def test_what_begins_with_no_header_line_is_a_body(
 ) -> None:
     """As a mail system has it, which puts an empty line before it."""
     assert found(tmp_path, first + uuencoded(program()), how)
+    assert found(tmp_path, b"From: a@b.org\nSubject: x\n" + first + uuencoded(program()), how)
+
+
+# What clamd 1.4.6 takes for the header's, for lack of an empty line, and for what is to be
+# done with all that follows.
+IN_THE_PLACE_OF_AN_EMPTY_LINE = [
+    b"junk\n",
+    b"junk\n--part\nContent-Type: text/plain\n\nHello.\n",
+    b"junk\n--part\nContent-Type: message/rfc822\n\nSubject: x\n\nHello.\n",
+    b"junk\nContent-Type: message/partial; id=1; number=1; total=2\n\n",
+    b"junk\nContent-Type: message/external-body; access-type=x\n\n",
+    b"junk\nContent-Type: multipart/mixed; boundary=another\n\n",
+    b"--part\nContent-Type: message/rfc822\n\nSubject: x\n\nHello.\n",
+    b"\0: x\nContent-Type: message/partial; id=1; number=1; total=2\n\n",
+]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("lines", IN_THE_PLACE_OF_AN_EMPTY_LINE)
+def test_a_header_ends_where_mail_systems_end_it(
+    how: Settings, tmp_path: Path, lines: bytes, end: bytes
+) -> None:
+    mail = b"From: a@b.org\nMIME-Version: 1.0\n" + multipart(part(EICAR, "base64"))
+    mail = mail.replace(b"\n\n--part\n", b"\n" + lines + b"--part\n", 1)
+    assert found(tmp_path, mail.replace(b"\n", end), how)
+
+
+# The header of a part, where clamd 1.4.6 takes a line of blanks, and two bare CRs, for its end.
+HEADERS_OF_A_PART = [
+    b"Content-Type: application/octet-stream;\n \n name=a.com\n",
+    b"Content-Type: application/octet-stream;\n\t\n name=a.com\n",
+    b"X-A: b\n \nContent-Type: application/octet-stream; name=a.com\n",
+    b"X-A: b\n \n c\nContent-Type: application/octet-stream; name=a.com\n",
+    b"Content-Type: application/octet-stream; name=a.com\r\rx\n",
+    b"X-A: \r\r\nContent-Type: application/octet-stream; name=a.com\n",
+    b"X-A: x\r\r\r\nContent-Type: application/octet-stream; name=a.com\n",
+]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("header", HEADERS_OF_A_PART)
+def test_a_line_of_blanks_or_a_bare_cr_ends_no_header(
+    how: Settings, tmp_path: Path, header: bytes, end: bytes
+) -> None:
+    attachment = header + b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(EICAR)
+    inner = b"Content-Type: message/rfc822\n\n" + b"MIME-Version: 1.0\n" + attachment
+    for entity in (attachment, inner, multipart(attachment, mark=b"inner")):
+        mail = b"From: a@b.org\nMIME-Version: 1.0\n" + multipart(b"\nHello.\n", entity)
+        assert found(tmp_path, mail.replace(b"\n", end), how)
+    mail = b"From: a@b.org\nMIME-Version: 1.0\n" + attachment
+    assert found(tmp_path, mail.replace(b"\n", end), how)

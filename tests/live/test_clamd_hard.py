@@ -23,6 +23,7 @@ import clamd as oracle
 import pytest
 
 from avcheck import ask, spool
+from avcheck.seen import FRONT
 from avcheck.verdict import Finding
 from tests.live.relay import Relay
 from tests.live.test_clamd import TEMPFAIL, Desk
@@ -35,7 +36,7 @@ from tests.support.servers.clamd import TESTFILES, Clamd
 WAYS = ("descriptor", "stream", "TCP", "path")
 
 # How much of the spool file is ours.
-OURS = len(spool.FRONT)
+OURS = len(FRONT)
 
 
 @pytest.fixture
@@ -330,7 +331,7 @@ def test_three_ways_and_the_package_agree(clamd: Clamd, tmp_path: Path, seed: in
     for number in range(60):
         content = generator.message()
         with wire.spooled(tmp_path, content, named=True) as message:
-            whole = os.pread(message.fd, message.start + message.size, 0)
+            whole = os.pread(message.fd, message.seen, 0)
             word, name = package.instream(io.BytesIO(whole))["stream"]
             for way in WAYS:
                 finding = asked(clamd, way, message)

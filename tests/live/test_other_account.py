@@ -55,4 +55,4 @@ def test_a_scanner_of_the_group_can_read_the_file_and_do_nothing_else(directory:
             check=True,
         )
         assert b"".join(message.pieces()) == MESSAGE
-        assert done.stdout.split() == [b"%d" % (message.start + message.size)]
+        assert done.stdout.split() == [b"%d" % (message.seen)]

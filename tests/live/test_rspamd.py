@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.live.test_clamd import TEMPFAIL, Desk, Ended
 from tests.support.emulators.icap import PRODUCTS, Icap
 from tests.support.emulators.kse import Kse

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from avcheck.spool import FRONT, begins_header
+from avcheck.seen import FRONT, Reader
 from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Program, Server
 
 
 def seen_by_scanners(message: bytes) -> bytes:
-    """What a scanner gets: header lines of ours, and the message, if need be as their body."""
-    return FRONT + (b"" if begins_header(message) else b"\n") + message
+    """What a scanner gets: header lines of ours, and the message as mail systems read it."""
+    reader = Reader()
+    return FRONT + reader.feed(message) + reader.end()
 
 
 MAIL = b"Received: from there\nSubject: a test\n\nHello.\n.\n..dots\nFrom here\n"

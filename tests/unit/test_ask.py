@@ -18,8 +18,9 @@ from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer, Stopped
 from avcheck.scanners.rows import SCANNERS
+from avcheck.seen import FRONT
 from avcheck.settings import Settings
-from avcheck.spool import FRONT, Message
+from avcheck.spool import Message
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
 from tests.support.fakes import FakeClamd
 from tests.support.wire import MESSAGE, PATIENCE, settings, spooled

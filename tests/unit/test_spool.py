@@ -7,7 +7,6 @@ import os
 import select
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from avcheck import spool
 from avcheck.directory import Directory, new_file_name, release_file, remove_file, remove_leftovers
 from avcheck.exits import CONFIG, FULL, SYSTEM, Defer
+from avcheck.seen import FRONT
 from tests.support.wire import MESSAGE, given, open_files, settings, spooled
 
 
@@ -182,8 +182,8 @@ def test_the_file_has_no_name_and_no_other_reader(tmp_path: Path) -> None:
 
 def test_scanners_see_what_is_ours_first_and_others_do_not(tmp_path: Path) -> None:
     with spooled(tmp_path) as message:
-        assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT + MESSAGE
-        assert (message.start, message.size) == (len(spool.FRONT), len(MESSAGE))
+        assert os.pread(message.fd, 1 << 16, 0) == FRONT + MESSAGE
+        assert (message.seen, message.size) == (len(FRONT + MESSAGE), len(MESSAGE))
         assert content(message) == MESSAGE
 
 
@@ -278,40 +278,39 @@ def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> Non
                 assert message.crlf == (bool(lf) and line.endswith(b"\r"))
 
 
-BEGINNINGS = {
-    "a field": ([b"From: x\n"], True),
-    "in pieces": ([b"Fr", b"om", b": x\n"], True),
-    "a blank before the colon": ([b"From : x\r\n"], True),
-    "an mbox line": ([b"From x@y Thu Jan  1\n"], True),
-    "a folded line": ([b" x\n"], True),
-    "an empty line": ([b"\nFrom: x\n"], True),
-    "no message": ([], True),
-    "no field": ([b"begin 644 x\n"], False),
-    "no name": ([b": x\n"], False),
-    "no line at all": ([b"MZ", b"\0\xff"], False),
-}
-
-
-@pytest.mark.parametrize("how", BEGINNINGS)
-def test_what_begins_with_no_header_line_is_a_body_to_scanners(tmp_path: Path, how: str) -> None:
-    pieces, header = BEGINNINGS[how]
-    reader, writer = os.pipe()
-
-    def send() -> None:
-        for piece in pieces:
-            os.write(writer, piece)
-        os.close(writer)
-
-    thread = threading.Thread(target=send)
-    with Directory(os.fsencode(tmp_path)) as directory:
-        thread.start()
-        with spool.receive(reader, directory, settings()) as message:
-            ours = spool.FRONT if header else spool.FRONT + b"\n"
-            assert message.start == len(ours)
-            assert os.pread(message.fd, message.start, 0) == ours
-            assert content(message) == b"".join(pieces)
-    thread.join()
-    os.close(reader)
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("received", "shown"),
+    [
+        (b"begin 644 x\n", b"\nbegin 644 x\n"),
+        (b"MZ\0\xff", b"\nMZ\0\xff"),
+        (b"From: x\nno field\n", b"From: x\n\nno field\n"),
+        (b"From: x\r\nno field", b"From: x\r\n\r\nno field"),
+        (b"X: y\n" * 30000 + b"no\n" * 30000, b"X: y\n" * 30000 + b"\n" + b"no\n" * 30000),
+    ],
+)
+def test_where_scanners_see_something_else_everybody_else_does_not(
+    tmp_path: Path, received: bytes, shown: bytes, named: bool
+) -> None:
+    before = open_files()
+    with spooled(tmp_path, received, named=named) as message:
+        assert len(names(tmp_path)) == named
+        again = message.reopen()
+        assert everything(again) == FRONT + shown
+        os.close(again)
+        assert message.seen == len(FRONT + shown)
+        if named:
+            assert Path(os.fsdecode(message.path)).read_bytes() == FRONT + shown
+        assert message.size == len(received)
+        assert content(message) == received
+        stdin = message.as_stdin(b"X-H: 1")
+        assert everything(stdin).partition(b"\n")[2] == received
+        os.close(stdin)
+        name = message.hand_over()
+        assert (tmp_path / os.fsdecode(name)).read_bytes() == received
+        remove_file(name)
+    assert names(tmp_path) == []
+    assert open_files() <= before
 
 
 def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:
@@ -323,8 +322,8 @@ def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:
 
 
 def test_what_is_ours_is_a_header_of_whole_lines() -> None:
-    assert spool.FRONT.startswith(b"Received: ")
-    lines = spool.FRONT.split(b"\n")
+    assert FRONT.startswith(b"Received: ")
+    lines = FRONT.split(b"\n")
     assert lines.pop() == b""
     for line in lines:
         name, colon, value = line.partition(b": ")
@@ -335,14 +334,14 @@ def test_what_is_ours_is_a_header_of_whole_lines() -> None:
 
 def test_what_is_ours_ends_behind_every_magic_of_libclamav() -> None:
     # gpt.c, gpt_detect_size(): the largest of its sectors, and the magic at its end.
-    assert len(spool.FRONT) >= 4096 + len(b"EFI PART")
+    assert len(FRONT) >= 4096 + len(b"EFI PART")
 
 
 def test_nothing_of_a_stranger_s_is_before_the_mail(place: Directory) -> None:
     for sender in (b"", b"x@" + b"a" * 240 + b"ustar", b"\xff@b", b"a\r\nb"):
         with spool.Message(place, sender, False) as message:
-            assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT
-            assert message.start == len(spool.FRONT)
+            assert os.pread(message.fd, 1 << 16, 0) == FRONT
+            assert message.seen == len(FRONT)
             assert message.sender == sender
 
 
@@ -350,7 +349,7 @@ def test_an_empty_message_is_a_message(tmp_path: Path) -> None:
     with spooled(tmp_path, b"") as message:
         assert content(message) == b""
         assert message.size == 0
-        assert os.pread(message.fd, 1 << 16, 0) == spool.FRONT
+        assert os.pread(message.fd, 1 << 16, 0) == FRONT
 
 
 @pytest.mark.parametrize(
@@ -430,7 +429,7 @@ def test_a_write_that_takes_a_part_is_gone_on_with(
 
 def test_a_file_that_lost_bytes_is_not_a_message(tmp_path: Path) -> None:
     with spooled(tmp_path) as message:
-        os.ftruncate(message.fd, message.start + 1)
+        os.ftruncate(message.fd, len(FRONT) + 1)
         with pytest.raises(Defer, match="cut short"):
             content(message)
 
@@ -469,7 +468,7 @@ def test_a_second_descriptor_is_for_reading_and_has_its_own_position(tmp_path: P
         with pytest.raises(OSError, match="Invalid argument"):
             os.ftruncate(again, 0)
         position = os.lseek(message.fd, 0, os.SEEK_CUR)
-        assert everything(again) == spool.FRONT + MESSAGE
+        assert everything(again) == FRONT + MESSAGE
         assert os.lseek(message.fd, 0, os.SEEK_CUR) == position
         assert not os.get_inheritable(again)
         os.close(again)
@@ -497,6 +496,11 @@ def test_without_proc_there_is_no_second_descriptor(
         (b"From a Mon\n", b"", b"From a Mon\n"),
         (b"From a", b"X: y", b"X: y\nFrom a"),
         (b"From: a\n", b"X: y", b"X: y\nFrom: a\n"),
+        # What a line goes on with is not to be ours.
+        (b" a\n\tb\nA: b\n", b"X: y", b" a\n\tb\nX: y\nA: b\n"),
+        (b"From a\n a\nb\n", b"X: y", b"From a\n a\nX: y\nb\n"),
+        (b" \r\n\r\nb\r\n", b"X: y", b" \r\nX: y\r\n\r\nb\r\n"),
+        (b" a", b"X: y", b"X: y\n a"),
         (b"A: b\nFrom a\n", b"X: y", b"X: y\nA: b\nFrom a\n"),
     ],
 )

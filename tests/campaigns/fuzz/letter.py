@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 from avcheck import spool
 from avcheck.directory import Directory, release_file
-from avcheck.spool import FRONT, Message
+from avcheck.seen import FRONT
+from avcheck.spool import Message
 from tests.support.wire import MESSAGE, SENDER
 
 NAME = b"avcheck.0123456789abcdef01234567"
@@ -44,5 +45,6 @@ def letter() -> Message:
         message = Message(directory(), SENDER, True)
     release_file(NAME)  # it stays, and is nobody else's to sweep away
     message.add(MESSAGE)
+    message.complete()
     assert message.path == PATH
     return message

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.campaigns.faults.oracle import BrokenPromiseError
 from tests.campaigns.rot import oracle, scenes
 from tests.campaigns.rot.kinds import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.campaigns.rot.kinds import Rot
 from tests.campaigns.rot.middle import Middle
 from tests.campaigns.rot.places import INFECTED

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.campaigns.rot.places import CLEAN as CLEAN_MAIL
 from tests.campaigns.rot.places import (
     REFUSING,

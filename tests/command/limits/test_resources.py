@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.command.limits.runs import (
     CLEAN,
     DIED,

@@ -15,7 +15,7 @@ from avcheck.admin import output, samples
 from avcheck.admin.clamdconf import Conf
 from avcheck.admin.commands import probe
 from avcheck.admin.samples import EICAR, SAMPLES
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from tests.support.admin import KnowingClamd, avcheckctl, holds_virus
 from tests.unit.admin.test_ping import HungClamd
 

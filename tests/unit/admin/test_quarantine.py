@@ -69,6 +69,7 @@ def keep(
         spool.Message(directory, b"", False) as mail,
     ):
         mail.add(message)
+        mail.complete()
         name = quarantine.store(mail, answer, settings, bytes(called), bytes(place))
     if not sendmail:
         about = place / name / "about.json"

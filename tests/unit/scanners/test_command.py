@@ -14,8 +14,8 @@ from avcheck.exits import CONFIG, EXPIRED, Defer
 from avcheck.scanners import command
 from avcheck.scanners.command_programs import PROGRAMS, Program
 from avcheck.scanners.rows import PATH
+from avcheck.seen import FRONT
 from avcheck.settings import Target
-from avcheck.spool import FRONT
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,

@@ -16,8 +16,8 @@ from avcheck import spool
 from avcheck.exits import CONFIG, Defer
 from avcheck.scanners import command, command_copy
 from avcheck.scanners.rows import PATH
+from avcheck.seen import FRONT
 from avcheck.settings import Target
-from avcheck.spool import FRONT
 from avcheck.verdict import CLEAN, INFECTED, UNSCANNABLE, Finding
 from tests.support.wire import MESSAGE, given, open_files, settings, spooled
 
@@ -113,7 +113,7 @@ def test_what_it_has_found_counts_whatever_it_does_then(
 def test_the_copy_has_all_that_scanners_see_and_is_to_be_read_only(tmp_path: Path) -> None:
     with spooled(tmp_path, BIG) as message:
         with command_copy.Copy(message) as copy:
-            whole = os.pread(message.fd, message.start + message.size, 0)
+            whole = os.pread(message.fd, message.seen, 0)
             assert Path(os.fsdecode(copy.path)).read_bytes() == whole
             status = os.stat(copy.path)
             assert status.st_mode & 0o777 == 0o440

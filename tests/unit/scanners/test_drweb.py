@@ -84,7 +84,7 @@ def test_zero_is_clean_only_by_itself(code: int) -> None:
 
 def test_a_message_that_is_too_large_for_the_protocol_is_not_sent(tmp_path: Path) -> None:
     with spooled(tmp_path) as message, Wire(b"", stays=True) as wire:
-        message.size = 1 << 32
+        message.seen = 1 << 32
         finding = drweb.scan(wire.conn, message, Target(None, STREAM))
         assert finding.verdict is UNSCANNABLE
         assert wire.heard() == b""

@@ -99,7 +99,7 @@ def verdict(
     daemon.start()
     try:
         with Conn(ours, Address(path=b"/run/eager"), monotonic() + PATIENCE) as link:
-            link.watch(watched or message.start + message.size)
+            link.watch(watched or message.seen)
             module = scanners.load(SCANNERS[dialogue.scanner])
             return ask.dialogue(module, link, message, dialogue.target())
     except Defer as why:
@@ -179,7 +179,7 @@ class InPieces:
 
     @staticmethod
     def scan(link: Conn, message: Message, target: Target) -> Finding:
-        size = message.start + message.size
+        size = message.seen
         link.send(b"CHECK %d\n" % size)
         for line in os.pread(message.fd, size, 0).splitlines(keepends=True):
             link.send(line)
@@ -191,7 +191,7 @@ class AtOnce(InPieces):
 
     @staticmethod
     def scan(link: Conn, message: Message, target: Target) -> Finding:
-        size = message.start + message.size
+        size = message.seen
         link.send(b"CHECK %d\n" % size)
         link.send_file(message.fd, 0, size)
         return Finding(CLEAN, (), link.line())

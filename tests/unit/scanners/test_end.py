@@ -188,7 +188,7 @@ def test_fpscand_need_not_read_the_goodbye(tmp_path: Path) -> None:
         spooled(tmp_path) as message,
         Conn(ours, Address(path=b"/run/x"), monotonic() + PATIENCE) as link,
     ):
-        link.watch(message.start + message.size)
+        link.watch(message.seen)
         module = scanners.load(SCANNERS["fpscand"])
         assert ask.dialogue(module, link, message, Target(None, STREAM)).verdict is CLEAN
     thread.join(PATIENCE)
@@ -200,7 +200,7 @@ def test_what_streams_has_been_read(message: Message) -> None:
     class Yes:
         @staticmethod
         def scan(link: Conn, message: Message, target: Target) -> Finding:
-            link.send_file(message.fd, 0, message.start + message.size)
+            link.send_file(message.fd, 0, message.seen)
             return Finding(CLEAN, (), link.line())
 
     ours, theirs = socket.socketpair()

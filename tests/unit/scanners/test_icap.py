@@ -385,7 +385,7 @@ def verdict(tmp_path: Path, server: Server, content: bytes = MESSAGE) -> Finding
         spooled(tmp_path, content) as message,
         conn.connect([address], monotonic() + PATIENCE) as link,
     ):
-        link.watch(message.start + message.size)
+        link.watch(message.seen)
         target = Target(address, rows.STREAM, False, b"/avscan")
         return ask.dialogue(icap, link, message, target)
 

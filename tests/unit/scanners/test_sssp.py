@@ -57,7 +57,7 @@ def test_the_message_is_not_sent_to_a_daemon_that_does_not_want_it(tmp_path: Pat
     with spooled(tmp_path) as message, Wire(reply, stays=True) as wire:
         with pytest.raises(Defer, match=r"savdid\.conf"):
             ask.dialogue(sssp, wire.conn, message, Target(None, STREAM))
-        size = message.start + message.size
+        size = message.seen
         assert wire.heard() == b"SSSP/1.0\nSCANDATA %d\n" % size
 
 

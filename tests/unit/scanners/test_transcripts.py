@@ -16,8 +16,9 @@ import pytest
 from avcheck import ask, scanners, verdict
 from avcheck.exits import Defer
 from avcheck.scanners import icap, rows
+from avcheck.seen import FRONT
 from avcheck.settings import Target
-from avcheck.spool import FRONT, Message
+from avcheck.spool import Message
 from avcheck.verdict import CLEAN, FAILED, VERDICTS, Finding
 from tests.support.tree import ROOT
 from tests.support.wire import MESSAGE, Wire, settings, spooled

@@ -17,7 +17,7 @@ from types import TracebackType
 
 import pytest
 
-from avcheck.spool import FRONT
+from avcheck.seen import FRONT
 from avcheck.state import canary
 from tests.support import traced
 from tests.support.fakes import FakeClamd, Question
