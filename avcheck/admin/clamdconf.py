@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from avcheck.admin import places
+from avcheck.admin import places, programs
 from avcheck.admin.account import account
 from avcheck.admin.peer import Peer
 
@@ -41,8 +40,9 @@ UNITS = {"K": 1024, "k": 1024, "M": 1024**2, "m": 1024**2, "G": 1024**3, "g": 10
 # The file has some hundred lines, most of them comments.
 SIZE_MAX = 1024 * 1024
 
-# Seconds for clamconf(1), which reads the databases as well.
+# Seconds for clamconf(1), which reads the databases as well, and the bytes that it may write.
 PATIENCE = 60.0
+OUTPUT_MAX = 16 * 1024 * 1024
 
 # No limit of clamd's is larger.
 NUMBER_MAX = 1 << 63
@@ -144,19 +144,13 @@ def by_clamconf(path: str) -> dict[str, str] | None:
     if program is None or os.path.basename(path) != "clamd.conf":
         return None
     try:
-        done = subprocess.run(  # noqa: S603 - the words are ours
-            [program, f"--config-dir={os.path.dirname(path)}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=PATIENCE,
+        done = programs.run(
+            [program, f"--config-dir={os.path.dirname(path)}"], PATIENCE, OUTPUT_MAX
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
     # It complains by its status when freshclam.conf is not there.
-    return parse_clamconf(done.stdout) or None
+    return parse_clamconf(done.out.decode("utf-8", "replace")) or None
 
 
 def parse_clamconf(text: str) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 
-from avcheck.admin import output, places
+from avcheck.admin import places, programs
 from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import PLACES
@@ -52,25 +51,16 @@ def _listing(directory: str) -> bytes:
     program = shutil.which("postqueue", path=PLACES)
     if program is None:
         raise Trouble("postqueue: not found", "see what waits with mailq")
-    words = [*(["-c", directory] if directory else []), "-j"]
+    argv = [program, *(["-c", directory] if directory else []), "-j"]
     try:
         # As with postconf: a directory of somebody else's has his files.
         with account(places.owner(os.fsencode(directory)) if directory else 0):
-            done = subprocess.run(  # noqa: S603 - the words are ours
-                [program, *words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=PATIENCE,
-            )
-    except subprocess.TimeoutExpired as why:
-        text = f"postqueue -j: no end of the list within {output.age(PATIENCE)}"
-        raise Trouble(text, "see what waits with mailq") from why
+            done = programs.run(argv, PATIENCE)
     except OSError as why:
         raise Trouble(f"postqueue -j: {why.strerror}", "see what waits with mailq") from why
-    if done.returncode != 0:
-        raise Trouble(f"postqueue -j: {printable(done.stderr)}", "see what waits with mailq")
-    return done.stdout
+    if done.status != 0:
+        raise Trouble(f"postqueue -j: {printable(done.err)}", "see what waits with mailq")
+    return done.out
 
 
 def parse(listing: bytes) -> Deferred:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avcheck.admin import pausing, places
+from avcheck.admin.master_cf import GUARDS, NAME
 from avcheck.admin.peer import ARGV_MAX
-from avcheck.admin.postfix import GUARDS, NAME
 from avcheck.exits import Leave
 from avcheck.options import reading
 from avcheck.printable import printable

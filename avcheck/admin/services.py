@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from avcheck import exits
-from avcheck.admin import places, postfix
+from avcheck.admin import master_cf, places
 from avcheck.admin.output import Trouble
 from avcheck.exits import Defer, Leave
 from avcheck.options import arguments, file, reading, rows
@@ -42,7 +42,7 @@ class Service:
     settings: Settings | None
     error: str = ""
     program: str = ""
-    pipe: postfix.Pipe | None = None
+    pipe: master_cf.Pipe | None = None
     attributes: frozenset[str] = frozenset()
 
     @property
@@ -75,7 +75,7 @@ class Service:
             ) from why
 
 
-def of_pipe(pipe: postfix.Pipe) -> Service:
+def of_pipe(pipe: master_cf.Pipe) -> Service:
     """The avcheck of a service of Postfix; its settings are None if it cannot run at all."""
     name, argv = printable(pipe.name), [os.fsencode(arg) for arg in pipe.expanded()]
     try:

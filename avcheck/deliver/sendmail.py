@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from avcheck.settings import Settings
     from avcheck.spool import Incoming, Message
 
+# The options of sendmail(1) that have a value.
+VALUED = b"ABCFLNOQRXbdfhpqr"
+
 
 def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
     """Run the program for all recipients; returns its name and its output.
@@ -43,12 +46,27 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
 
 
 def advice(program: Sequence[bytes]) -> str:
-    """What is missing among the words of a sendmail program, if anything."""
-    options = b"".join(word for word in program[1:] if word.startswith(b"-"))
+    """Which option a sendmail program of -S should have been given, if any."""
     if not program[0].endswith(b"/sendmail"):
         return ""
+    options = letters(program[1:])
     if b"i" not in options:
         return " (warning: without -i in -S a line with a single dot ends a message)"
     if b"G" not in options:
         return " (warning: without -G in -S Postfix completes the header)"
     return ""
+
+
+def letters(arguments: Sequence[bytes]) -> bytes:
+    """The options of sendmail(1) in these arguments: those of -G -i, of -Gi and of -oi.
+
+    Letters are read up to one that takes what follows as its value.
+    """
+    found = b""
+    for argument in arguments:
+        if argument.startswith(b"-"):
+            for letter in argument[2:] if argument.startswith(b"-o") else argument[1:]:
+                found += bytes((letter,))
+                if letter in VALUED:
+                    break
+    return found

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from avcheck.admin import group
 from tests.support.fakes import FakeClamd
 from tests.support.letters import EICAR
+from tests.support.servers import packages
 
 # The name of an entry in a quarantine.
 ENTRY = "20260102T030405Z-0123456789ab"
@@ -120,3 +121,16 @@ def holds_virus(content: bytes) -> bool:
     """Whether EICAR is in there, or in an attachment in base64."""
     texts = re.findall(rb"(?:^[A-Za-z0-9+/=]+\r?\n)+", content, re.MULTILINE)
     return EICAR in content or any(EICAR in base64.b64decode(text + b"===") for text in texts)
+
+
+def postfix_says(config: Path, master: str, main: Mapping[str, str]) -> Path:
+    """A configuration directory for postconf(1): these services, these parameters."""
+    packages.need("postfix", commands=["postconf"])
+    config.mkdir(exist_ok=True)
+    (config / "master.cf").write_text(master)
+    (config / "main.cf").write_text(
+        "".join(
+            f"{name} = {value}\n" for name, value in {"compatibility_level": "3.6", **main}.items()
+        )
+    )
+    return config

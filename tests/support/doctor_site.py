@@ -7,10 +7,11 @@ import pwd
 from pathlib import Path
 
 from avcheck.admin import checks, postfix
-from avcheck.admin.checks import OK, Look
+from avcheck.admin.look import OK, Look, Result
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.services import Service, of_pipe, settings_from
 from avcheck.options import reading
+from tests.support.admin import postfix_says
 
 US = pwd.getpwuid(os.geteuid()).pw_name
 SOMEBODY = next(
@@ -64,6 +65,7 @@ class Site:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.config = directory / "config"
         self.spool = directory / "spool"
         self.spool.mkdir(mode=0o710)
         self.spool.chmod(0o710)
@@ -96,10 +98,9 @@ class Site:
         return text
 
     def postfix(self) -> Postfix:
-        listing = postfix.unfolded(self.filled(self.master))
-        lines = tuple(postfix.parse_line(line) for line in listing)
-        pipes = tuple(each for line in lines if (each := postfix.parse_pipe(line)))
-        return Postfix(lines, self.main, pipes)
+        """What postconf(1) says of the site's configuration."""
+        postfix_says(self.config, self.filled(self.master), self.main)
+        return postfix.read(str(self.config))
 
     def look(self) -> Look:
         """For the checks of Postfix: the service runs as its user=."""
@@ -119,16 +120,24 @@ class Site:
 SEEN: dict[str, set[str]] = {}
 
 
+CHECKS = {check.__name__: check for check in checks.CHECKS}
+
+
+def found(name: str, look: Look) -> list[Result]:
+    """What the check of that name finds."""
+    return checks.results(CHECKS[name], look)
+
+
 def levels(name: str, look: Look) -> set[str]:
     """How bad what a check finds is; each finding that is not OK has a remedy."""
-    results = checks.results(name, look)
+    results = found(name, look)
     for result in results:
         assert result.text.isprintable()
         assert bool(result.remedy) == (result.level != OK), result
-    found = {result.level for result in results}
-    SEEN.setdefault(name, set()).update(found)
-    return found
+    seen = {result.level for result in results}
+    SEEN.setdefault(name, set()).update(seen)
+    return seen
 
 
 def text(name: str, look: Look) -> str:
-    return " ".join(result.text for result in checks.results(name, look))
+    return " ".join(result.text for result in found(name, look))

@@ -2,220 +2,85 @@
 
 A check looks at one service and yields what it finds: nothing where it does not apply,
 and at least one Result where it does.  It raises Skip where it applies and cannot look, and
-nothing else that it could expect.
+nothing else that it could expect.  Its name is what the report calls it.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
 
-from avcheck.admin import clamdconf, peer, places
-from avcheck.admin.account import account
+from avcheck.admin.checks import (
+    clamd,
+    handling,
+    main_cf,
+    pipe,
+    reinjection,
+    scanner,
+    spool,
+)
+from avcheck.admin.look import AS_ROOT, ERROR, SKIPPED, Look, Result, Skip
 from avcheck.admin.output import Trouble
-from avcheck.admin.postfix import Postfix
-from avcheck.admin.services import Service
 from avcheck.printable import printable
-from avcheck.settings import Scanner, Settings, Target
 
-OK = "ok"
-SKIPPED = "skipped"
-WARNING = "warning"
-ERROR = "error"
+Check = Callable[[Look], Iterator[Result]]
 
-LEVELS = (OK, SKIPPED, WARNING, ERROR)  # from good to bad
-
-AS_ROOT = "run this as root"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a check found: how bad it is, one sentence, and the corrected line to paste.
-
-    SKIPPED: it applies, and could not be looked at.
-    """
-
-    level: str
-    text: str
-    remedy: str = ""
-
-
-class Skip(Exception):  # noqa: N818
-    """What a check is about cannot be looked at; remedy is how it could be."""
-
-    def __init__(self, text: str, remedy: str) -> None:
-        super().__init__(text)
-        self.text = text
-        self.remedy = remedy
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the checks look at: a service that has settings, and what is around it."""
-
-    service: Service
-    postfix: Postfix | None = None
-    clamd_conf: str = ""
-    found: dict[int, peer.Peer | None] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> Settings:
-        return self.service.require_settings
-
-    @property
-    def targets(self) -> Iterator[tuple[Scanner, Target]]:
-        """Each place of each scanner."""
-        for scanner in (*self.settings.scanners, *self.settings.backups):
-            for target in scanner.targets:
-                yield scanner, target
-
-    def acting(self) -> AbstractContextManager[None]:
-        """Act as the account that runs avcheck while in the with block; raises Skip if we cannot.
-
-        What another account sees says nothing about that one, so nothing is looked at by it.
-        """
-        return account(*self.accounts())
-
-    def accounts(self) -> tuple[int, int | None]:
-        """User and group that avcheck runs as; raises Skip if we cannot act as them."""
-        user, group = self.service.runs_as
-        us = os.geteuid()
-        if us != 0 and user == us and self.service.pipe is None:
-            user = self._owner(us)
-        if us not in (0, user):
-            raise Skip("only root can see what the account of avcheck sees", AS_ROOT)
-        return user, group
-
-    def _owner(self, us: int) -> int:
-        """Whose the spool directory is; whoever cannot look there is not its owner."""
-        try:
-            return os.stat(self.settings.spool).st_uid if self.settings.spool else us
-        except PermissionError:
-            return -1
-        except OSError:
-            return us
-
-    def peer(self, target: Target) -> peer.Peer | None:
-        """The process that listens on the Unix socket, if it can be told."""
-        if id(target) not in self.found:
-            path = target.address.path if target.address else b""
-            with self.acting():
-                pid = peer.listener(path) if path else 0
-            self.found[id(target)] = peer.process(pid) if pid > 0 else None
-        return self.found[id(target)]
-
-    @property
-    def conf(self) -> clamdconf.Conf | None:
-        """The configuration of the clamd that is asked, None if it is not known."""
-        try:
-            return self.sure_conf
-        except Skip:
-            return None
-
-    @cached_property
-    def sure_conf(self) -> clamdconf.Conf | None:
-        """The configuration of the clamd that is asked, None without one.
-
-        Raises Skip if it cannot be read.
-        """
-        asked = [target for scanner, target in self.targets if scanner.type == "clamd"]
-        here = [target for target in asked if target.address and target.address.path]
-        if not asked:
-            return None
-        if not here and not self.clamd_conf:
-            raise Skip("clamd is on another host, or asked as if it were", "--clamd-conf FILE")
-        process = None if self.clamd_conf else self.peer(here[0])
-        conf = clamdconf.of(self.clamd_conf, process)
-        if conf is None:
-            name = printable(self.clamd_conf) or "clamd's configuration file"
-            raise Skip(f"{name}: not there, or not readable", "--clamd-conf FILE")
-        return conf
-
-    @cached_property
-    def message_size_limit(self) -> int:
-        """The size of the largest message in bytes; 0: none, or not known."""
-        text = self.postfix.value("message_size_limit") if self.postfix else ""
-        return int(text) if text.isdigit() else 0
+# In the order of the report.
+CHECKS: tuple[Check, ...] = (
+    spool.spool_usable,
+    spool.spool_private,
+    spool.spool_owner,
+    spool.spool_room,
+    spool.spool_nameless,
+    spool.spool_local,
+    spool.spool_left_behind,
+    spool.waitfile,
+    scanner.scanner_answers,
+    scanner.scanner_knows_virus,
+    scanner.scanner_words,
+    scanner.scanner_signatures,
+    scanner.scanner_account,
+    scanner.scanner_socket,
+    scanner.scanner_chroot,
+    scanner.scanner_group,
+    clamd.clamd_limits,
+    clamd.clamd_alerts,
+    clamd.clamd_looks_inside,
+    clamd.clamd_scan_time,
+    clamd.clamd_threads,
+    handling.deadline,
+    handling.program,
+    handling.guard,
+    handling.handler,
+    handling.quarantine,
+    handling.delivers_unproved,
+    reinjection.sendmail_words,
+    reinjection.reinjection_answers,
+    reinjection.reinjection_loop,
+    reinjection.reinjection_private,
+    reinjection.reinjection_size,
+    pipe.pipe_flags,
+    pipe.pipe_null_sender,
+    pipe.pipe_arguments,
+    pipe.pipe_user,
+    pipe.pipe_time_limit,
+    pipe.pipe_concurrency,
+    pipe.pipe_recipients,
+    pipe.pipe_once,
+    main_cf.bounces,
+    main_cf.message_size,
+    main_cf.filter_used,
+    main_cf.filter_mappings,
+    main_cf.safety_net,
+    main_cf.smtputf8,
+    main_cf.xforward,
+)
 
 
-def misplaced(path: bytes) -> Result | None:
-    """What is wrong with where the directory is, if root is not to touch it.
-
-    To be looked at before root is told to create it, or to change its owner or its mode:
-    install(1), chown(1) and chmod(1) follow any link.
-    """
-    try:
-        places.owner(path)
-    except Trouble as why:
-        return Result(ERROR, why.message, why.remedy)
-    except OSError:
-        return None  # other checks say so
-    return None
-
-
-Check = Callable[[Look], Iterable[Result]]
-
-# name: module here, and its function of the same name; the order of the report.
-CHECKS = {
-    "spool_usable": "spool",
-    "spool_private": "spool",
-    "spool_owner": "spool",
-    "spool_room": "spool",
-    "spool_nameless": "spool",
-    "spool_local": "spool",
-    "spool_left_behind": "spool",
-    "waitfile": "spool",
-    "scanner_answers": "scanner",
-    "scanner_knows_virus": "scanner",
-    "scanner_words": "scanner",
-    "scanner_signatures": "scanner",
-    "scanner_account": "scanner",
-    "scanner_socket": "scanner",
-    "scanner_chroot": "scanner",
-    "scanner_group": "scanner",
-    "clamd_limits": "clamd",
-    "clamd_alerts": "clamd",
-    "clamd_looks_inside": "clamd",
-    "clamd_scan_time": "clamd",
-    "clamd_threads": "clamd",
-    "deadline": "handling",
-    "program": "handling",
-    "guard": "handling",
-    "handler": "handling",
-    "quarantine": "handling",
-    "delivers_unproved": "handling",
-    "sendmail_words": "reinjection",
-    "reinjection_answers": "reinjection",
-    "reinjection_loop": "reinjection",
-    "reinjection_private": "reinjection",
-    "reinjection_size": "reinjection",
-    "pipe_flags": "pipe",
-    "pipe_null_sender": "pipe",
-    "pipe_arguments": "pipe",
-    "pipe_user": "pipe",
-    "pipe_time_limit": "pipe",
-    "pipe_concurrency": "pipe",
-    "pipe_recipients": "pipe",
-    "pipe_once": "pipe",
-    "bounces": "pipe",
-    "message_size": "pipe",
-    "filter_used": "pipe",
-    "filter_mappings": "pipe",
-    "safety_net": "pipe",
-    "smtputf8": "pipe",
-    "xforward": "pipe",
-}
-
-
-def results(name: str, look: Look) -> list[Result]:
-    """What the check of that name finds, and that it was skipped where it was."""
+def results(check: Check, look: Look) -> list[Result]:
+    """What the check finds, and that it was skipped where it was."""
     found: list[Result] = []
     try:
-        for result in load(name)(look):
+        for result in check(look):
             found.append(result)
     except Skip as why:
         found.append(Result(SKIPPED, why.text, why.remedy))
@@ -225,10 +90,3 @@ def results(name: str, look: Look) -> list[Result]:
     except Trouble as why:
         found.append(Result(ERROR, why.message, why.remedy))
     return found
-
-
-def load(name: str) -> Check:
-    """The check of that name."""
-    module = importlib.import_module(f"{__name__}.{CHECKS[name]}")
-    check: Check = getattr(module, name)
-    return check

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avcheck.admin import output
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.scanners.rows import STREAM
 
 # What the message grows by between the front door and clamd: the lines of a Received header,
@@ -83,10 +83,8 @@ def clamd_scan_time(look: Look) -> Iterator[Result]:
 def clamd_threads(look: Look) -> Iterator[Result]:
     """It can scan as many messages as come at a time."""
     conf, pipe = look.sure_conf, look.service.pipe
-    limit = pipe.line.limit if pipe else ""
-    if limit == "-" and look.postfix:
-        limit = look.postfix.value("default_process_limit")
-    at_once = look.settings.slots or (int(limit) if limit.isdigit() else 0)
+    runs = look.postfix.processes(pipe.line) if look.postfix and pipe else 0
+    at_once = look.settings.slots or runs
     if conf is None or not at_once:
         return
     threads = conf.number("MaxThreads")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from avcheck import handle, policy
 from avcheck.admin import output
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, misplaced
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result, misplaced
 from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.printable import printable

@@ -1,4 +1,4 @@
-"""Checks of the service in master.cf, and of main.cf around it."""
+"""Checks of the service in master.cf that runs avcheck."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import pwd
 import re
 from collections.abc import Iterator
 
-from avcheck.admin import output
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.checks.reinjection import filtered
-from avcheck.admin.postfix import GUARD, MACRO, Line
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import MACRO
 from avcheck.printable import printable
 
 # The flags of pipe(8) that change the message, and how.
@@ -68,35 +66,34 @@ def pipe_arguments(look: Look) -> Iterator[Result]:
     pipe = look.service.pipe
     if pipe is None:
         return
-    words = list(pipe.words)
-    recipients = [number for number, word in enumerate(words) if "recipient" in _macros(word)]
-    senders = [number for number, word in enumerate(words) if "sender" in _macros(word)]
-    tail = "-f ${sender} -- ${recipient}"
-    wrong = []
+    arguments = pipe.arguments
+    recipients = [number for number, each in enumerate(arguments) if "recipient" in _macros(each)]
+    senders = [number for number, each in enumerate(arguments) if "sender" in _macros(each)]
+    errors = []
     if not recipients:
-        wrong.append("${recipient} is missing")
+        errors.append("${recipient} is missing")
     for number in recipients:
-        if MACRO.fullmatch(words[number]) is None:
-            wrong.append(f"{words[number]} has to be a word of its own")
-        elif "--" not in words[:number]:
-            wrong.append("without -- a recipient may be taken for an option")
-        elif number < len(words) - 1:
-            wrong.append("${recipient} has to be the last word")
+        if MACRO.fullmatch(arguments[number]) is None:
+            errors.append(f"{arguments[number]} has to be an argument of its own")
+        elif "--" not in arguments[:number]:
+            errors.append("without -- a recipient may be taken for an option")
+        elif number < len(arguments) - 1:
+            errors.append("${recipient} has to be the last argument")
     for number in senders:
-        if MACRO.fullmatch(words[number]) is None:
-            wrong.append(f"{words[number]}: an empty sender has to stay a word of its own")
-        elif words[number - 1 : number] not in (["-f"], ["--from"]):
-            wrong.append("${sender} has to follow -f")
+        if MACRO.fullmatch(arguments[number]) is None:
+            errors.append(f"{arguments[number]}: an empty sender has to stay an argument")
+        elif arguments[number - 1 : number] not in (("-f",), ("--from",)):
+            errors.append("${sender} has to follow -f")
     if not senders:
-        wrong.append("${sender} is missing")
-    for text in wrong:
-        yield Result(ERROR, printable(text), tail)
-    if not wrong:
+        errors.append("${sender} is missing")
+    for text in errors:
+        yield Result(ERROR, printable(text), "-f ${sender} -- ${recipient}")
+    if not errors:
         yield Result(OK, "addresses cannot be taken for options")
 
 
-def _macros(word: str) -> set[str]:
-    return {found[1] or found[2] or found[3] for found in MACRO.finditer(word)}
+def _macros(argument: str) -> set[str]:
+    return {found[1] or found[2] or found[3] for found in MACRO.finditer(argument)}
 
 
 def pipe_user(look: Look) -> Iterator[Result]:
@@ -149,20 +146,12 @@ def pipe_time_limit(look: Look) -> Iterator[Result]:
         yield Result(OK, f"avcheck gives up after {deadline:g} s, before Postfix's {text}")
 
 
-def _limit(look: Look, line: Line) -> int:
-    """The number of processes of a service; 0: no limit."""
-    text = line.limit
-    if text == "-" and look.postfix is not None:
-        text = look.postfix.value("default_process_limit", default="100")
-    return int(text) if text.isdigit() else 0
-
-
 def pipe_concurrency(look: Look) -> Iterator[Result]:
     """The number of runs at a time is limited, and the way back takes as many."""
     pipe, postfix = look.service.pipe, look.postfix
     if pipe is None or postfix is None:
         return
-    at_once = _limit(look, pipe.line)
+    at_once = postfix.processes(pipe.line)
     if not at_once or at_once > 100:
         text = f"{at_once or 'any number of'} messages may be checked at a time"
         yield Result(WARNING, text, f"{pipe.name}   unix  -  n  n  -  10  pipe")
@@ -175,16 +164,14 @@ def pipe_concurrency(look: Look) -> Iterator[Result]:
             " the others wait, and are deferred",
             f"{pipe.name}   unix  -  n  n  -  {look.settings.slots}  pipe",
         )
-    port = "" if look.settings.program else look.settings.server.port.decode("ascii", "replace")
-    for line in postfix.lines:
-        if port and line.type == "inet" and line.name.rpartition(":")[2] == port:
-            back = _limit(look, line)
-            if back and at_once > back:
-                yield Result(
-                    ERROR,
-                    f"{line.name} takes {back} connections, and {at_once} messages come back",
-                    f"{line.name} inet n  -  n  -  {at_once}  smtpd",
-                )
+    line = None if look.settings.program else postfix.listener(look.settings.server.port)
+    back = postfix.processes(line) if line is not None else 0
+    if line is not None and back and at_once > back:
+        yield Result(
+            ERROR,
+            f"{line.name} takes {back} connections, and {at_once} messages come back",
+            f"{line.name} inet n  -  n  -  {at_once}  smtpd",
+        )
 
 
 def pipe_recipients(look: Look) -> Iterator[Result]:
@@ -193,8 +180,7 @@ def pipe_recipients(look: Look) -> Iterator[Result]:
     if pipe is None or postfix is None:
         return
     name = f"{pipe.name}_destination_recipient_limit"
-    text = postfix.value(name, default="50")
-    number = int(text) if text.isdigit() else 50
+    number = postfix.number(name, default=50)
     if number == 0 or number > 1000:
         reason = "a command line has no room for them"
         yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 1")
@@ -219,133 +205,3 @@ def pipe_once(look: Look) -> Iterator[Result]:
         )
     if not twice:
         yield Result(OK, "each service is in master.cf once")
-
-
-def bounces(look: Look) -> Iterator[Result]:
-    """A bounce does not carry what nobody has scanned."""
-    if look.postfix is None or look.service.pipe is None:
-        return
-    text = look.postfix.value("bounce_size_limit", default="50000")
-    if text == "1":
-        yield Result(OK, "a bounce has the header of the message only")
-    else:
-        yield Result(
-            WARNING,
-            f"bounce_size_limit is {printable(text)}: mail that waits for the scanner until the end"
-            " of its time goes out in its bounce, unscanned",
-            "bounce_size_limit = 1",
-        )
-
-
-def message_size(look: Look) -> Iterator[Result]:
-    """There is a limit for messages, for no scanner looks at what is larger than its own."""
-    if look.postfix is None or look.service.pipe is None:
-        return
-    if look.message_size_limit:
-        yield Result(OK, f"Postfix takes messages of {output.size(look.message_size_limit)}")
-    else:
-        yield Result(
-            WARNING,
-            "Postfix takes messages of any size: what is larger than the scanner looks at,"
-            " or the spool directory has room for, is not scanned",
-            "message_size_limit = 10240000",
-        )
-
-
-def filter_used(look: Look) -> Iterator[Result]:
-    """Mail goes through this service at all."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    users = [line.name for line in postfix.lines if filtered(postfix, line, pipe.name)]
-    if users:
-        yield Result(OK, f"mail from {', '.join(users)} goes through {pipe.name}")
-    else:
-        text = f"no mail goes through {pipe.name} by content_filter (access tables may say FILTER)"
-        yield Result(WARNING, text, f"content_filter = {pipe.name}:dummy")
-
-
-def filter_mappings(look: Look) -> Iterator[Result]:
-    """Aliases are expanded once: after the filter."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    for line in postfix.lines:
-        if line.command not in ("smtpd", "pickup"):
-            continue
-        if not filtered(postfix, line, pipe.name):
-            continue
-        options = re.split(r"[,\s]+", postfix.value("receive_override_options", line))
-        if "no_address_mappings" in options:
-            yield Result(OK, f"{line.name}: aliases wait until after the filter")
-        else:
-            yield Result(
-                WARNING,
-                f"{line.name}: aliases are expanded before the filter, and again after it",
-                "receive_override_options = no_address_mappings",
-            )
-
-
-def safety_net(look: Look) -> Iterator[Result]:
-    """No mail is bounced or lost by a Python that cannot start, nor while avcheck is replaced."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    net = postfix.value("pipe_delivery_status_filter", pipe.line)
-    kept = bool(net) or postfix.value("soft_bounce") == "yes"
-    if not pipe.guard:
-        yield Result(
-            WARNING,
-            "while avcheck is replaced, mail can be lost"
-            + ("" if kept else ", and if Python cannot start, Postfix bounces it"),
-            f"argv={GUARD} {printable(pipe.program)} ...   # docs/postfix.md",
-        )
-    elif kept:
-        yield Result(OK, "what Postfix would bounce by accident is kept")
-    else:
-        yield Result(
-            OK, "avcheck-guard keeps mail if Python cannot start (but not if it is killed)"
-        )
-
-
-def smtputf8(look: Look) -> Iterator[Result]:
-    """Mail with umlauts in its header, given back by sendmail(1), does not bounce for that."""
-    postfix = look.postfix
-    words = look.settings.program
-    if postfix is None or not words or not words[0].endswith(b"/sendmail"):
-        return
-    line = next((line for line in postfix.lines if line.command == "pickup"), None)
-    classes = re.split(
-        r"[,\s]+",
-        postfix.value("smtputf8_autodetect_classes", line, default="sendmail, verify"),
-    )
-    if postfix.value("smtputf8_enable", default="yes") == "yes" and (
-        "sendmail" in classes or "all" in classes
-    ):
-        yield Result(
-            WARNING,
-            "mail with UTF-8 in its header, handed back by sendmail, bounces at servers"
-            " without SMTPUTF8",
-            "pickup ...\n    -o smtputf8_autodetect_classes=verify",
-        )
-    else:
-        yield Result(OK, "UTF-8 in a header does not make mail need SMTPUTF8")
-
-
-def xforward(look: Look) -> Iterator[Result]:
-    """The way back believes what --xforward tells it."""
-    postfix, settings = look.postfix, look.settings
-    if postfix is None or not settings.xforward or settings.program:
-        return
-    port = settings.server.port.decode("ascii", "replace")
-    for line in postfix.lines:
-        if line.type != "inet" or line.name.rpartition(":")[2] != port:
-            continue
-        if postfix.value("smtpd_authorized_xforward_hosts", line):
-            yield Result(OK, f"{line.name} takes XFORWARD")
-        else:
-            yield Result(
-                WARNING,
-                f"{line.name} takes no XFORWARD, so --xforward does nothing",
-                f"{line.name} ... smtpd\n    -o smtpd_authorized_xforward_hosts=127.0.0.0/8",
-            )

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from time import monotonic
 
 from avcheck import conn
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.postfix import Line, Postfix
-from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Line
+from avcheck.admin.postfix import Postfix
+from avcheck.deliver import sendmail, smtp_dialogue, smtp_replies, smtp_words
 from avcheck.exits import Defer
 from avcheck.printable import printable
+
+SIZE = "message_size_limit"
 
 # Seconds for the greeting and the reply to EHLO.
 PATIENCE = 10.0
@@ -31,11 +34,11 @@ def sendmail_words(look: Look) -> Iterator[Result]:
     if os.path.basename(words[0]) != b"sendmail":
         yield Result(OK, f"{name} can be run")
         return
-    options = words[1:]
-    if b"-t" in options:
+    letters = sendmail.letters(words[1:])
+    if b"t" in letters:
         text = f"{name} -t sends to those in the header once more"
         yield Result(ERROR, text, f"-S {name} -S -G -S -i")
-    elif not any(word in options for word in (b"-i", b"-oi")):
+    elif b"i" not in letters:
         text = f"{name} without -i: a line with a single dot ends the message"
         yield Result(ERROR, text, f"-S {name} -S -G -S -i")
     else:
@@ -121,10 +124,10 @@ def reinjection_loop(look: Look) -> Iterator[Result]:
     if settings.program:
         if os.path.basename(settings.program[0]) != b"sendmail":
             return
-        line = _service(postfix, "pickup")
+        line = postfix.service("pickup")
         way = "sendmail"
     else:
-        line = _listener(postfix, settings.server.port.decode("ascii", "replace"))
+        line = postfix.listener(settings.server.port)
         way = str(settings.server)
     if line is None:
         if not settings.program:
@@ -134,8 +137,7 @@ def reinjection_loop(look: Look) -> Iterator[Result]:
                 "avcheckctl setup postfix",
             )
         return
-    used = postfix.value("content_filter", line)
-    if used.partition(":")[0] == pipe.name:
+    if postfix.filters(line, pipe):
         yield Result(
             ERROR,
             f"{way} leads back to avcheck: mail goes round until it bounces",
@@ -150,11 +152,12 @@ def reinjection_private(look: Look) -> Iterator[Result]:
     postfix, settings = look.postfix, look.settings
     if postfix is None or settings.program or settings.no_inject:
         return
-    port = settings.server.port.decode("ascii", "replace")
-    line = _listener(postfix, port)
+    line = postfix.listener(settings.server.port)
     if line is None:
         return  # reinjection_loop says so
-    remedy = f"127.0.0.1:{port} inet n  -  n  -  {line.limit}  smtpd\n    -o mynetworks=127.0.0.0/8"
+    remedy = (
+        f"127.0.0.1:{line.port} inet n  -  n  -  {line.limit}  smtpd\n    -o mynetworks=127.0.0.0/8"
+    )
     places = [name for name in _listens_at(postfix, line) if not _is_here(name)]
     trusted = [name for name in _names(postfix.value("mynetworks", line)) if not _is_here(name)]
     allowed = _names(postfix.value("smtpd_recipient_restrictions", line))
@@ -194,20 +197,20 @@ def reinjection_size(look: Look) -> Iterator[Result]:
     postfix, pipe, settings = look.postfix, look.service.pipe, look.settings
     if postfix is None or pipe is None or settings.no_inject:
         return
-    doors = [line for line in postfix.lines if filtered(postfix, line, pipe.name)]
-    largest = [_size(postfix, door) for door in doors]
+    doors = [line for line in postfix.lines if postfix.filters(line, pipe)]
+    largest = [postfix.number(SIZE, door) for door in doors]
     if settings.program:
         if os.path.basename(settings.program[0]) != b"sendmail":
             return
-        limits = {"postdrop": _size(postfix, None)}
+        limits = {"postdrop": postfix.number(SIZE, None)}
         remedy = f"{doors[0].name if doors else 'smtp'} ... smtpd\n    -o message_size_limit=..."
     else:
-        line = _listener(postfix, settings.server.port.decode("ascii", "replace"))
+        line = postfix.listener(settings.server.port)
         if line is None:
             return  # reinjection_loop says so
         name = postfix.value("cleanup_service_name", line, default="cleanup")
-        cleanup = _service(postfix, name)
-        limits = {line.name: _size(postfix, line), name: _size(postfix, cleanup)}
+        cleanup = postfix.service(name)
+        limits = {line.name: postfix.number(SIZE, line), name: postfix.number(SIZE, cleanup)}
         remedy = (
             f"{line.name} ... smtpd\n    -o message_size_limit=0\n"
             "    -o cleanup_service_name=avcheck-cleanup\n"
@@ -226,29 +229,3 @@ def reinjection_size(look: Look) -> Iterator[Result]:
         yield Result(WARNING, text, remedy)
     else:
         yield Result(OK, "what the front door takes is not too large for the way back")
-
-
-def _size(postfix: Postfix, line: Line | None) -> int:
-    text = postfix.value("message_size_limit", line)
-    return int(text) if text.isdigit() else 0
-
-
-def filtered(postfix: Postfix, line: Line, name: str) -> bool:
-    """Whether mail that comes in by that service goes to the filter of that name."""
-    return (
-        line.command in ("smtpd", "pickup", "qmqpd")
-        and postfix.value("content_filter", line).partition(":")[0] == name
-    )
-
-
-def _service(postfix: Postfix, name: str) -> Line | None:
-    return next((line for line in postfix.lines if line.name == name), None)
-
-
-def _listener(postfix: Postfix, port: str) -> Line | None:
-    """The smtpd(8) service at that port, given as it stands in -S, or None."""
-    names = {port, {"25": "smtp", "smtp": "25"}.get(port, port)}
-    for line in postfix.lines:
-        if line.type == "inet" and line.name.rpartition(":")[2] in names:
-            return line
-    return None

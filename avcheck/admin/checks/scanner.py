@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 
 from avcheck.admin import known_answer, sites
-from avcheck.admin.checks import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
 from avcheck.admin.commands import ping
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
 from avcheck.printable import printable
 from avcheck.scanners import command
 from avcheck.scanners.rows import PATH

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from time import time
 
 from avcheck.admin import output, pausing
-from avcheck.admin.checks import ERROR, OK, WARNING, Look, Result, Skip, misplaced
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result, Skip, misplaced
 from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
 from avcheck.exits import Defer

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from avcheck.admin import checks, output, sites
-from avcheck.admin.checks import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
+from avcheck.admin.look import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
 
 # How many checks that say the same are named; --json has them all.
 NAMES_MAX = 5
@@ -35,9 +35,9 @@ def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
             yield Found(service.name, "options", ERROR, text, "avcheckctl setup postfix")
             continue
         look = Look(service, site.postfix, clamd_conf)
-        for name in checks.CHECKS:
-            for result in checks.results(name, look):
-                yield Found(service.name, name, result.level, result.text, result.remedy)
+        for check in checks.CHECKS:
+            for result in checks.results(check, look):
+                yield Found(service.name, check.__name__, result.level, result.text, result.remedy)
 
 
 @click.command()

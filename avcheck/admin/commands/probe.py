@@ -11,9 +11,9 @@ import click
 
 from avcheck.admin import known_answer, output, sites
 from avcheck.admin.account import account
-from avcheck.admin.checks import Look
 from avcheck.admin.clamdconf import DEFAULTS, Conf
 from avcheck.admin.commands import ping
+from avcheck.admin.look import Look
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.samples import LARGE, SAMPLES, Limits, Sample

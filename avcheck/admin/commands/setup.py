@@ -17,9 +17,9 @@ from typing import Any
 import click
 
 from avcheck.admin import exim, output, postfix
+from avcheck.admin.master_cf import GUARD
 from avcheck.admin.output import Trouble
 from avcheck.admin.pages import WIDTH, Block, blocks, document, parts, sections, title, wrapped
-from avcheck.admin.postfix import GUARD
 
 # Which blocks of a document are configuration, and where they go.
 FILES = {

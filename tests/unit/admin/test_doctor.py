@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from avcheck.admin import checks, clamdconf, peer
-from avcheck.admin.checks import ERROR, OK, SKIPPED, WARNING, Look, handling
+from avcheck.admin.checks import handling
 from avcheck.admin.checks import spool as spool_checks
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look
 from avcheck.admin.services import Service
 from avcheck.state.waitfile import Note
 from tests.support.admin import KnowingClamd
@@ -21,6 +22,7 @@ from tests.support.doctor_site import (
     GOOD_CLAMD,
     SOMEBODY,
     Site,
+    found,
     levels,
     text,
 )
@@ -63,8 +65,9 @@ def test_a_spool_that_is_not_there(site: Site) -> None:
 
 
 def test_a_spool_that_is_not_writable(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = site.own()
     monkeypatch.setattr(os, "access", lambda path, mode, effective_ids: False)
-    assert levels("spool_usable", site.own()) == {ERROR}
+    assert levels("spool_usable", look) == {ERROR}
 
 
 def test_a_spool_that_is_open_to_others(site: Site) -> None:
@@ -88,7 +91,7 @@ def test_a_spool_of_somebody_else(site: Site, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_words_to_make_a_spool_name_the_accounts_of_the_service(site: Site) -> None:
     site.spool.rmdir()
-    (result,) = checks.results("spool_usable", site.look())
+    (result,) = found("spool_usable", site.look())
     assert f"-o {SOMEBODY} " in result.remedy
     assert spool_checks._user(3999999998) == "3999999998"
     assert spool_checks._group(3999999998) == "3999999998"
@@ -183,7 +186,7 @@ def test_a_scanner_that_may_not_be_talked_to(site: Site, monkeypatch: pytest.Mon
 
     answer = ping.Answer("clamd", "/x", 0.0, wrong="/x: connect: Permission denied")
     monkeypatch.setattr(ping, "every", lambda site: iter([answer]))
-    (result,) = checks.results("scanner_answers", site.own())
+    (result,) = found("scanner_answers", site.own())
     assert "namei" in result.remedy
 
 
@@ -251,7 +254,7 @@ def test_the_chroot_of_the_scanner(site: Site) -> None:
     assert levels("scanner_chroot", with_peer(look, peer.Peer(7, 1000, (5,)))) == {ERROR}
     by_path = site.own(f"-s clamd+path:{site.clamd}")
     assert levels("scanner_chroot", with_peer(by_path, peer.Peer(7, 1000, (5,)))) == {OK}
-    (bad,) = checks.results("scanner_chroot", with_peer(by_path, jailed))
+    (bad,) = found("scanner_chroot", with_peer(by_path, jailed))
     assert bad.remedy == f"-d {site.directory}/./DIR"
 
 
@@ -385,7 +388,7 @@ def test_a_quarantine_that_is_not_ours_to_write_to(
     assert levels("quarantine", look) == {OK}
     monkeypatch.setattr(os, "access", lambda path, mode, effective_ids: False)
     assert levels("quarantine", look) == {ERROR}
-    remedies = [result.remedy for result in checks.results("quarantine", look)]
+    remedies = [result.remedy for result in found("quarantine", look)]
     assert all(f"chown -h avclient {site.spool}/q" in remedy for remedy in remedies)
 
 
@@ -393,7 +396,7 @@ def test_no_remedy_hands_anything_to_root(site: Site) -> None:
     site.user = "root"
     site.spool.rmdir()
     for name in ("spool_usable", "spool_owner", "quarantine"):
-        for result in checks.results(name, site.look()):
+        for result in found(name, site.look()):
             assert not re.search("chown.*root|-o root", result.remedy), result
 
 
@@ -415,11 +418,13 @@ def test_an_account_that_is_not_avchecks_is_told_to_ask_root(
     monkeypatch.setattr(os, "geteuid", lambda: 3999999997)
     monkeypatch.setattr(os, "stat", stat)
     seen = ("spool", "scanner", "handling")
-    for name in (name for name, module in checks.CHECKS.items() if module in seen):
-        for result in checks.results(name, look):
+    for check in checks.CHECKS:
+        if check.__module__.rpartition(".")[2] not in seen:
+            continue
+        for result in checks.results(check, look):
             assert result.level in (OK, SKIPPED), result
             assert "install" not in result.remedy
-    (result,) = checks.results("spool_usable", look)
+    (result,) = found("spool_usable", look)
     assert (result.level, result.remedy) == (SKIPPED, "run this as root")
 
 
@@ -427,5 +432,5 @@ def test_what_is_delivered(site: Site) -> None:
     assert levels("delivers_unproved", site.own()) == {OK}
     look = site.own("--on failed=deliver")
     assert levels("delivers_unproved", look) == {WARNING}
-    (result,) = checks.results("delivers_unproved", look)
+    (result,) = found("delivers_unproved", look)
     assert result.remedy == "--on failed=defer"

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import checks, postfix
-from avcheck.admin.checks import ERROR, OK, WARNING, Look
+from avcheck.admin import checks, master_cf
 from avcheck.admin.checks import pipe as pipe_checks
+from avcheck.admin.look import ERROR, OK, WARNING, Look
 from avcheck.printable import printable
 from tests.support.admin import KnowingClamd
 from tests.support.doctor_site import (
     SENDMAIL,
     US,
     Site,
+    found,
     levels,
     text,
 )
@@ -46,6 +47,9 @@ def clamd(site: Site) -> Iterator[KnowingClamd]:
         ("", set()),
         ("-S @bin/sendmail -S -i", {OK}),
         ("-S @bin/sendmail -S -oi", {OK}),
+        ("-S @bin/sendmail -S -Gi", {OK}),
+        ("-S @bin/sendmail -S -fi", {ERROR}),
+        ("-S @bin/sendmail -S -Git", {ERROR}),
         ("-S @bin/infected.sh", {OK}),
         ("-S @bin/sendmail", {ERROR}),
         ("-S @bin/sendmail -S -i -S -t", {ERROR}),
@@ -161,7 +165,11 @@ def test_the_size_of_messages_handed_back_by_sendmail(site: Site) -> None:
 
 # master.cf and main.cf.
 
-PIPE = [name for name, module in checks.CHECKS.items() if module == "pipe"]
+PIPE = [
+    each.__name__
+    for each in checks.CHECKS
+    if each.__module__.rpartition(".")[2] in ("pipe", "main_cf")
+]
 
 
 def test_a_good_postfix_is_in_order(site: Site) -> None:
@@ -248,13 +256,13 @@ def test_the_safety_net(site: Site) -> None:
     assert levels("safety_net", site.look()) == {OK}
     site.change("@libexec/avcheck-guard ", "")
     assert levels("safety_net", site.look()) == {WARNING}
-    (result,) = checks.results("safety_net", site.look())
+    (result,) = found("safety_net", site.look())
     # What an empty command leaves is 0, and no net catches that.
     assert (result.level, result.text) == (WARNING, "while avcheck is replaced, mail can be lost")
     del site.main["soft_bounce"]
-    (result,) = checks.results("safety_net", site.look())
+    (result,) = found("safety_net", site.look())
     assert result.text.endswith(", and if Python cannot start, Postfix bounces it")
-    assert f"argv={postfix.GUARD} {site.bin}/avcheck ..." in result.remedy
+    assert f"argv={master_cf.GUARD} {site.bin}/avcheck ..." in result.remedy
 
 
 CALLS = {
@@ -271,7 +279,7 @@ def test_a_call_of_avcheck_is_understood_with_and_without_the_guard(site: Site, 
     site.change("@libexec/avcheck-guard @bin/avcheck", call)
     (pipe,) = site.postfix().pipes
     assert (pipe.guard, pipe.program) == tuple(map(site.filled, CALLS[call]))
-    assert (pipe.words[0], pipe.words[-1]) == ("-d", "${recipient}")
+    assert (pipe.arguments[0], pipe.arguments[-1]) == ("-d", "${recipient}")
     service = site.look().service
     assert service.error == ""
     assert service.program == site.filled("@bin/avcheck")

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from avcheck.admin import checks, clamdconf, peer, postfix
-from avcheck.admin.checks import ERROR, OK, WARNING, Look
-from avcheck.admin.output import Trouble
-from avcheck.admin.postfix import Postfix
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from tests.support.admin import KnowingClamd, avcheckctl
 from tests.support.doctor_site import (
     SEEN,
@@ -37,24 +35,6 @@ def clamd(site: Site) -> Iterator[KnowingClamd]:
 
 
 # What postconf(1), clamconf(1) and /proc say.
-
-
-def test_lines_of_master_cf() -> None:
-    line = postfix.parse_line(
-        "a unix - n n - 10 pipe -o { x = a, b } -o y=$z"
-        " user=u argv=/b/avcheck -h {a b} -- ${recipient}"
-    )
-    assert line.overrides == {"x": "a, b", "y": "$z"}
-    pipe = postfix.parse_pipe(line)
-    assert pipe is not None
-    assert (pipe.user, pipe.group) == ("u", "")
-    assert pipe.argv == ("/b/avcheck", "-h", "a b", "--", "${recipient}")
-    assert pipe.expanded()[-1] == "recipient@example.org"
-    assert Postfix((line,), {"z": "7"}).value("y", line) == "7"
-    for other in ("argv=/bin/true", "user=x", "argv="):
-        assert postfix.parse_pipe(postfix.parse_line(f"a unix - n n - 10 pipe {other}")) is None
-    with pytest.raises(Trouble, match="not a service"):
-        postfix.parse_line("a unix -")
 
 
 def test_clamd_conf_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,77 +142,58 @@ def test_doctor_prints_json(site: Site, clamd: KnowingClamd) -> None:
     assert all(set(each) == {"service", "check", "level", "text", "remedy"} for each in said.facts)
 
 
-def test_doctor_says_what_it_may_not_see(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(look: Look) -> Iterator[checks.Result]:
+def test_doctor_says_what_it_may_not_see(site: Site) -> None:
+    def refuse(look: Look) -> Iterator[Result]:
         raise PermissionError(13, "Permission denied", "/proc/1/root")
 
-    monkeypatch.setattr(checks, "load", lambda name: refuse)
-    (result,) = checks.results("program", site.own())
+    (result,) = checks.results(refuse, site.own())
     assert result.remedy == "run this as root"
 
 
-@pytest.fixture
-def fake_postconf(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A postconf(1) that says what the site has."""
-    (site.directory / "lines").write_text(site.filled(site.master))
-    (site.directory / "parameters").write_text(
-        "".join(f"{name} = {value}\n" for name, value in site.main.items())
-    )
-    program = site.directory / "postconf"
-    program.write_text(
-        "#!/bin/sh\ncd '" + str(site.directory) + "'\n"
-        'case "$1 $2" in "-c /good") shift 2 ;; -c*) echo no such directory >&2; exit 1 ;; esac\n'
-        "case $1 in -M) cat lines ;; -x) cat parameters ;; esac\n"
-    )
-    program.chmod(0o755)
-    monkeypatch.setattr(postfix, "PLACES", str(site.directory))
-    return program
-
-
-def test_postfix_is_asked_by_postconf(site: Site, fake_postconf: Path) -> None:
-    said = avcheckctl("doctor", "--postfix=/good", "--json")
+def test_postfix_is_asked_by_postconf(site: Site) -> None:
+    site.postfix()
+    said = avcheckctl("doctor", f"--postfix={site.config}", "--json")
     found = {each["check"]: each["level"] for each in said.facts}
     assert found["pipe_flags"] == OK
     assert said.facts[0]["service"] == "avcheck"
-    assert avcheckctl("resume", "--postfix").status == 0
+    assert avcheckctl("resume", f"--postfix={site.config}").status == 0
 
 
-def test_postfix_that_cannot_be_asked(
-    site: Site, fake_postconf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = avcheckctl("doctor", "--postfix=/bad")
+def test_postfix_that_cannot_be_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = avcheckctl("doctor", f"--postfix={site.directory}/nowhere")
     assert said.status == 2
-    assert "no such directory" in said.err
-    (site.directory / "lines").write_text("smtp inet n - y - - smtpd\n")
-    said = avcheckctl("doctor", "--postfix")
+    assert "No such file or directory" in said.err
+    site.master = "smtp inet n - y - - smtpd\n"
+    site.postfix()
+    said = avcheckctl("doctor", f"--postfix={site.config}")
     assert said.status == 2
     assert "avcheckctl setup postfix" in said.err
     monkeypatch.setattr(postfix, "PLACES", "/nowhere")
     assert "is Postfix installed" in avcheckctl("doctor", "--postfix").err
 
 
-def test_a_service_that_cannot_run_at_all(site: Site, fake_postconf: Path) -> None:
-    (site.directory / "lines").write_text(site.filled(site.master.replace("--deadline", "--dead")))
-    said = avcheckctl("doctor", "--postfix", "--json")
+def test_a_service_that_cannot_run_at_all(site: Site) -> None:
+    site.change("--deadline", "--dead").postfix()
+    said = avcheckctl("doctor", f"--postfix={site.config}", "--json")
     assert said.status == 1
     (result,) = said.facts
     assert "no such option: --dead" in result["text"]
-    said = avcheckctl("ping", "--postfix")
+    said = avcheckctl("ping", f"--postfix={site.config}")
     assert said.status == 2
     assert "no such option: --dead" in said.err
 
 
-def test_a_service_without_a_waitfile_cannot_be_paused(site: Site, fake_postconf: Path) -> None:
-    (site.directory / "lines").write_text(site.filled(site.master.replace("-w @spool/wait", "")))
-    said = avcheckctl("pause", "--postfix")
+def test_a_service_without_a_waitfile_cannot_be_paused(site: Site) -> None:
+    site.change("-w @spool/wait", "").postfix()
+    said = avcheckctl("pause", f"--postfix={site.config}")
     assert said.status == 2
     assert "add -w" in said.err
 
 
 def test_every_check_has_a_sentence_and_was_made_to_fire_and_not_to() -> None:
-    assert all(checks.load(name).__doc__ for name in checks.CHECKS)
+    assert all(check.__doc__ for check in checks.CHECKS)
     if len(SEEN) < len(checks.CHECKS):
         pytest.skip("not all the tests above were run")
-    for name in checks.CHECKS:
-        assert OK in SEEN[name], name
-        assert SEEN[name] & {WARNING, ERROR}, name
+    for name, seen in SEEN.items():
+        assert OK in seen, name
+        assert seen & {WARNING, ERROR}, name

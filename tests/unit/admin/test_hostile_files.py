@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import checks, clamdconf, peer, postfix
-from avcheck.admin.checks import Look
+from avcheck.admin import clamdconf, master_cf, peer, postfix
 from avcheck.admin.commands import stats
+from avcheck.admin.look import ERROR, Look
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, settings_from
 from avcheck.options import reading
 from tests.support.admin import avcheckctl, ctl, entry
+from tests.support.doctor_site import found
 from tests.support.fakes import Program
 from tests.support.hostile import NOBODY, Stage, staged
 from tests.support.installed import interpreter
@@ -155,9 +156,9 @@ def test_a_postfix_of_somebody_else_is_read_as_somebody_else(
     (programs / "postconf").write_text("#!/bin/sh\nid -u\n")
     (programs / "postconf").chmod(0o755)
     monkeypatch.setattr(postfix, "PLACES", str(programs))
-    assert postfix.ask(str(stage.spool), "-M") == f"{NOBODY}\n"
-    assert postfix.ask(str(stage.roots), "-M") == "0\n"
-    assert postfix.ask("", "-M") == "0\n"
+    assert postfix.ask(str(stage.spool), "-F") == f"{NOBODY}\n"
+    assert postfix.ask(str(stage.roots), "-F") == "0\n"
+    assert postfix.ask("", "-F") == "0\n"
 
 
 def test_a_socket_is_connected_to_as_the_account(stage: Stage) -> None:
@@ -180,10 +181,10 @@ def test_doctor_looks_at_a_spool_that_is_not_safe_as_nobody_in_particular(stage:
     words = ["-d", str(link), "-w", f"{link}/wait", "-s", "clamd:/nowhere", "-S", "unix:/nowhere"]
     said = avcheckctl("doctor", "--json", *words)
     assert said.status == 1
-    found = {each["check"]: each for each in said.facts}
+    facts = {each["check"]: each for each in said.facts}
     for name in ("spool_usable", "spool_left_behind", "waitfile", "scanner_knows_virus"):
-        assert found[name]["level"] == checks.ERROR
-        assert "symbolic link" in found[name]["text"]
+        assert facts[name]["level"] == ERROR
+        assert "symbolic link" in facts[name]["text"]
     assert stage.intact() == before
 
 
@@ -197,12 +198,12 @@ def test_doctor_advises_nothing_that_would_give_roots_directory_away(
     spool = link / "below" if check != "quarantine" else stage.spool
     (stage.roots / "below").mkdir(mode=0o777)
     given_ = reading.parse_options([os.fsencode(word) for word in [*words, "-d", str(spool)]])[0]
-    line = postfix.parse_line("avcheck unix - n n - 10 pipe user=nobody argv=/bin/avcheck")
-    pipe = postfix.parse_pipe(line)
+    line = master_cf.Line("avcheck", "unix", "10", "pipe", {}, ("user=nobody", "argv=/bin/avcheck"))
+    pipe = master_cf.pipe_of(line)
     look = Look(Service("x", settings_from(given_, []), pipe=pipe))
-    for result in checks.results(check, look):
+    for result in found(check, look):
         if check in ("spool_usable", "quarantine"):  # the others leave it to them
-            assert result.level == checks.ERROR
+            assert result.level == ERROR
             assert "symbolic link" in result.text
         assert not result.remedy.startswith(("install", "chown", "chmod"))
 
@@ -211,7 +212,7 @@ def test_what_was_left_behind_is_removed_as_the_account(stage: Stage) -> None:
     (stage.spool / "avcheck.1").touch()
     os.utime(stage.spool / "avcheck.1", (0, 0))
     stage.give()
-    (result,) = checks.load("spool_left_behind")(looking(stage, stage.spool / "s"))
+    (result,) = found("spool_left_behind", looking(stage, stage.spool / "s"))
     assert result.remedy.startswith("runuser -u nobody -- find ")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from avcheck.admin import pages, postfix
+from avcheck.admin import master_cf, pages, postfix
 from avcheck.admin.commands import setup
 from avcheck.admin.output import Trouble
 from tests.support.tree import ROOT
@@ -75,8 +75,8 @@ def test_the_whole_way_is_printed(system: str) -> None:
 
 
 def test_what_is_set_up_already_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    line = postfix.parse_line("scan unix - n n - 10 pipe user=x argv=/b/avcheck -- ${recipient}")
-    pipe = postfix.parse_pipe(line)
+    line = master_cf.Line("scan", "unix", "10", "pipe", {}, ("user=x", "argv=/b/avcheck"))
+    pipe = master_cf.pipe_of(line)
     assert pipe is not None
     monkeypatch.setattr(postfix, "read", lambda: postfix.Postfix((line,), {}, (pipe,)))
     assert "IT IS SET UP ALREADY: master.cf, service scan" in printed("postfix")
@@ -89,7 +89,7 @@ def test_what_is_set_up_already_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(setup, "CONFIGURATION", {"exim": str(tmp_path)})
     assert "ALREADY" not in printed("exim")
     (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "x").write_text(f"command = {postfix.GUARD} /b/avcheck\n")
+    (tmp_path / "conf.d" / "x").write_text(f"command = {master_cf.GUARD} /b/avcheck\n")
     assert f"ALREADY: {tmp_path}/conf.d/x" in printed("exim")
 
 

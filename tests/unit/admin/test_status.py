@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import deferred, flight, output, postfix
+from avcheck.admin import deferred, flight, output
 from avcheck.admin.commands import status
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, settings_from
 from avcheck.admin.state import State
 from avcheck.options import reading
 from avcheck.state import canary
-from tests.support.admin import KnowingClamd, Said, avcheckctl
+from tests.support.admin import KnowingClamd, Said, avcheckctl, postfix_says
 from tests.support.fakes import FakeClamd
 from tests.support.tree import ROOT
 from tests.unit.admin.test_ping import HungClamd
@@ -286,14 +286,10 @@ def mail_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Postfix that says what its files say; the script that is its postqueue."""
     programs = place / "programs"
     programs.mkdir()
-    line = "avcheck unix - n n - 10 pipe user=nobody argv=/bin/avcheck -f a -w {0}/wait"
-    line += " -d {0} -s clamd:{0}/clamd x"
-    (programs / "postconf").write_text(
-        f"#!/bin/sh\ncase $* in *-M*) echo '{line.format(place)}';; *) echo mail_name=x;; esac\n"
-    )
-    (programs / "postconf").chmod(0o755)
-    for module in (deferred, postfix):
-        monkeypatch.setattr(module, "PLACES", str(programs))
+    line = "avcheck unix - n n - 10 pipe user=nobody\n argv=/bin/avcheck -f a -w {0}/wait"
+    line += " -d {0} -s clamd:{0}/clamd x\n"
+    postfix_says(place / "config", line.format(place), {})
+    monkeypatch.setattr(deferred, "PLACES", str(programs))
     monkeypatch.setattr(Service, "runs_as", (os.geteuid(), None))
     return programs / "postqueue"
 
@@ -307,20 +303,20 @@ def says(program: Path, listing: bytes, status_: int = 0) -> None:
 def test_two_that_wait_are_not_well(place: Path, mail_system: Path, in_cet: None) -> None:
     says(mail_system, listed("avcheck: no") + listed("avcheck: no", arrival=NOW - 3600))
     with KnowingClamd(place / "clamd"):
-        said, rows = shown("--postfix")
-        (facts,) = avcheckctl("status", "--postfix", "--json").facts
+        said, rows = shown(f"--postfix={place}/config")
+        (facts,) = avcheckctl("status", f"--postfix={place}/config", "--json").facts
     assert said.status == 1
     assert (
         rows["Deferred"].strip().startswith("2 messages, the oldest since 2023-11-14 22:13:20 CET")
     )
-    assert "postqueue -f" in said.err
+    assert f"postqueue -c {place}/config -f" in said.err
     assert (facts["deferred"], facts["oldest"]) == (2, "2023-11-14T21:13:20+00:00")
 
 
 def test_none_that_waits_is_well(place: Path, mail_system: Path) -> None:
     says(mail_system, listed("connect to mx: no"))
     with KnowingClamd(place / "clamd"):
-        said, rows = shown("--postfix")
+        said, rows = shown(f"--postfix={place}/config")
     assert (said.status, said.err) == (0, "")
     assert rows["Deferred"].strip() == "none"
 
@@ -329,15 +325,15 @@ def test_a_queue_that_cannot_be_seen_is_not_well_and_not_ill(
     place: Path, mail_system: Path
 ) -> None:
     with KnowingClamd(place / "clamd"):
-        said, rows = shown("--postfix")
+        said, rows = shown(f"--postfix={place}/config")
         assert said.status == 2
         assert (rows["Deferred"].strip(), rows["Not known"].strip()) == (
             "not known",
             "postqueue: not found",
         )
         says(mail_system, b"", 69)
-        assert avcheckctl("status", "--postfix", "--json").facts[0]["unknown"]
-    assert avcheckctl("status", "--postfix").status == 1
+        assert avcheckctl("status", f"--postfix={place}/config", "--json").facts[0]["unknown"]
+    assert avcheckctl("status", f"--postfix={place}/config").status == 1
 
 
 def test_rows_of_an_unknown_author() -> None:

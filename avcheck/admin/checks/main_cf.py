@@ -1,0 +1,140 @@
+"""Checks of main.cf around the service: what is sent to it, and what becomes of that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from avcheck.admin import output
+from avcheck.admin.look import OK, WARNING, Look, Result
+from avcheck.admin.master_cf import GUARD
+from avcheck.printable import printable
+
+
+def bounces(look: Look) -> Iterator[Result]:
+    """A bounce does not carry what nobody has scanned."""
+    if look.postfix is None or look.service.pipe is None:
+        return
+    text = look.postfix.value("bounce_size_limit", default="50000")
+    if text == "1":
+        yield Result(OK, "a bounce has the header of the message only")
+    else:
+        yield Result(
+            WARNING,
+            f"bounce_size_limit is {printable(text)}: mail that waits for the scanner until the end"
+            " of its time goes out in its bounce, unscanned",
+            "bounce_size_limit = 1",
+        )
+
+
+def message_size(look: Look) -> Iterator[Result]:
+    """There is a limit for messages, for no scanner looks at what is larger than its own."""
+    if look.postfix is None or look.service.pipe is None:
+        return
+    if look.message_size_limit:
+        yield Result(OK, f"Postfix takes messages of {output.size(look.message_size_limit)}")
+    else:
+        yield Result(
+            WARNING,
+            "Postfix takes messages of any size: what is larger than the scanner looks at,"
+            " or the spool directory has room for, is not scanned",
+            "message_size_limit = 10240000",
+        )
+
+
+def filter_used(look: Look) -> Iterator[Result]:
+    """Mail goes through this service at all."""
+    pipe, postfix = look.service.pipe, look.postfix
+    if pipe is None or postfix is None:
+        return
+    users = [line.name for line in postfix.lines if postfix.filters(line, pipe)]
+    if users:
+        yield Result(OK, f"mail from {', '.join(users)} goes through {pipe.name}")
+    else:
+        text = f"no mail goes through {pipe.name} by content_filter (access tables may say FILTER)"
+        yield Result(WARNING, text, f"content_filter = {pipe.name}:dummy")
+
+
+def filter_mappings(look: Look) -> Iterator[Result]:
+    """Aliases are expanded once: after the filter."""
+    pipe, postfix = look.service.pipe, look.postfix
+    if pipe is None or postfix is None:
+        return
+    for line in postfix.lines:
+        if line.command not in ("smtpd", "pickup"):
+            continue
+        if not postfix.filters(line, pipe):
+            continue
+        options = re.split(r"[,\s]+", postfix.value("receive_override_options", line))
+        if "no_address_mappings" in options:
+            yield Result(OK, f"{line.name}: aliases wait until after the filter")
+        else:
+            yield Result(
+                WARNING,
+                f"{line.name}: aliases are expanded before the filter, and again after it",
+                "receive_override_options = no_address_mappings",
+            )
+
+
+def safety_net(look: Look) -> Iterator[Result]:
+    """No mail is bounced or lost by a Python that cannot start, nor while avcheck is replaced."""
+    pipe, postfix = look.service.pipe, look.postfix
+    if pipe is None or postfix is None:
+        return
+    net = postfix.value("pipe_delivery_status_filter", pipe.line)
+    kept = bool(net) or postfix.value("soft_bounce") == "yes"
+    if not pipe.guard:
+        yield Result(
+            WARNING,
+            "while avcheck is replaced, mail can be lost"
+            + ("" if kept else ", and if Python cannot start, Postfix bounces it"),
+            f"argv={GUARD} {printable(pipe.program)} ...   # docs/postfix.md",
+        )
+    elif kept:
+        yield Result(OK, "what Postfix would bounce by accident is kept")
+    else:
+        yield Result(
+            OK, "avcheck-guard keeps mail if Python cannot start (but not if it is killed)"
+        )
+
+
+def smtputf8(look: Look) -> Iterator[Result]:
+    """Mail with umlauts in its header, given back by sendmail(1), does not bounce for that."""
+    postfix = look.postfix
+    words = look.settings.program
+    if postfix is None or not words or not words[0].endswith(b"/sendmail"):
+        return
+    line = postfix.service("pickup")
+    classes = re.split(
+        r"[,\s]+",
+        postfix.value("smtputf8_autodetect_classes", line, default="sendmail, verify"),
+    )
+    if postfix.value("smtputf8_enable", default="yes") == "yes" and (
+        "sendmail" in classes or "all" in classes
+    ):
+        yield Result(
+            WARNING,
+            "mail with UTF-8 in its header, handed back by sendmail, bounces at servers"
+            " without SMTPUTF8",
+            "pickup ...\n    -o smtputf8_autodetect_classes=verify",
+        )
+    else:
+        yield Result(OK, "UTF-8 in a header does not make mail need SMTPUTF8")
+
+
+def xforward(look: Look) -> Iterator[Result]:
+    """The way back believes what --xforward tells it."""
+    postfix, settings = look.postfix, look.settings
+    if postfix is None or not settings.xforward or settings.program:
+        return
+    line = postfix.listener(settings.server.port)
+    if line is None:
+        return  # reinjection_loop says so
+    if postfix.value("smtpd_authorized_xforward_hosts", line):
+        yield Result(OK, f"{line.name} takes XFORWARD")
+    else:
+        yield Result(
+            WARNING,
+            f"{line.name} takes no XFORWARD, so --xforward does nothing",
+            f"{line.name} ... smtpd\n    -o smtpd_authorized_xforward_hosts=127.0.0.0/8",
+        )
