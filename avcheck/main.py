@@ -16,6 +16,9 @@ from avcheck.state import hold
 # Seconds for the file of --config to be read.
 LOAD_MAX = 60.0
 
+# What avcheck-guard takes for the end of a Python or shell in trouble, whoever has said it.
+GUARD_STATUSES = (1, 2, 120, *range(126, 256))
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from avcheck.report import Record
@@ -34,6 +37,7 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
         if "_AVCHECK_COMPLETE" in os.environ:
             raise HelpRequest("complete")
         record.settings = reading.read(argv, _load)
+        _unless_taken_amiss(record.settings.ok_status)
         return check(record.settings, stdin, called, record)
     except HelpRequest as request:
         from avcheck.options import help
@@ -90,6 +94,15 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
 
         # What happened is written down.
         return report.report_success(record, said + stop.unheard(), status)
+
+
+def _unless_taken_amiss(ok_status: int) -> None:
+    """Raise Usage for a status of -g that avcheck-guard would not pass on.
+
+    Before anything is done: good mail would be handed on, and again on the next try.
+    """
+    if ok_status in GUARD_STATUSES and "AVCHECK_GUARD" in os.environ:
+        raise Usage(f"-g: {ok_status} is a status that avcheck-guard does not pass on")
 
 
 def _load(path: bytes) -> bytes:

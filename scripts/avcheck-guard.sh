@@ -21,7 +21,8 @@
 #
 #   0            of an interpreter that is an empty file: success is said in another way
 #
-# That is why `-g 1`, `-g 2` and the other numbers above cannot be used with it.
+# That is why `-g 1`, `-g 2` and the other numbers above cannot be used with it: avcheck, which
+# sees AVCHECK_GUARD, takes no message with them.
 #
 # Python is run without its site module (-I -S): it starts faster, and neither the
 # environment nor a .pth file can break it.

@@ -16,6 +16,8 @@ from avcheck.options import help
 from avcheck.settings import Settings
 from avcheck.state import hold
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
+from tests.command.test_guard import MAPPED
+from tests.support.environment import SUCCESS
 from tests.support.fakes import FakeClamd
 from tests.support.wire import MESSAGE, given
 
@@ -257,6 +259,19 @@ def test_wrong_usage_by_a_person_is_explained(
     err = capsys.readouterr().err
     assert err.startswith("Usage: avcheck")
     assert "-t: soon" in err
+
+
+def test_a_status_that_the_guard_does_not_pass_on_is_refused_before_anything_is_done(
+    place: Path, finds: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Good mail would be handed on with every try, or nobody would hand it on (-n)."""
+    finds(Finding(CLEAN))
+    for status in range(256):
+        monkeypatch.delenv("AVCHECK_GUARD", raising=False)
+        assert run(place, "-n", "-g", str(status)) == status
+        monkeypatch.setenv("AVCHECK_GUARD", "/x/avcheck-guard")
+        passed_on = status not in MAPPED | {SUCCESS} or status == 0
+        assert run(place, "-n", "-g", str(status)) == (status if passed_on else os.EX_TEMPFAIL)
 
 
 @pytest.mark.parametrize("what", ["help", "version"])
