@@ -133,4 +133,5 @@ def postfix_says(config: Path, master: str, main: Mapping[str, str]) -> Path:
             f"{name} = {value}\n" for name, value in {"compatibility_level": "3.6", **main}.items()
         )
     )
+    os.utime(config / "main.cf", (0, 0))  # Postfix waits for one that was changed just now
     return config
