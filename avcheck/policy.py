@@ -12,6 +12,7 @@ from avcheck.verdict import (
     UNSCANNABLE,
     Answer,
     Finding,
+    worst,
 )
 
 TYPE_CHECKING = False
@@ -50,21 +51,20 @@ def sum_up(answers: Sequence[Answer], need: int) -> Answer:
     """
     given = [answer for answer in answers if answer.finding.verdict is not FAILED]
     counted = given if given and len(given) >= need else answers
-    if not counted:
+    verdict = worst(answer.finding.verdict for answer in counted)
+    if verdict is None:
         return Answer("", "", Finding(FAILED, (), "no scanner was asked"))
-    first = min(counted, key=lambda answer: answer.finding.verdict.rank)
-    verdict = first.finding.verdict
     if verdict is CLEAN and len(given) < need:
         return Answer("", "", Finding(FAILED, (), f"only {len(given)} of {need} scanners answered"))
     decisive = [answer for answer in counted if answer.finding.verdict is verdict]
     if len(decisive) == 1:
-        return first
+        return decisive[0]
     names = [name.encode() for each in decisive for name in each.finding.names]
     text = "; ".join(each.finding.text for each in decisive)
     return Answer(
         ",".join(dict.fromkeys(each.scanner for each in decisive)),
         ",".join(each.where for each in decisive),
-        Finding(verdict, tuple(names), text, first.finding.code),
+        Finding(verdict, tuple(names), text, decisive[0].finding.code),
         max(each.seconds for each in decisive),
         asked=any(each.asked for each in decisive),
     )

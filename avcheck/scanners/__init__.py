@@ -1,32 +1,28 @@
-"""The scanners: one row and one module each.
+"""The scanners: one row (in rows) and one module each.
 
-A module has these members:
+A module begins with a docstring that shows the dialogue, and has these members:
 
-    scan(conn, message, target) -> Finding   the dialogue, a straight line of sends and reads
-    parse(...) -> Finding                    pure; CLEAN only for the exact words that mean it
+    scan(conn, message, target) -> Finding     the dialogue, a straight line of sends and reads
+    parse(...) -> Finding                      pure; CLEAN only for the exact reply that means it
+    found(reply, message, target) -> Finding   pure; what an incomplete or malformed reply found
 
-and mostly a third, for an answer that parse has refused or that did not come to its end:
+found is optional, and called when parse has refused a reply or the reply was cut.  INFECTED
+is safe to take from a loose reading, CLEAN never is: parse insists on every byte and on the
+end of the reply; found looks for what cannot be mistaken, and ask takes no CLEAN from it.  A
+part of the reply that the sender of the message chose, such as the name of an attachment, can
+make it infected at worst.
 
-    found(reply, message, target) -> Finding   pure; what it has found all the same
-
-The rule for both: INFECTED is safe to take from a loose reading, and CLEAN never is.  So
-parse demands every word and every end, and found reads what was said, of whatever length and
-however it is spaced, for what cannot be mistaken (and whatever it says, ask takes no CLEAN
-from it).  The words of an answer that a stranger chose, as the name of a member, can make
-it infected at worst.
-
-Whether an answer was the answer to the whole message, and all of the answer, is seen to in one
-place, by ask.  A module whose answers nothing ends, neither a mark nor a size nor that the
-daemon hangs up, says so by SILENCE: how many seconds without another word are an end, if
+That a CLEAN is the answer to the whole message, and that nothing follows it, is checked in
+one place, ask.  Where nothing marks the end of a reply (no line end, no size, no hanging up)
+the module has SILENCE: after so many seconds without another byte the reply is complete, if
 the daemon does not hang up when it is shown that there is no other question.
 
-A module begins with a docstring that shows the dialogue.  (A scanner that is a program
-and not a daemon has run(message, target, deadline) in place of scan.)  One whose parameters
-can be wrong has check(target), which raises Defer then.  A row is strings only; the
-module is imported when the row is used.  X_Y is a part of the module X.
+A scanner that is a program has run(message, target, deadline) in place of scan.  A module
+with parameters has check(target), which raises Defer if one of them is wrong.  The module
+X_Y is a part of the module X.
 
-Another's scanner is named by its module, as in -s mysite.scanner:/run/x.sock, and
-has the same members.
+A scanner that does not come with avcheck is named by its module, as in
+-s mysite.scanner:/run/x.sock, and has the same members.
 """
 
 from __future__ import annotations
@@ -34,32 +30,53 @@ from __future__ import annotations
 from sys import modules
 
 from avcheck.scanners.rows import Row
+from avcheck.verdict import INFECTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Iterable
+    from typing import Protocol, TypeVar
 
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message
-    from avcheck.verdict import Finding
+    from avcheck.verdict import Finding, Verdict
+
+    T = TypeVar("T", Verdict, Verdict | None)
 
     class Module(Protocol):
         """A scanner that is a daemon."""
 
         def scan(self, conn: Conn, message: Message, target: Target) -> Finding:
-            """What the daemon at the other end of conn says; raises Defer if it says nothing."""
+            """What the daemon found; raises Defer if it gives no answer."""
 
     class Program(Protocol):
         """A scanner that is a program."""
 
         def run(self, message: Message, target: Target, deadline: float) -> Finding:
-            """What the program says until the deadline; raises Defer if it says nothing."""
+            """What the program found; raises Defer if it gives no answer by the deadline."""
 
 
 def lines_of(reply: bytes) -> list[bytes]:
-    """The lines of a reply for a second reading, whatever they end in, cut ones included."""
+    """The lines of a reply for found: whatever they end in, and the last one even if it is cut."""
     return reply.replace(b"\r", b"\n").replace(b"\0", b"\n").split(b"\n")
+
+
+def class_of_name(name: bytes, classes: Iterable[tuple[bytes, Verdict]]) -> Verdict:
+    """What a signature's name means: the first beginning that it has; INFECTED if it has none."""
+    for beginning, verdict in classes:
+        if name.startswith(beginning):
+            return verdict
+    return INFECTED
+
+
+def class_of_text(text: bytes, classes: Iterable[tuple[bytes, T]], otherwise: T) -> T:
+    """What a description means: the first phrase (in lower case) that is in it, in any case."""
+    lower = text.lower()
+    for phrase, verdict in classes:
+        if phrase in lower:
+            return verdict
+    return otherwise
 
 
 def load(row: Row) -> Module | Program:

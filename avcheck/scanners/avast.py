@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners import lines_of
+from avcheck.scanners import class_of_text, lines_of
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
@@ -43,9 +43,17 @@ END = b"200 SCAN OK"
 
 MEMBER = b"|>"
 
-# Words in an error, in lower case, that say whose trouble it is.
-ENCRYPTED_WORDS = (b"password", b"encrypted")
-DAEMON_WORDS = (b"permission", b"licen", b"no such file", b"not found", b"memory", b"engine")
+# Phrases in an error.  The first that fits decides; None is the daemon's trouble.
+ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
+    (b"password", ENCRYPTED),
+    (b"encrypted", ENCRYPTED),
+    (b"permission", None),
+    (b"licen", None),
+    (b"no such file", None),
+    (b"not found", None),
+    (b"memory", None),
+    (b"engine", None),
+)
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
@@ -81,7 +89,7 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
                 names.append(name)
                 kinds.append(SUSPICIOUS if b"[heur" in name.lower() else INFECTED)
             elif marker.startswith(b"[E]"):
-                verdict = _error(_unescaped(info))
+                verdict = class_of_text(_unescaped(info), ERRORS, UNSCANNABLE)
                 if verdict is None:
                     trouble.append(_unescaped(info))
                 else:
@@ -115,8 +123,8 @@ def escaped(path: bytes) -> bytes:
     return path.replace(b"\\", b"\\\\").replace(b" ", b"\\ ").replace(b"\t", b"\\\t")
 
 
-def _unescaped(words: bytes) -> bytes:
-    return b"\\".join(part.replace(b"\\", b"") for part in words.split(b"\\\\"))
+def _unescaped(field: bytes) -> bytes:
+    return b"\\".join(part.replace(b"\\", b"") for part in field.split(b"\\\\"))
 
 
 def _fields(line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -144,15 +152,5 @@ def _named(marker: bytes, info: bytes) -> bytes:
     return _unescaped(name) if marker[:3] == b"[+]" and number.isdigit() else b""
 
 
-def _is_about(words: bytes, path: bytes) -> bool:
-    return words == path or words.startswith(path + MEMBER)
-
-
-def _error(words: bytes) -> Verdict | None:
-    """What an error means for the message; None if it is the daemon's."""
-    lower = words.lower()
-    if any(word in lower for word in ENCRYPTED_WORDS):
-        return ENCRYPTED
-    if any(word in lower for word in DAEMON_WORDS):
-        return None
-    return UNSCANNABLE
+def _is_about(about: bytes, path: bytes) -> bool:
+    return about == path or about.startswith(path + MEMBER)

@@ -22,7 +22,7 @@ AlertExceedsMax and AlertEncrypted are set.  With them the names below come back
 from __future__ import annotations
 
 from avcheck.exits import BROKEN, Defer, unexpected
-from avcheck.scanners import lines_of
+from avcheck.scanners import class_of_name, lines_of
 from avcheck.scanners.rows import DESCRIPTOR, STREAM
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
 
@@ -122,7 +122,7 @@ def _infection(line: bytes, way: str, path: bytes) -> Finding:
     name = _bare(_without_object(line.removesuffix(FOUND), way, path))
     if name in (b"", NO_NAME):
         return Finding(INFECTED, (), line)
-    return Finding(_class(name), (name,), line)
+    return Finding(class_of_name(name, CLASSES), (name,), line)
 
 
 def _no_answer(reply: bytes) -> Defer:
@@ -131,25 +131,25 @@ def _no_answer(reply: bytes) -> Defer:
     return unexpected(reply.rstrip(bytes(1)))
 
 
-def _is_object(words: bytes, way: str, path: bytes) -> bool:
-    """Whether the words are clamd's name for what we asked about."""
+def _is_object(name: bytes, way: str, path: bytes) -> bool:
+    """Whether it is clamd's name for what we asked about."""
     if way == DESCRIPTOR:
-        number = words.removeprefix(b"fd[").removesuffix(b"]")
-        return words == b"fd[" + number + b"]" and number.isdigit()
+        number = name.removeprefix(b"fd[").removesuffix(b"]")
+        return name == b"fd[" + number + b"]" and number.isdigit()
     if way == STREAM:
-        return words == b"stream"
+        return name == b"stream"
     # clamd may answer with the real path, which ends in the name that only we know.
-    real = words.startswith(b"/") and words.endswith(path[path.rindex(b"/") :])
-    return words == path or (real and b": " not in words and b"\n" not in words)
+    real = name.startswith(b"/") and name.endswith(path[path.rindex(b"/") :])
+    return name == path or (real and b": " not in name and b"\n" not in name)
 
 
-def _without_object(words: bytes, way: str, path: bytes) -> bytes:
+def _without_object(text: bytes, way: str, path: bytes) -> bytes:
     """The signature's name; it may hold ": " itself, and so may a path."""
-    at = words.find(b": ")
+    at = text.find(b": ")
     if way not in (DESCRIPTOR, STREAM):
         name = path[path.rindex(b"/") :] + b": "
-        at = words.find(name) + len(name) - 2 if name in words else at
-    return words[at + 2 :] if at >= 0 else words
+        at = text.find(name) + len(name) - 2 if name in text else at
+    return text[at + 2 :] if at >= 0 else text
 
 
 def _bare(name: bytes) -> bytes:
@@ -159,10 +159,3 @@ def _bare(name: bytes) -> bytes:
     if open_ and colon and info.endswith(b")") and len(digest) == 32 and size.isdigit():
         return bare
     return name
-
-
-def _class(name: bytes) -> Verdict:
-    for beginning, verdict in CLASSES:
-        if name.startswith(beginning):
-            return verdict
-    return INFECTED

@@ -10,8 +10,8 @@ r"""fpscand, the daemon of F-PROT 6 for Unix (Exim: f-prot6d).
 A sum of powers of two, a description, and the object: the label or the path, and what is
 in it.  There may be a line for each object in the message, and nothing tells the last one but
 the end that is asked for.  CLEAN is 0, "clean" and our object, and no other line but
-such ones about what is in it.  The sum and the words may contradict each
-other ("2 <clean>" for an archive bomb): the worse of the two counts.
+such ones about what is in it.  The sum and the description may contradict
+each other ("2 <clean>" for an archive bomb): the worse of the two counts.
 Source: fpscand(8), the clients of HAVP, rspamd, MIMEDefang and Exim.
 
 Decided: 8 (files were left out) and 64 (encrypted, corrupt, packed in an unknown way) are
@@ -24,7 +24,7 @@ parameter options is for words such as --heurlevel=3.
 from __future__ import annotations
 
 from avcheck.exits import unexpected
-from avcheck.scanners import lines_of
+from avcheck.scanners import class_of_text, lines_of
 from avcheck.scanners.rows import STREAM
 from avcheck.verdict import (
     CLEAN,
@@ -55,8 +55,8 @@ HEURISTIC = 2
 TROUBLE = 4 | 16 | 32  # interrupted, platform error, internal error
 NOT_WHOLE = 8 | 64  # left out by a restriction, not scanned
 
-# Words of a description, in lower case.  The first that fits decides.
-WORDS: tuple[tuple[bytes, Verdict], ...] = (
+# Phrases in a description.  The first that fits decides.
+DESCRIPTIONS: tuple[tuple[bytes, Verdict | None], ...] = (
     (b"unwanted", POLICY),
     (b"infected", INFECTED),
     (b"suspicious", SUSPICIOUS),
@@ -67,15 +67,15 @@ WORDS: tuple[tuple[bytes, Verdict], ...] = (
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask fpscand about the message, with what is ours before it."""
-    words = [b"SCAN", *target.parameters.get("options", b"").split()]
+    command = [b"SCAN", *target.parameters.get("options", b"").split()]
     if target.way == STREAM:
         size = message.seen
         about = LABEL
-        conn.send(b" ".join([*words, b"STREAM", about, b"SIZE", b"%d\n" % size]))
+        conn.send(b" ".join([*command, b"STREAM", about, b"SIZE", b"%d\n" % size]))
         conn.send_file(message.fd, 0, size)
     else:
         about = message.path
-        conn.send(b" ".join([*words, b"FILE", about]) + b"\n")
+        conn.send(b" ".join([*command, b"FILE", about]) + b"\n")
     return parse(conn.line() + b"\n" + conn.close(SILENCE, b"QUIT\n"), about)
 
 
@@ -123,8 +123,9 @@ def _told(line: bytes, about: bytes) -> tuple[Verdict, bytes]:
 
 
 def _kinds(bits: int, description: bytes) -> list[Verdict]:
-    """What the sum and the words say of something that is not clean."""
-    kinds = [verdict for word, verdict in WORDS if word in description.lower()][:1]
+    """What the sum and the description say of something that is not clean."""
+    described = class_of_text(description, DESCRIPTIONS, None)
+    kinds = [described] if described else []
     if bits & FOUND:
         kinds.append(INFECTED)
     if bits & HEURISTIC:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners import lines_of
+from avcheck.scanners import class_of_text, lines_of
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -52,7 +52,7 @@ SETTINGS = (b"ARCHIVE\t1", b"TIMEOUT\t0", b"MAXARCH\t5", b"MIME\t1")
 
 END = b"OK\tScan ok."
 
-# What a word ends in; MIME_ and ARCHIVE_ are known before it, and Exim takes any.
+# How the first field ends; MIME_ and ARCHIVE_ are known before it, and Exim takes any.
 FOUND: tuple[tuple[bytes, Verdict], ...] = (
     (b"INFECTED", INFECTED),
     (b"SUSPECTED", SUSPICIOUS),
@@ -62,7 +62,7 @@ FOUND: tuple[tuple[bytes, Verdict], ...] = (
 ALERTS = (INFECTED, SUSPICIOUS, POLICY)
 ASIDE = (b"OPEN_ARCHIVE", b"CLOSE_ARCHIVE")
 
-# Words of a SCAN_FAILURE, in lower case.  The first that fits decides.
+# Phrases in a SCAN_FAILURE.  The first that fits decides; None is the daemon's trouble.
 FAILURES: tuple[tuple[bytes, Verdict | None], ...] = (
     (b"encrypted", ENCRYPTED),
     (b"password", ENCRYPTED),
@@ -87,8 +87,8 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         conn.send(b"CONFIGURE\t" + setting + b"\n")
         answer = next(lines)
         if not answer.startswith(b"OK\t"):
-            words = printable(setting.replace(b"\t", b" "))
-            raise Defer(f"CONFIGURE {words}: {printable(answer)}", CONFIG)
+            made = printable(setting.replace(b"\t", b" "))
+            raise Defer(f"CONFIGURE {made}: {printable(answer)}", CONFIG)
     conn.send(b"SCAN\t" + message.path + b"\n")
     return parse(lines, message.path)
 
@@ -109,7 +109,7 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
             names.append(name)
             kinds.append(verdict)
         elif word == b"SCAN_FAILURE":
-            failure = _failure(text)
+            failure = class_of_text(text, FAILURES, UNSCANNABLE)
             if failure is None:
                 trouble.append(line)
             else:
@@ -142,17 +142,8 @@ def _alert(word: bytes) -> Verdict | None:
     return None
 
 
-def _failure(text: bytes) -> Verdict | None:
-    """What a failure means for the message; None if it is the daemon's."""
-    lower = text.lower()
-    for word, verdict in FAILURES:
-        if word in lower:
-            return verdict
-    return UNSCANNABLE
-
-
 def _aside(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """What is said, without what is said to nobody in particular."""
+    """The lines without those that are no reply: the greeting and PING."""
     for line in lines:
         if line != b"PING" and not line.startswith((b"DBVERSION\t", b"PING\t")):
             yield line

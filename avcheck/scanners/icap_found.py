@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer
 from avcheck.printable import printable
+from avcheck.scanners import class_of_text
 from avcheck.verdict import ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from avcheck.scanners.icap_head import Head
     from avcheck.verdict import Verdict
 
-# Words of a reason (a sentence, never a name) and what it is a reason for.
+# Phrases in a reason (a sentence, never a name), and what it is a reason for.
 _REASONS: tuple[tuple[bytes, Verdict], ...] = (
     (b"encrypted", ENCRYPTED),
     (b"password", ENCRYPTED),
@@ -192,9 +193,5 @@ def _blocked(reason: bytes) -> Finding:
     return Finding(_reason(reason), (), b"blocked: " + reason)
 
 
-def _reason(words: bytes) -> Verdict:
-    words = words.lower()
-    for word, verdict in _REASONS:
-        if word in words:
-            return verdict
-    return INFECTED
+def _reason(text: bytes) -> Verdict:
+    return class_of_text(text, _REASONS, INFECTED)

@@ -38,10 +38,11 @@ listen while the daemon does not.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer
+from avcheck.exits import BROKEN, CONFIG, REFUSED, Defer, unexpected
 from avcheck.printable import printable
+from avcheck.scanners import class_of_name
 from avcheck.scanners.rows import PATH
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.verdict import CLEAN, ENCRYPTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def _told(sender: bytes) -> bytes:
 
 def _token(file: bytes) -> bytes:
     try:
-        with open(file, "rb") as words:
-            token = words.read(REPLY_MAX).strip()
+        with open(file, "rb") as opened:
+            token = opened.read(REPLY_MAX).strip()
     except OSError as why:
         raise Defer(f"token-file {printable(file)}: {why.strerror}", CONFIG) from why
     if not token or not all(0x20 <= byte < 0x7F for byte in token):
@@ -177,19 +178,19 @@ def _refused(status: bytes, body: bytes = b"") -> None:
 def parse(status: bytes, body: bytes) -> Finding:
     """The finding that a whole reply means: its status line and its body; Defer for any other."""
     _refused(status, body)
-    words = body.rstrip(b"\r\n ")
-    said = words.removesuffix(_MACRO)
-    macro = words != said
-    result, _, name = said.partition(b" ")
+    answer = body.rstrip(b"\r\n ")
+    bare = answer.removesuffix(_MACRO)
+    macro = answer != bare
+    result, _, name = bare.partition(b" ")
     if result in _DETECTED:
-        return Finding(_class(name), (name,) if name else (), words)
+        return Finding(class_of_name(name, CLASSES), (name,) if name else (), answer)
     if result in (b"NON_SCANNED", b"NOT_SCANNED"):
-        return Finding(POLICY if macro else _unscanned(name, words), (), words)
-    if words == b"CLEAN" + _MACRO:
-        return Finding(POLICY, (), words)
-    if words == b"CLEAN":
-        return Finding(CLEAN, (), words)
-    raise Defer(f"unexpected reply {printable(words, 200)!r}", BROKEN)
+        return Finding(POLICY if macro else _unscanned(name, answer), (), answer)
+    if answer == b"CLEAN" + _MACRO:
+        return Finding(POLICY, (), answer)
+    if answer == b"CLEAN":
+        return Finding(CLEAN, (), answer)
+    raise unexpected(answer)
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
@@ -198,18 +199,11 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
     return parse(head.partition(b"\n")[0], body)
 
 
-def _unscanned(reason: bytes, words: bytes) -> Verdict:
+def _unscanned(reason: bytes, answer: bytes) -> Verdict:
     if reason == b"(PASSWORD PROTECTED)":
         return ENCRYPTED
     if reason == b"(ACCESS DENIED)":
-        raise Defer(f"{printable(words)}: may the daemon read the spool file?", CONFIG)
+        raise Defer(f"{printable(answer)}: may the daemon read the spool file?", CONFIG)
     if reason == b"(CANCELED)":
-        raise Defer(words, REFUSED)
+        raise Defer(answer, REFUSED)
     return UNSCANNABLE
-
-
-def _class(name: bytes) -> Verdict:
-    for beginning, verdict in CLASSES:
-        if name.startswith(beginning):
-            return verdict
-    return INFECTED

@@ -32,7 +32,7 @@ SILENCE = 1.0
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
     """Ask mksd about the message, with what is ours before it."""
     conn.send(b"MSQ" + message.path + b"\n")
-    return parse(conn.line().removesuffix(b"\r"), message.path)
+    return parse(next(conn.lines()), message.path)
 
 
 def parse(line: bytes, path: bytes) -> Finding:

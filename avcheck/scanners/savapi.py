@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
-from avcheck.scanners import lines_of
+from avcheck.scanners import class_of_name, class_of_text, lines_of
 from avcheck.verdict import (
     CLEAN,
     ENCRYPTED,
@@ -77,7 +77,7 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
     (b"SPR/", POLICY),  # a risk for security or privacy
 )
 
-# Words of an error, in lower case.  The first that fits decides.
+# Phrases in an error.  The first that fits decides; None is the daemon's trouble.
 ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
     (b"licen", None),
     (b"encrypt", ENCRYPTED),
@@ -140,11 +140,11 @@ def parse(lines: Iterable[bytes]) -> Finding:
             break
         elif code == ALERT:
             names.append(_name(line[4:]))
-            kinds.append(_class(names[-1]))
+            kinds.append(class_of_name(names[-1], CLASSES))
         elif code in MACROS:
             kinds.append(POLICY)
         elif code == ERROR:
-            error = _error(line)
+            error = class_of_text(line, ERRORS, None)
             if error is None:
                 trouble.append(line)
             else:
@@ -164,8 +164,7 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
 
 def _reply(conn: Conn) -> Iterator[bytes]:
     """The lines up to the one that ends a scan."""
-    while True:
-        line = conn.line().removesuffix(b"\r")
+    for line in conn.lines():
         yield line
         # As amavisd-new: a code of 3xx or 4xx goes on, but for 300 and 319.
         if line[:1] not in (b"3", b"4") or line[:3] in (b"300", ALERTS_END):
@@ -177,18 +176,3 @@ def _reply(conn: Conn) -> Iterator[bytes]:
 def _name(alert: bytes) -> bytes:
     _, _, name = alert.rpartition(b"<<< ")
     return name.partition(b" ;")[0]
-
-
-def _class(name: bytes) -> Verdict:
-    for prefix, verdict in CLASSES:
-        if name.startswith(prefix):
-            return verdict
-    return INFECTED
-
-
-def _error(line: bytes) -> Verdict | None:
-    lower = line.lower()
-    for word, verdict in ERRORS:
-        if word in lower:
-            return verdict
-    return None

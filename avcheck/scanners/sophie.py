@@ -27,7 +27,7 @@ from __future__ import annotations
 from time import monotonic
 
 from avcheck.exits import EXPIRED, Defer, unexpected
-from avcheck.scanners import lines_of
+from avcheck.scanners import class_of_text, lines_of
 from avcheck.scanners.rows import STREAM
 from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding
 
@@ -51,8 +51,8 @@ VIRUS = (b"1", b"2")
 
 ENDS = (b"\n", b"\0", b"")  # nothing: silence
 
-# Words of an error, in lower case.
-ERRORS: tuple[tuple[bytes, Verdict], ...] = (
+# Phrases in an error.
+ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
     (b"encrypted", ENCRYPTED),
     (b"password", ENCRYPTED),
     (b"corrupt", UNSCANNABLE),
@@ -66,7 +66,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     if target.way == STREAM:
         size = message.seen
         conn.send(b"avcheck/%d\n" % size)
-        answer = conn.line().removesuffix(b"\r")
+        answer = next(conn.lines())
         if answer != b"OK":
             raise unexpected(answer)
         conn.send_file(message.fd, 0, size)
@@ -83,10 +83,9 @@ def parse(answer: bytes) -> Finding:
     if code in VIRUS and not answer[1:2].isdigit():
         return Finding(INFECTED, (name,) if name else (), answer)
     if answer.startswith(b"-1"):
-        lower = answer.lower()
-        for word, verdict in ERRORS:
-            if word in lower:
-                return Finding(verdict, (), answer)
+        verdict = class_of_text(answer, ERRORS, None)
+        if verdict is not None:
+            return Finding(verdict, (), answer)
     raise unexpected(answer)
 
 

@@ -139,7 +139,7 @@ def encoded(path: bytes) -> bytes:
 
 
 def _line(conn: Conn) -> bytes:
-    return conn.line().removesuffix(b"\r")
+    return next(conn.lines())
 
 
 def _answer(conn: Conn) -> bytes:
