@@ -8,12 +8,14 @@
                 after the brakes that were asked for      attempts, slots, canary
     policy      the answers become one action
     act         which is carried out:
-    deliver     the message goes back to the mail system  smtp, conn, child
+    deliver     the message goes back to the mail system  smtp, conn, child, program
     handle      or to the administrator's program         child
     quarantine  or into a directory
     report      what happened is said in one line         metrics
 
-What cannot be finished raises Defer (exits) and leaves with 75.
+What belongs to this one message, such as its deadline and whether somebody else has it by
+now, travels with it as a Run (run, which asks caller and is ended by signals).  What cannot
+be finished raises Defer (exits) and leaves with 75.
 """
 
 __version__ = "1.0.0"

@@ -92,11 +92,11 @@ def _after(bug: BaseException) -> int:
     status, words = TEMPFAIL, b"4.3.0 avcheck: "
     try:
         # What is asked may be what is broken, or not there yet.
-        stop = sys.modules.get("avcheck.stop")
-        settled = getattr(stop, "settled", None)
-        if settled is not None:
-            status, words = settled, b"handed on; then: "
-        elif getattr(stop, "in_doubt", bool)():
+        run = getattr(sys.modules.get("avcheck.run"), "current", None)
+        handed_over = getattr(run, "handed_over", None)
+        if handed_over is not None:
+            status, words = handed_over, b"handed on; then: "
+        elif getattr(run, "in_doubt", False):
             words += b"possible duplicate: "
         if status in (0, TEMPFAIL):  # with another one nothing is printed
             _say(words, bug)
@@ -117,7 +117,7 @@ def _clean_up() -> None:
 
     A signal may have struck while that was done, or a thread be left that would have.
     """
-    _last("avcheck.child", "end_all")
+    _last("avcheck.program", "end_all")
     _last("avcheck.directory", "remove_leftovers")
 
 

@@ -6,7 +6,7 @@ when they are needed.
 
 from __future__ import annotations
 
-from avcheck import deliver, policy, stop
+from avcheck import deliver, policy
 from avcheck.exits import OK, TEMPFAIL, Defer, Leave, Rejected
 from avcheck.printable import printable
 from avcheck.verdict import CLEAN, FAILED
@@ -18,14 +18,13 @@ FOUND_MIN = 40
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from avcheck.run import Run
     from avcheck.settings import Settings
     from avcheck.spool import Message
     from avcheck.verdict import Answer
 
 
-def on(
-    message: Message, answer: Answer, settings: Settings, called: bytes, deadline: float
-) -> tuple[str, int]:
+def on(message: Message, answer: Answer, settings: Settings, run: Run) -> tuple[str, int]:
     """Do what the answer asks for; returns what to say of it, and the exit status.
 
     Raises Defer for what could not be done, and Leave for what is to leave with another
@@ -33,12 +32,12 @@ def on(
     deliver twice, but never not at all.
     """
     if not (settings.attempts and settings.queue_id):
-        return _carry_out(message, answer, settings, called, deadline)
+        return _carry_out(message, answer, settings, run)
     from avcheck.state import attempts
 
     key = attempts.key(settings)
     try:
-        done = _carry_out(message, answer, settings, called, deadline)
+        done = _carry_out(message, answer, settings, run)
     except Leave as end:
         if end.status != TEMPFAIL:
             attempts.forget(message.directory, key)
@@ -49,26 +48,24 @@ def on(
     return done
 
 
-def _carry_out(
-    message: Message, answer: Answer, settings: Settings, called: bytes, deadline: float
-) -> tuple[str, int]:
+def _carry_out(message: Message, answer: Answer, settings: Settings, run: Run) -> tuple[str, int]:
     action, directory = settings.on[answer.finding.verdict]
     status = OK
     if action == policy.DELIVER:
-        said = deliver.send_on(message, answer.finding, settings, deadline)
+        said = deliver.send_on(message, answer.finding, settings, run)
         status = settings.ok_status
     elif action == policy.HANDLE:
         from avcheck import handle
 
-        said = handle.run(message, answer, settings, called, deadline)
+        said = handle.hand_over(message, answer, settings, run)
     elif action == policy.QUARANTINE:
         from avcheck import quarantine
 
-        entry = quarantine.store(message, answer, settings, called, directory)
+        entry = quarantine.store(message, answer, settings, run, directory)
         said = f"quarantined as {entry}"
     elif action == policy.DISCARD:
-        stop.unless_called()
-        stop.settle(OK)
+        run.require_caller()
+        run.mark_handed_over(OK)
         said = "discarded"
     elif action == policy.REJECT:
         raise Rejected(f"message refused: {_result(answer)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck import conn, dial, policy, scanners, stop
+from avcheck import conn, dial, policy, scanners, signals
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
@@ -229,7 +229,7 @@ def _ask_in_threads(
         done.append(lock)
     # A signal that a thread takes would not end the wait of this one, which alone runs
     # the handlers; so the threads take none.
-    with stop.signals_blocked():
+    with signals.blocked():
         for number, scanner in enumerate(asked):
             try:
                 start_new_thread(work, (number,))
@@ -239,6 +239,6 @@ def _ask_in_threads(
                 done[number].release()
     for lock in done:
         left = deadline - monotonic() + GRACE
-        # Longer than any deadline is -1; the alarm of stop ends that one, too.
+        # Longer than any deadline is -1; the alarm of the run ends that one, too.
         lock.acquire(timeout=max(left, 0.0) if left < 1e6 else -1)
     return list(answers)

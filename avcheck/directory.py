@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from errno import EINVAL, EISDIR, ELOOP, EOPNOTSUPP
 
-from avcheck import stop
+from avcheck.descriptors import close
 from avcheck.exits import CONFIG, Defer, defer_from
 from avcheck.printable import printable
 
@@ -49,12 +49,12 @@ class Directory:
         status = os.fstat(self.fd)
         place = f"{what} {printable(name)}"
         if status.st_uid not in (os.geteuid(), 0):
-            stop.close(self.fd)
+            close(self.fd)
             raise Defer(f"{place}: {_anothers(status.st_uid)}", CONFIG)
         # Where we own it, the group is the scanner's and has no business writing there.
         unsafe = others | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
         if status.st_mode & unsafe:
-            stop.close(self.fd)
+            close(self.fd)
             remedy = "g-w,o-w" if others == _OTHERS_WRITE else "g-w,o="
             raise Defer(f"{place}: open to others; chmod {remedy}", CONFIG)
 
@@ -65,7 +65,7 @@ class Directory:
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
         remove_leftovers()
-        stop.close(self.fd)
+        close(self.fd)
 
     def create(self, name: bytes, mode: int) -> int:
         """A new file that only this call can have made, for reading and writing."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 
-from avcheck import child, stop
+from avcheck import child
 from avcheck.deliver import injector
+from avcheck.descriptors import close
 from avcheck.directory import release_file, remove_leftovers
 from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave, defer_from
 from avcheck.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from avcheck.run import Run
     from avcheck.settings import Settings
     from avcheck.spool import Message
     from avcheck.verdict import Answer
@@ -49,15 +51,13 @@ class Handled(Leave):
         self.status = status
 
 
-def run(
-    message: Message, answer: Answer, settings: Settings, called: bytes, deadline: float
-) -> str:
+def hand_over(message: Message, answer: Answer, settings: Settings, run: Run) -> str:
     """Have the handler take the message over; returns its name, without its path, and its output.
 
-    called is the path avcheck was called by.  Raises Handled for a status that is passed
+    Raises Handled for a status that is passed
     on, Defer for any other but 0.  Unless the handler exits 0, the file is gone then.
     """
-    program = os.path.abspath(settings.infected) if settings.infected else _beside(called)
+    program = os.path.abspath(settings.infected) if settings.infected else _beside(run.called)
     try:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as why:
@@ -67,7 +67,7 @@ def run(
     argv = (program, file, answer.finding.text.encode(), settings.sender, *settings.recipients)
     env = {
         **child.environment(),
-        b"SENDMAIL": injector.words(settings, called),
+        b"SENDMAIL": injector.words(settings, run.called),
         b"AVCHECK_VERDICT": answer.finding.verdict.name.encode(),
         b"AVCHECK_VIRUS": ", ".join(answer.finding.names).encode(),
         b"AVCHECK_SCANNER": answer.scanner.encode(),
@@ -75,14 +75,14 @@ def run(
         b"AVCHECK_SHA256": _sha256(message),
         b"AVCHECK_SENDER": settings.sender,
     }
-    stop.unless_called()
+    run.require_caller()
     try:
-        ended = child.run(argv, stdin, env, deadline, message.directory.fd, OK)
+        ended = child.hand_over(run, OK, argv, stdin, env, message.directory.fd)
         if ended.status == OK:
             release_file(name)
     finally:
         remove_leftovers()
-        stop.close(stdin)
+        close(stdin)
     words = f"handler {printable(program)} {ended}"
     if ended.status == OK:
         return f"{printable(os.path.basename(program))} {printable(ended.output)}".rstrip()

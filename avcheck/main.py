@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 
-from avcheck import act, ask, deliver, policy, report, spool, stop
+from avcheck import act, ask, deliver, policy, report, signals, spool
 from avcheck.directory import Directory
 from avcheck.exits import OK, Defer, HelpRequest, Leave, Usage
 from avcheck.options import reading
+from avcheck.run import Run
 from avcheck.state import hold
 
 # Seconds for the file of --config to be read.
@@ -21,7 +22,6 @@ GUARD_STATUSES = (1, 2, 120, *range(126, 256))
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from avcheck.report import Record
     from avcheck.settings import Settings
 
 
@@ -31,37 +31,37 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
     argv is without the command's own name, which is called; stdin is the descriptor
     with the message, -1 if it is closed.
     """
-    record = report.Record()
+    run = Run(called)
     try:
-        stop.catch()
+        run.begin()
         if "_AVCHECK_COMPLETE" in os.environ:
             raise HelpRequest("complete")
-        record.settings = reading.read(argv, _load)
-        _unless_taken_amiss(record.settings.ok_status)
-        return check(record.settings, stdin, called, record)
+        run.record.settings = reading.read(argv, _load)
+        _unless_taken_amiss(run.record.settings.ok_status)
+        return check(run.record.settings, stdin, run)
     except HelpRequest as request:
         from avcheck.options import help
 
         return help.show(request.what)
     except Usage as error:
         if not os.isatty(2):  # no person is looking, and an MTA would bounce the mail
-            return report.report_failure(record, error)
+            return report.failure(run, error)
         from avcheck.options import help
 
         return help.explain(error)
     except Leave as why:
-        return report.report_failure(record, why)
+        return report.failure(run, why)
 
 
-def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
+def check(settings: Settings, stdin: int, run: Run) -> int:
     """Check one message by these settings; what is found out on the way goes to the record."""
-    deadline = record.began + settings.deadline
-    stop.after(settings.deadline + stop.GRACE)
+    record = run.record
+    run.limit(settings.deadline)
     if stdin < 0:
         raise Defer("standard input is closed; the message is expected there")
     if settings.client:
-        said = deliver.inject(spool.Incoming(stdin), b"", settings, deadline)
-        return report.report_success(record, f"injected: {said}{stop.unheard()}", OK)
+        said = deliver.inject(spool.Incoming(stdin), b"", settings, run)
+        return report.success(run, f"injected: {said}{run.caller_gone_note()}", OK)
 
     # While the waitfile exists, no message is taken.
     hold.refuse_while_paused(settings.waitfile)
@@ -74,26 +74,26 @@ def check(settings: Settings, stdin: int, called: bytes, record: Record) -> int:
         # The message is saved there, in a file that is gone when this block is left.
         with spool.receive(stdin, directory, settings) as message:
             record.size = message.size
-            record.step(f"saved {message.size} bytes in {os.fsdecode(directory.path)}")
+            report.step(run, f"saved {message.size} bytes in {os.fsdecode(directory.path)}")
 
             # Every scanner is asked.  One that cannot answer has FAILED; it has not
             # said CLEAN.
-            record.answers = ask.ask_scanners(message, settings, deadline)
+            record.answers = ask.ask_scanners(message, settings, run.deadline)
             for each in record.answers:
                 found = f"{each.finding.verdict.name} {each.finding.text}"
-                record.step(f"{each.scanner} {each.where}: {found}")
+                report.step(run, f"{each.scanner} {each.where}: {found}")
 
             # The worst answer decides what is done with the message.
             answer = policy.sum_up(record.answers, settings.need)
             verdict = answer.finding.verdict
             record.answer, record.action = answer, settings.on[verdict][0]
-            record.step(f"{verdict.name}: {record.action}")
+            report.step(run, f"{verdict.name}: {record.action}")
 
             # It is done.  After this nothing changes the status any more.
-            said, status = act.on(message, answer, settings, called, deadline)
+            said, status = act.on(message, answer, settings, run)
 
         # What happened is written down.
-        return report.report_success(record, said + stop.unheard(), status)
+        return report.success(run, said + run.caller_gone_note(), status)
 
 
 def _unless_taken_amiss(ok_status: int) -> None:
@@ -108,5 +108,5 @@ def _unless_taken_amiss(ok_status: int) -> None:
 def _load(path: bytes) -> bytes:
     from avcheck.options.file import read_config
 
-    stop.after(LOAD_MAX)  # it may be a pipe
+    signals.after(LOAD_MAX)  # it may be a pipe
     return read_config(path)

@@ -22,8 +22,8 @@ from errno import ENOENT
 from stat import S_ISDIR
 from time import gmtime, strftime, time
 
-from avcheck import stop
 from avcheck.deliver import injector
+from avcheck.descriptors import close
 from avcheck.directory import Directory
 from avcheck.exits import OK, defer_from
 from avcheck.printable import printable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from time import struct_time
     from typing import Any
 
+    from avcheck.run import Run
     from avcheck.settings import Settings
     from avcheck.spool import Message
     from avcheck.verdict import Answer
@@ -51,10 +52,8 @@ TRIES = 9
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def store(message: Message, answer: Answer, settings: Settings, called: bytes, path: bytes) -> str:
+def store(message: Message, answer: Answer, settings: Settings, run: Run, path: bytes) -> str:
     """Keep the message in the directory, durably; returns the name of the entry.
-
-    called is the path avcheck was called by.
 
     Raises Defer when that fails; what was begun is removed then.  Only an entry that
     another try will find, and that can be seen already, stays.
@@ -65,15 +64,15 @@ def store(message: Message, answer: Answer, settings: Settings, called: bytes, p
         with Directory(path, "quarantine", 0o007) as place:
             _make(NEW, place.fd)
             _remove_old(place.fd)
-            facts = _facts(message, answer, settings, called)
+            facts = _facts(message, answer, settings, run.called)
             key = _key(settings, facts["sha256"])
-            entry = _stored(message, key, place.fd) or _new(message, facts, key, place.fd)
+            entry = _stored(message, key, place.fd) or _new(message, facts, key, place.fd, run)
     except OSError as why:
         raise defer_from(f"quarantine {printable(path)}", why) from why
     return entry.decode("ascii")
 
 
-def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> bytes:
+def _new(message: Message, facts: dict[str, Any], key: bytes, place: int, run: Run) -> bytes:
     """Make an entry; returns its name, or that of another run which has stored the same."""
     now = gmtime()
     entry, made, fd = _begin(strftime("%Y%m%dT%H%M%SZ-", now).encode(), key, place)
@@ -82,9 +81,9 @@ def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> byt
         _message(message, fd)
         _file(b"about.json", fd, about)
         os.fsync(fd)
-        stop.unless_called()
+        run.require_caller()
         # From here on it is stored, or not; a signal changes nothing about it.
-        stop.commit()
+        run.commit()
         try:
             os.rename(made, entry, src_dir_fd=place, dst_dir_fd=place)
         except OSError:
@@ -98,7 +97,7 @@ def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> byt
             whole = bool(_stored(message, key, place))
         if not whole:
             raise FileNotFoundError(ENOENT, "the entry was removed as it was made")
-        stop.settle(OK)
+        run.mark_handed_over(OK)
     except BaseException:
         _remove(made, place)
         # With a key it stays: the other try may have counted on it.
@@ -106,7 +105,7 @@ def _new(message: Message, facts: dict[str, Any], key: bytes, place: int) -> byt
             _remove(entry, place)
         raise
     finally:
-        stop.close(fd)
+        close(fd)
     return _stored(message, key, place) or entry
 
 
@@ -151,7 +150,7 @@ def _opened(made: bytes, place: int) -> int:
         pass
     finally:
         if not locked:
-            stop.close(fd)
+            close(fd)
     return fd if locked else -1
 
 

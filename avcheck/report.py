@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from time import localtime, monotonic, strftime
 
-from avcheck import stop
 from avcheck.exits import OK, TEMPFAIL, Leave
 from avcheck.policy import DEFER, DELIVER
 from avcheck.printable import printable
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from avcheck.settings import Settings
-    from avcheck.verdict import Answer
+    from avcheck.run import Record, Run
 else:
     import _socket as socket  # see conn
 
@@ -42,52 +40,41 @@ _NOTICE = 21
 _WARNING = 20
 
 
-class Record:
-    """What is known about the run so far, for the log and the counters."""
-
-    __slots__ = ("action", "answer", "answers", "began", "settings", "size", "steps")
-
-    def __init__(self) -> None:
-        self.began = monotonic()
-        self.settings: Settings | None = None
-        self.size = -1
-        self.answers: list[Answer] = []
-        self.answer: Answer | None = None
-        self.action = ""
-        self.steps: list[bytes] = []
-
-    def step(self, what: str) -> None:
-        """Note a step, for --verbose: shown at once on a terminal, after the result elsewhere."""
-        if self.settings is None or not self.settings.verbose:
-            return
-        passed = (monotonic() - self.began) * 1000
-        line = f"avcheck: {passed:8.1f} ms  {printable(what)}\n".encode()
-        if os.isatty(_ERR):
-            _write(_ERR, line)
-        else:
-            # An MTA takes the first bytes for the status code; the steps come after them.
-            self.steps.append(line)
+def step(run: Run, what: str) -> None:
+    """Note a step, for --verbose: shown at once on a terminal, after the result elsewhere."""
+    record = run.record
+    if record.settings is None or not record.settings.verbose:
+        return
+    passed = (monotonic() - record.began) * 1000
+    line = f"avcheck: {passed:8.1f} ms  {printable(what)}\n".encode()
+    if os.isatty(_ERR):
+        _write(_ERR, line)
+    else:
+        # An MTA takes the first bytes for the status code; the steps come after them.
+        record.steps.append(line)
 
 
-def report_success(record: Record, what: str, status: int) -> int:
+def success(run: Run, what: str, status: int) -> int:
     """Say that the message was taken care of; returns the status to exit with.
 
     Nothing is printed for a status other than 0.
     """
+    record = run.record
     if status == OK:
         _write(_OUT, printable(what).encode() + b"\n")
     _end(record, what, status, _INFO if record.action in (DELIVER, "") else _NOTICE)
     return status
 
 
-def report_failure(record: Record, why: Leave) -> int:
+def failure(run: Run, why: Leave) -> int:
     """Say why the message was not taken care of; returns the status to exit with.
 
     Once somebody else has it, it was: what fails after that is no reason to deliver it again.
-    (What unsays the yes itself is told to stop.unsettle first.)
+    (What unsays the yes itself has marked the run as in doubt first.)
     """
-    if stop.settled is not None:
-        return report_success(record, f"handed on; then: {why.text}", stop.settled)
+    if run.handed_over is not None:
+        return success(run, f"handed on; then: {why.text}", run.handed_over)
+    record = run.record
     if why.status == TEMPFAIL:
         record.action = DEFER  # whatever was meant to be done
     _write(_ERR, f"{why.code} avcheck: {why.text}\n".encode())

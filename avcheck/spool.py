@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from avcheck import stop
+from avcheck.descriptors import close
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
 from avcheck.printable import printable
@@ -77,9 +77,9 @@ class Message:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
-        stop.close(self.fd)
+        close(self.fd)
         if self._received != self.fd:
-            stop.close(self._received)
+            close(self._received)
 
     @property
     def wire_size(self) -> int:
@@ -177,7 +177,7 @@ class Message:
 
     def done_with(self, descriptor: int) -> None:
         """Close what reopen() gave; whom it was sent to has his own."""
-        stop.close(descriptor)
+        close(descriptor)
 
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from.

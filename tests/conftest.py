@@ -15,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from avcheck import stop
+from avcheck import run
 from tests.support.installed import interpreter
 from tests.support.mta import Site
 
@@ -38,8 +38,7 @@ NOBODY = 65534
 @pytest.fixture(autouse=True)
 def nobody_has_taken_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the start of a process, whatever a test before this one has done in it."""
-    monkeypatch.setattr(stop, "settled", None)
-    monkeypatch.setattr(stop, "_committed", False)
+    monkeypatch.setattr(run, "current", None)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from time import localtime, strftime
 
-from avcheck import stop
 from avcheck.printable import printable
 from avcheck.verdict import CLEAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from avcheck.run import Run
     from avcheck.settings import Settings
     from avcheck.spool import Incoming, Message
     from avcheck.verdict import Finding
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 FOUND_MAX = 400
 
 
-def send_on(message: Message, finding: Finding, settings: Settings, deadline: float) -> str:
+def send_on(message: Message, finding: Finding, settings: Settings, run: Run) -> str:
     """Hand the message on, with the header of -h; returns what was said to that, printable.
 
     Raises Defer unless the message was taken for every recipient.
     """
     if settings.no_inject:
-        stop.unless_called()
-        stop.settle(settings.ok_status)
+        run.require_caller()
+        run.mark_handed_over(settings.ok_status)
         return "not handed on (-n)"
     header = _header(finding, settings.header) if settings.header else b""
-    return inject(message, header, settings, deadline)
+    return inject(message, header, settings, run)
 
 
 def _header(finding: Finding, text: bytes) -> bytes:
@@ -42,12 +42,12 @@ def _header(finding: Finding, text: bytes) -> bytes:
     return b"X-AV-Unchecked: %b %b (%b)" % (now, text[:FOUND_MAX], why)
 
 
-def inject(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+def inject(message: Message | Incoming, header: bytes, settings: Settings, run: Run) -> str:
     """Hand the message on unchecked, the header line (without its end, or empty) first."""
     if settings.program:
         from avcheck.deliver import sendmail
 
-        return sendmail.send(message, header, settings, deadline)
+        return sendmail.send(message, header, settings, run)
     from avcheck.deliver import smtp
 
-    return smtp.send(message, header, settings, deadline)
+    return smtp.send(message, header, settings, run)

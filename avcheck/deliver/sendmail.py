@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from avcheck import child, stop
+from avcheck import child
+from avcheck.descriptors import close
 from avcheck.exits import Defer
 from avcheck.printable import printable
 
@@ -10,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from avcheck.run import Run
     from avcheck.settings import Settings
     from avcheck.spool import Incoming, Message
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 VALUED = b"ABCFLNOQRXbdfhpqr"
 
 
-def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+def send(message: Message | Incoming, header: bytes, settings: Settings, run: Run) -> str:
     """Run the program for all recipients; returns its name and its output.
 
     Status 0 is the only success, and only of a program that has read the whole message:
@@ -27,14 +29,14 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     # Postfix warns of "a malicious user").
     argv = (*settings.program, b"-f", settings.sender, b"--", *settings.recipients)
     stdin = message.as_stdin(header)
-    stop.unless_called()
+    run.require_caller()
     # The program takes the message when its standard input ends, and that is not
     # for us to see: from here on its status decides, not a signal.
-    stop.commit()
+    run.commit()
     try:
-        ended = child.run(argv, stdin, child.environment(), deadline, taken=settings.ok_status)
+        ended = child.hand_over(run, settings.ok_status, argv, stdin, child.environment())
     finally:
-        stop.close(stdin)
+        close(stdin)
     name = printable(settings.program[0])
     if ended.unread:  # it may have handed on what it has read
         raise Defer(f"possible duplicate: {name} {ended}{advice(settings.program)}")

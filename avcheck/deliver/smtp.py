@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from avcheck import conn, stop
+from avcheck import conn
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.exits import BROKEN, Defer, Refused
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from avcheck.conn import Conn
     from avcheck.deliver.smtp_replies import Reply
+    from avcheck.run import Run
     from avcheck.settings import Settings
     from avcheck.spool import Incoming, Message
 
@@ -35,7 +36,7 @@ PARTING_SOON = 0.05
 BOUNCE = "bounce"
 
 
-def send(message: Message | Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+def send(message: Message | Incoming, header: bytes, settings: Settings, run: Run) -> str:
     """Hand the message on for all recipients; returns the server's name and its words.
 
     Raises Defer when the server did not say yes to the final dot, or Leave with REJECT
@@ -51,8 +52,8 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, deadlin
     envelope.notify = settings.notify
     envelope.original = settings.original
     try:
-        with conn.connect((settings.server,), deadline) as link:
-            talk = _Talk(link, settings)
+        with conn.connect((settings.server,), run.deadline) as link:
+            talk = _Talk(link, settings, run)
             dialogue = smtp_dialogue.dialogue(envelope, _hello(), settings.tls)
             try:
                 reply = talk.through(dialogue, message, header)
@@ -74,11 +75,12 @@ def _hello() -> bytes:
 class _Talk:
     """A conversation with an SMTP server."""
 
-    __slots__ = ("dropped", "link", "parted", "replies", "settings")
+    __slots__ = ("dropped", "link", "parted", "replies", "run", "settings")
 
-    def __init__(self, link: Conn, settings: Settings) -> None:
+    def __init__(self, link: Conn, settings: Settings, run: Run) -> None:
         self.link = link
         self.settings = settings
+        self.run = run
         self.replies = smtp_replies.Replies()
         self.dropped = False  # in the middle of the content: what we send is content
         self.parted = False  # QUIT has been sent
@@ -137,10 +139,10 @@ class _Talk:
             last = piece
         if self.link.gone or self.link.has_spoken():
             self.interrupted()
-        stop.unless_called()
+        self.run.require_caller()
         # From here on the message may be queued there.  No signal may turn a yes into
         # a second delivery; the deadline still ends the wait for an answer.
-        stop.commit()
+        self.run.commit()
         self.link.send(last)
         if self.link.gone:
             self.interrupted()
@@ -153,10 +155,10 @@ class _Talk:
         if not doubt:
             # A fault of ours is no second delivery from here on; a word of the server's may be.
             if reply.code // 100 == 2:
-                stop.settle(self.settings.ok_status)
+                self.run.mark_handed_over(self.settings.ok_status)
             doubt = self.parting(reply)
         if doubt:
-            stop.unsettle()
+            self.run.mark_in_doubt()
             raise Defer(f"possible duplicate: {doubt}", BROKEN)
         return reply
 

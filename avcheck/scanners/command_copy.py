@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 
-from avcheck import spool, stop
+from avcheck import spool
+from avcheck.descriptors import close
 from avcheck.directory import new_file_name, remove_file
 from avcheck.exits import defer_from
 from avcheck.printable import printable
@@ -92,7 +93,7 @@ class Copy:
 
     def _remove(self) -> None:
         if self._fd >= 0:
-            stop.close(self._fd)
+            close(self._fd)
         place = self._message.directory.fd
         try:
             remove_file(self._name)

@@ -172,15 +172,16 @@ BUG = """
 import os, sys
 import _thread
 from time import monotonic
-from avcheck import __main__ as way_in, child, main, stop
+from avcheck import __main__ as way_in, child, main, signals
+from avcheck.run import Run
 
 def program():
     argv = [b"/bin/sh", b"-c", sys.argv[1].encode(), b"sh", sys.argv[2].encode()]
     child.run(argv, os.open(os.devnull, os.O_RDONLY), {}, monotonic() + 1000)
 
 def run(*words):
-    stop.catch()
-    with stop.signals_blocked():
+    Run().begin()
+    with signals.blocked():
         _thread.start_new_thread(program, ())
     os.read(os.open(sys.argv[3], os.O_RDONLY), 1)
     raise MemoryError("a bug")

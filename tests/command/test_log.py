@@ -20,6 +20,7 @@ import pytest
 from avcheck import report
 from avcheck.exits import Defer
 from avcheck.options import reading
+from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.verdict import CLEAN, INFECTED, Answer, Finding
 from tests.support.mta import MAIL, Ended, Site
@@ -393,17 +394,18 @@ def ours(log: Log, monkeypatch: pytest.MonkeyPatch) -> Log:
     return log
 
 
-def record() -> report.Record:
-    made = report.Record()
+def run() -> Run:
+    this = Run()
+    made = this.record
     made.settings = settings(b"--queue-id", b"4XYZ")
     made.size = 10
     made.answer, made.action = Answer("clamd", "", Finding(CLEAN)), "deliver"
     made.answers = [made.answer]
-    return made
+    return this
 
 
 def test_what_is_done_is_logged(ours: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    assert report.report_success(record(), "clean: said", 0) == 0
+    assert report.success(run(), "clean: said", 0) == 0
     assert capfd.readouterr() == ("clean: said\n", "")
     line = ours.line
     assert (line.priority, line.pid, line.queue_id) == (INFO, os.getpid(), "4XYZ")
@@ -411,7 +413,7 @@ def test_what_is_done_is_logged(ours: Log, capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_what_is_left_is_logged(ours: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    assert report.report_failure(record(), Defer("no room", "4.3.1")) == 75
+    assert report.failure(run(), Defer("no room", "4.3.1")) == 75
     assert capfd.readouterr() == ("", "4.3.1 avcheck: no room\n")
     line = ours.line
     assert (line.priority, line.status, line.said) == (WARNING, 75, "4.3.1 no room")
@@ -420,18 +422,18 @@ def test_what_is_left_is_logged(ours: Log, capfd: pytest.CaptureFixture[str]) ->
 
 def test_a_full_log_raises_nothing(ours: Log, capfd: pytest.CaptureFixture[str]) -> None:
     ours.fill()
-    assert report.report_success(record(), "said", 0) == 0
-    assert report.report_failure(record(), Defer("why")) == 75
+    assert report.success(run(), "said", 0) == 0
+    assert report.failure(run(), Defer("why")) == 75
     assert capfd.readouterr() == ("said\n", "4.3.0 avcheck: why\n")
 
 
 def test_nothing_stays_open(ours: Log) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
-        report.report_success(record(), "said", 1)
+        report.success(run(), "said", 1)
     ours.socket.close()
     ours.path.unlink()
-    report.report_success(record(), "said", 1)
+    report.success(run(), "said", 1)
     assert len(os.listdir("/proc/self/fd")) == before - 1
 
 
@@ -442,10 +444,11 @@ def test_the_place_of_the_log_is_the_usual_one() -> None:
 
 
 def test_a_virus_found_is_worth_a_notice(ours: Log) -> None:
-    made = record()
+    this = run()
+    made = this.record
     finding = Finding(INFECTED, (b"One", b"Two"))
     made.answer, made.action = Answer("clamd", "", finding), "quarantine"
-    report.report_success(made, "said", 0)
+    report.success(this, "said", 0)
     line = ours.line
     assert line.priority == NOTICE
     assert line.facts["virus"] == "<One, Two>"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.stop import GRACE
+from avcheck.run import GRACE
 from tests.support.fakes import PATIENCE
 from tests.support.mta import Running, Site, until
 

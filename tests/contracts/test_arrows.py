@@ -21,9 +21,11 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
         "what a message is to be done with",
         {"address", "policy", "scanners.rows", "seen", "settings"},
     ),
+    ("the operating system", {"caller", "descriptors", "directory", "signals", "spool"}),
+    ("one message's own", {"run"}),
     (
-        "the operating system",
-        {"child", "conn", "dial", "directory", "order", "spool", "stop", "stream", "tls"},
+        "connections and programs",
+        {"child", "conn", "dial", "order", "program", "stream", "tls"},
     ),
     ("the scanners' protocols", {"scanners", "scanners.*"}),
     (
@@ -50,7 +52,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
 GROUND = {"verdict", "exits", "printable"}
 SCANNER = {"scanners", "scanners.rows"}
 PROGRAM = {"scanners", "scanners.rows", "child", "scanners.clamd"}
-PROGRAM_PART = {"directory", "spool", "stop"}  # it makes a file
+PROGRAM_PART = {"descriptors", "directory", "spool"}  # it makes a file
 TYPES = {"conn", "settings", "spool"}  # what scan and run are given
 
 PURE = {

@@ -12,6 +12,7 @@ import pytest
 from avcheck import report
 from avcheck.admin.commands.stats import SIGNATURES
 from avcheck.options import reading
+from avcheck.run import Record
 from avcheck.state import metrics
 from avcheck.verdict import CLEAN, INFECTED, Answer, Finding, Verdict
 from tests.support.tree import ROOT
@@ -65,7 +66,7 @@ def test_every_alert_names_the_next_step() -> None:
 
 def line(verdict: Verdict, what: str, status: int, recipients: int = 1) -> str:
     """A line of avcheck's log, as syslog writes it down."""
-    record = report.Record()
+    record = Record()
     words = [b"-f", b"a@b", b"-s", b"clamd", b"-d", b"/x", b"--queue-id", b"4QUEUE", b"--"]
     record.settings = reading.read([*words, *[b"c@d"] * recipients], lambda path: b"")
     if status == 0:

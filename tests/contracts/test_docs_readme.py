@@ -11,6 +11,7 @@ from avcheck import policy, report
 from avcheck.options import reading
 from avcheck.options.reading import CLIENT
 from avcheck.options.rows import OPTIONS
+from avcheck.run import Record
 from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.verdict import CLEAN, Answer, Finding
 from tests.command.test_guard import MAPPED
@@ -114,7 +115,7 @@ def test_the_line_of_the_log_is_as_it_is_shown() -> None:
     found = re.search(r"^    avcheck\[311\]: (.*\n(?: {8}.*\n)+)", page, re.MULTILINE)
     assert found
     shown = " ".join(found[1].split())
-    record = report.Record()
+    record = Record()
     record.settings = reading.read(
         [b"-c", b"-f", b"anna@example.com", b"bert@example.net"], lambda _: b""
     )

@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -14,11 +13,12 @@ import avcheck
 from avcheck import child, exits, handle, main, policy, scanners
 from avcheck.child import Ended
 from avcheck.options.rows import OPTIONS
+from avcheck.run import Run
 from avcheck.scanners import rows
 from avcheck.scanners.rows import SCANNERS
 from avcheck.verdict import INFECTED, VERDICTS, Answer, Finding
 from tests.support.tree import ROOT
-from tests.support.wire import called_by_us, settings, spooled
+from tests.support.wire import new_run, settings, spooled
 
 PAGE = (ROOT / "man" / "avcheck.1").read_text("utf-8")
 
@@ -133,17 +133,18 @@ def test_the_page_has_every_variable_of_the_handler(
 ) -> None:
     found: set[str] = set()
 
-    def run(argv: object, stdin: int, env: dict[bytes, bytes], *_: object, **__: object) -> Ended:
+    def hand_over(
+        run: Run, status: int, argv: object, stdin: int, env: dict[bytes, bytes], directory: int
+    ) -> Ended:
         found.update(name.decode() for name in env)
         return Ended(0, b"", late=False)
 
-    called_by_us(monkeypatch)
     monkeypatch.setenv("MAIL_CONFIG", "/etc/postfix")
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(child, "hand_over", hand_over)
     with spooled(tmp_path) as message:
         how = settings(b"-i", b"/handler")
         answer = Answer("clamd", "", Finding(INFECTED))
-        handle.run(message, answer, how, b"/avcheck", monotonic() + 10)
+        handle.hand_over(message, answer, how, new_run(b"/avcheck"))
     page = [head.removeprefix("Ev ") for head, _ in items(section("HANDLER"))]
     assert sorted(page) == sorted(found)
 
@@ -260,8 +261,8 @@ def test_the_journey_is_that_of_main() -> None:
 # The module of a step that is a folder.
 STEP_OF = {"reading": "options"}
 
-# The end that is no step: a refusal, and -c, which has no journey.
-SAID_ELSEWHERE = {("report", "Record"), ("report", "report_failure"), ("deliver", "inject")}
+# What is no step: the end by a refusal, a note for --verbose, and -c, which has no journey.
+SAID_ELSEWHERE = {("report", "failure"), ("report", "step"), ("deliver", "inject")}
 
 
 def calls(node: ast.AST) -> Iterator[tuple[str, str]]:

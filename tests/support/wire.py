@@ -14,13 +14,12 @@ from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
-import pytest
-
-from avcheck import spool, stop
+from avcheck import spool
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.directory import Directory
 from avcheck.options import reading
+from avcheck.run import Run
 from avcheck.settings import Settings
 
 # Seconds until a connection gives up.  A test that passes never waits for it to end.
@@ -166,8 +165,8 @@ def no_file(name: bytes) -> bytes:
     raise AssertionError(name)
 
 
-def called_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have stop know who called, as after stop.catch(), but without touching the signals."""
-    monkeypatch.setattr(stop, "_caller", os.getppid())
-    monkeypatch.setattr(stop, "_guarded", [])
-    monkeypatch.setattr(stop, "_committed", False)
+def new_run(called: bytes = b"", seconds: float = PATIENCE) -> Run:
+    """A run that has just begun, with so much time, but without touching the signals."""
+    run = Run(called)
+    run.deadline = run.record.began + seconds
+    return run

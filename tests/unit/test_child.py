@@ -12,10 +12,12 @@ from time import monotonic
 
 import pytest
 
-from avcheck import child, stop
+from avcheck import child, signals
+from avcheck import program as program_
 from avcheck.child import OUTPUT_MAX, Ended
 from avcheck.exits import CONFIG, SYSTEM, Defer, Stopped
-from tests.support.wire import PATIENCE, given, open_files
+from avcheck.run import Run
+from tests.support.wire import PATIENCE, given, new_run, open_files
 
 ENV = {b"PATH": b"/bin:/usr/bin"}
 
@@ -214,7 +216,7 @@ def test_who_is_late_is_killed_with_all_that_he_started(
         return heard[-1]
 
     monkeypatch.setattr(os, "read", read)
-    monkeypatch.setattr(child, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
+    monkeypatch.setattr(program_, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
     with given(b"") as stdin:
         argv = (b"/bin/sh", b"-c", script.encode(), b"sh", fifo.path)
         ended = child.run(argv, stdin, ENV, PATIENCE)
@@ -252,7 +254,7 @@ def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A script of another user, who cannot be killed, sees its programs killed and ends with 0."""
-    monkeypatch.setattr(stop, "kill_group", lambda pid: os.kill(pid, signal.SIGTERM))
+    monkeypatch.setattr(signals, "kill_group", lambda pid: os.kill(pid, signal.SIGTERM))
     script = "trap 'exit 0' TERM; echo begun; sleep 1000 & wait"
     heard = []
     real = os.read
@@ -262,22 +264,26 @@ def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
         return heard[-1]
 
     monkeypatch.setattr(os, "read", read)
-    monkeypatch.setattr(child, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
+    monkeypatch.setattr(program_, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
     with given(b"") as stdin:
         ended = child.run((b"/bin/sh", b"-c", script.encode()), stdin, ENV, PATIENCE)
     assert ended.late
     assert ended.status != 0
 
 
-@pytest.mark.parametrize("taken", [None, 0])
+@pytest.mark.parametrize("takes", [False, True])
 def test_who_cannot_be_killed_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, taken: int | None
+    monkeypatch: pytest.MonkeyPatch, takes: bool
 ) -> None:
     struck: list[int] = []
-    monkeypatch.setattr(stop, "kill_group", struck.append)
-    monkeypatch.setattr(child, "GONE_MAX", 0.05)
+    monkeypatch.setattr(signals, "kill_group", struck.append)
+    monkeypatch.setattr(program_, "GONE_MAX", 0.05)
     with given(b"") as stdin:
-        ended = child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() - 1, taken=taken)
+        argv = (b"/bin/sleep", b"1000")
+        if takes:
+            ended = child.hand_over(new_run(seconds=-1), 0, argv, stdin, ENV)
+        else:
+            ended = child.run(argv, stdin, ENV, monotonic() - 1)
     assert (ended.late, ended.killed, ended.runs) == (True, True, True)
     assert str(ended) == "did not end in time and could not be killed, and runs on"
     (pid,) = struck
@@ -308,7 +314,7 @@ def test_an_exception_of_ours_kills_it(tmp_path: Path, monkeypatch: pytest.Monke
         fifo.wait()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(child, "poll", interrupted)
+    monkeypatch.setattr(program_, "poll", interrupted)
     with pytest.raises(KeyboardInterrupt):
         shell('exec 9>"$1"; echo begun >&9; sleep 1000', fifo.path)
     assert fifo.close() == b"begun\n"
@@ -337,14 +343,14 @@ def test_a_signal_while_it_is_started_does_not_leave_it_to_itself(
             signal.raise_signal(signal.SIGTERM)
         return pid
 
-    stop.catch()
+    Run().begin()
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(Stopped, match="stopped by signal 15"):
         shell("sleep 1000")
     (started,) = children
     with pytest.raises(ChildProcessError):  # it is not left to be waited for
         os.waitpid(started, os.WNOHANG)
-    assert not child._running
+    assert not program_._running
 
 
 @pytest.mark.usefixtures("signals_as_before")
@@ -355,11 +361,12 @@ def test_a_signal_while_it_runs_may_be_a_duplicate_where_its_status_counts(
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError
 
-    stop.catch()
+    run = new_run()
+    run.begin()
     monkeypatch.setattr(os, "pidfd_open", watched)
     words = "possible duplicate: /bin/sleep was killed: stopped by signal 15"
     with given(b"") as stdin, pytest.raises(Stopped, match=words):
-        child.run((b"/bin/sleep", b"1000"), stdin, ENV, monotonic() + PATIENCE, taken=0)
+        child.hand_over(run, 0, (b"/bin/sleep", b"1000"), stdin, ENV)
 
 
 @pytest.mark.usefixtures("signals_as_before", "seen_when_it_has_ended")
@@ -367,17 +374,18 @@ def test_a_signal_while_it_runs_may_be_a_duplicate_where_its_status_counts(
 def test_who_had_ended_before_the_signal_came_has_decided(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    stop.catch()
+    run = new_run()
+    run.begin()
 
     def stopped() -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(child, "poll", stopped)
+    monkeypatch.setattr(program_, "poll", stopped)
     argv = (b"/bin/sh", b"-c", b"echo words; exit %d" % status)
     with given(b"") as stdin:
-        ended = child.run(argv, stdin, ENV, monotonic() + PATIENCE, taken=0)
+        ended = child.hand_over(run, 0, argv, stdin, ENV)
     assert (ended.status, ended.output, ended.killed) == (status, b"words\n", False)
-    assert stop.settled == (None if status else 0)
+    assert run.handed_over == (None if status else 0)
 
 
 def test_what_does_not_even_start_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,19 +7,20 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
-from avcheck import child, handle, stop
+from avcheck import child, handle
+from avcheck.caller import Caller
 from avcheck.child import Ended
 from avcheck.directory import remove_leftovers
 from avcheck.exits import CONFIG, Defer, Leave
 from avcheck.handle import PASSED_ON, Handled
+from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.spool import Message
 from avcheck.verdict import ENCRYPTED, INFECTED, Answer, Finding
-from tests.support.wire import MESSAGE, called_by_us, settings, spooled
+from tests.support.wire import MESSAGE, new_run, settings, spooled
 
 PROGRAM = b"/usr/sbin/infected.sh"
 CALLED = b"/opt/avcheck/bin/avcheck"
@@ -36,30 +37,31 @@ class Handler:
         self.stdin = ""
         self.directory = ""
         self.does: Callable[[bytes], object] = len
+        self.run = Run()
 
-    def run(
+    def hand_over(
         self,
+        run: Run,
+        status: int,
         argv: Sequence[bytes],
         stdin: int,
         env: Mapping[bytes, bytes],
-        deadline: float,
         directory: int | None = None,
-        taken: int | None = None,
     ) -> Ended:
+        self.run = run
         self.argv, self.env = list(argv), dict(env)
         self.stdin = os.readlink(f"/proc/self/fd/{stdin}")
         self.directory = os.readlink(f"/proc/self/fd/{directory}")
         with open(argv[1], "rb") as file:
             self.content = file.read()
         self.does(argv[1])
-        if taken is not None and self.ended.status == 0:
-            stop.settle(taken)
+        if self.ended.status == 0:
+            run.mark_handed_over(status)
         return self.ended
 
 
 @pytest.fixture
-def message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Message]:
-    called_by_us(monkeypatch)
+def message(tmp_path: Path) -> Iterator[Message]:
     (tmp_path / "spool").mkdir(mode=0o700)
     with spooled(tmp_path / "spool") as letter:
         yield letter
@@ -73,10 +75,10 @@ def handle_by(message: Message, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         how: Settings | None = None,
         called: bytes = CALLED,
     ) -> str:
-        monkeypatch.setattr(child, "run", handler.run)
+        monkeypatch.setattr(child, "hand_over", handler.hand_over)
         finding = finding or Finding(INFECTED, (b"Eicar",), b"stream: Eicar FOUND")
         how = how or settings(b"-i", PROGRAM)
-        return handle.run(message, Answer("clamd", "", finding), how, called, monotonic() + 10)
+        return handle.hand_over(message, Answer("clamd", "", finding), how, new_run(called))
 
     return run
 
@@ -174,13 +176,12 @@ def test_sendmail_is_named_by_an_absolute_path(
 def test_the_path_is_the_real_one_for_a_scanner_in_a_chroot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called_by_us(monkeypatch)
     (tmp_path / "root" / "tmp").mkdir(parents=True, mode=0o700)
     handler = Handler()
-    monkeypatch.setattr(child, "run", handler.run)
+    monkeypatch.setattr(child, "hand_over", handler.hand_over)
     with spooled(os.fsencode(tmp_path) + b"/root/./tmp") as message:
         answer = Answer("clamd", "", Finding(INFECTED))
-        handle.run(message, answer, settings(b"-i", PROGRAM), CALLED, monotonic() + 10)
+        handle.hand_over(message, answer, settings(b"-i", PROGRAM), new_run(CALLED))
     assert os.path.dirname(handler.argv[1]) == os.fsencode(tmp_path) + b"/root/tmp"
 
 
@@ -237,8 +238,10 @@ def test_once_it_has_taken_the_message_no_signal_gives_it_back(
     handle_by: Callable[..., str],
 ) -> None:
     """The mail system would try again, and the handler would get the same message twice."""
-    handle_by(Handler())
-    assert stop._committed
+    handler = Handler()
+    handle_by(handler)
+    assert handler.run.committed
+    assert handler.run.handed_over == 0
 
 
 def test_while_it_runs_a_signal_still_ends_everything(
@@ -247,7 +250,7 @@ def test_while_it_runs_a_signal_still_ends_everything(
     committed = []
 
     def look(file: bytes) -> None:
-        committed.append(stop._committed)
+        committed.append(handler.run.committed)
         raise KeyboardInterrupt
 
     handler = Handler()
@@ -328,7 +331,7 @@ def test_it_is_not_run_for_half_a_message(
     message: Message, handle_by: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = Handler()
-    monkeypatch.setattr(os, "getppid", lambda: -1)
+    monkeypatch.setattr(Caller, "is_gone", lambda caller: True)
     with pytest.raises(Defer, match="cut short"):
         handle_by(handler)
     assert handler.argv == []

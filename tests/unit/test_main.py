@@ -10,9 +10,11 @@ from time import monotonic
 
 import pytest
 
-from avcheck import act, ask, deliver, main, report, spool, stop
+from avcheck import act, ask, deliver, main, report, signals, spool
+from avcheck import run as run_
 from avcheck.exits import Defer, Leave, Rejected, Stopped
 from avcheck.options import help
+from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.state import hold
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
@@ -88,7 +90,7 @@ def test_the_steps_are_taken_in_this_order(
         (spool, "receive"),
         (ask, "ask_scanners"),
         (act, "on"),
-        (report, "report_success"),
+        (report, "success"),
     ]:
         note(module, name)
     assert run(place, "-n") == os.EX_OK
@@ -100,7 +102,7 @@ def test_the_steps_are_taken_in_this_order(
         "receive",
         "ask_scanners",
         "on",
-        "report_success",
+        "success",
     ]
 
 
@@ -237,14 +239,14 @@ def test_a_bug_is_for_the_way_out(place: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_clock_is_set_for_the_whole_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clocks: list[float] = []
-    monkeypatch.setattr(stop, "after", clocks.append)
+    monkeypatch.setattr(signals, "after", clocks.append)
     monkeypatch.setattr(
         ask, "ask_scanners", lambda message, settings, deadline: clocks.append(deadline)
     )
     with pytest.raises(TypeError):
         run(place, "--deadline=50")
     seconds, deadline = clocks
-    assert seconds == 50 + stop.GRACE
+    assert seconds == 50 + run_.GRACE
     assert deadline - monotonic() <= 50
 
 
@@ -294,7 +296,7 @@ def test_with_c_the_message_is_handed_on_unread(
 ) -> None:
     handed: list[bytes] = []
 
-    def inject(message: spool.Incoming, header: bytes, settings: Settings, deadline: float) -> str:
+    def inject(message: spool.Incoming, header: bytes, settings: Settings, run: Run) -> str:
         handed.append(b"".join(message.pieces(header)))
         return "250 ok"
 

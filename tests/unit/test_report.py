@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avcheck import report, stop
+from avcheck import report
 from avcheck.exits import OK, TEMPFAIL, Defer, Refused
-from avcheck.report import Record
+from avcheck.run import Run
 from avcheck.state import metrics
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding
 from tests.support.wire import PATIENCE, settings
@@ -34,15 +34,16 @@ def said(finding: Finding, scanner: str = "clamd", seconds: float = 0.0385) -> A
     return Answer(scanner, "", finding, seconds)
 
 
-def record(*words: bytes) -> Record:
+def run(*words: bytes) -> Run:
     """What is known of a message that was found infected."""
-    found = Record()
+    made = Run()
+    found = made.record
     found.settings = settings(*words)
     found.size = 4096
     found.answers = [said(Finding(INFECTED, (b"Eicar", b"Other"))), said(Finding(CLEAN), "avast")]
     found.answer = found.answers[0]
     found.action = "handle"
-    return found
+    return made
 
 
 # The line for the caller.
@@ -50,24 +51,25 @@ def record(*words: bytes) -> Record:
 
 @pytest.mark.parametrize("status", [OK, 10])
 def test_a_failure_after_the_message_was_taken_is_no_second_delivery(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int
+    capfd: pytest.CaptureFixture[str], status: int
 ) -> None:
-    monkeypatch.setattr(stop, "settled", status)
-    assert report.report_failure(Record(), Defer("receiving: Cannot allocate memory")) == status
+    taken = Run()
+    taken.mark_handed_over(status)
+    assert report.failure(taken, Defer("receiving: Cannot allocate memory")) == status
     out, err = capfd.readouterr()
     assert err == ""
     assert out == ("handed on; then: receiving: Cannot allocate memory\n" if status == OK else "")
 
 
 def test_success_is_one_line_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
-    assert report.report_success(Record(), "clean: \x1b[31m\nforged", OK) == OK
+    assert report.success(Run(), "clean: \x1b[31m\nforged", OK) == OK
     assert capfd.readouterr() == ("clean: ?[31m forged\n", "")
 
 
 def test_a_status_of_the_administrator_s_is_success_without_words(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert report.report_success(Record(), "clean", 99) == 99
+    assert report.success(Run(), "clean", 99) == 99
     assert capfd.readouterr() == ("", "")
 
 
@@ -81,7 +83,7 @@ def test_a_status_of_the_administrator_s_is_success_without_words(
 def test_any_other_end_is_one_line_that_begins_with_its_code(
     capfd: pytest.CaptureFixture[str], why: Defer, line: str
 ) -> None:
-    assert report.report_failure(Record(), why) == why.status
+    assert report.failure(Run(), why) == why.status
     assert capfd.readouterr() == ("", line)
 
 
@@ -90,8 +92,8 @@ def test_output_that_nobody_takes_changes_no_status(monkeypatch: pytest.MonkeyPa
         raise BrokenPipeError
 
     monkeypatch.setattr(os, "write", write)
-    assert report.report_success(Record(), "clean", OK) == OK
-    assert report.report_failure(Record(), Defer("x")) == TEMPFAIL
+    assert report.success(Run(), "clean", OK) == OK
+    assert report.failure(Run(), Defer("x")) == TEMPFAIL
 
 
 def test_a_full_pipe_that_nobody_reads_is_not_waited_for_long(
@@ -105,9 +107,9 @@ def test_a_full_pipe_that_nobody_reads_is_not_waited_for_long(
     os.set_blocking(writing, True)
     monkeypatch.setattr(report, "_OUT", writing)
     monkeypatch.setattr(report, "READER_MAX", 0.01)
-    assert report.report_success(Record(), "clean", OK) == OK
+    assert report.success(Run(), "clean", OK) == OK
     assert os.read(reading, 4096) == b"x" * 4096  # so that there is room for one line
-    assert report.report_success(Record(), "clean " + "y" * 9000, OK) == OK
+    assert report.success(Run(), "clean " + "y" * 9000, OK) == OK
     os.close(reading)
     os.close(writing)
 
@@ -116,11 +118,11 @@ def test_a_full_pipe_that_nobody_reads_is_not_waited_for_long(
 
 
 def test_steps_come_after_the_line_for_the_caller(capfd: pytest.CaptureFixture[str]) -> None:
-    found = record(b"-v")
-    found.step("first\n")
-    found.step("second")
+    found = run(b"-v")
+    report.step(found, "first\n")
+    report.step(found, "second")
     assert capfd.readouterr() == ("", "")
-    report.report_failure(found, Defer("no"))
+    report.failure(found, Defer("no"))
     first, *steps = capfd.readouterr().err.splitlines()
     assert first == "4.3.0 avcheck: no"
     assert [re.sub(r" +[\d.]+ ms ", " TIME ", step) for step in steps] == [
@@ -133,17 +135,17 @@ def test_a_person_sees_the_steps_at_once(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "isatty", lambda fd: fd == 2)
-    found = record(b"-v")
-    found.step("first")
+    found = run(b"-v")
+    report.step(found, "first")
     assert capfd.readouterr().err.endswith("first\n")
-    report.report_success(found, "clean", OK)
+    report.success(found, "clean", OK)
     assert capfd.readouterr().err == ""
 
 
 def test_without_v_there_are_no_steps(capfd: pytest.CaptureFixture[str]) -> None:
-    for found in (record(), Record()):
-        found.step("first")
-        report.report_failure(found, Defer("no"))
+    for found in (run(), Run()):
+        report.step(found, "first")
+        report.failure(found, Defer("no"))
     assert "first" not in capfd.readouterr().err
 
 
@@ -151,7 +153,7 @@ def test_without_v_there_are_no_steps(capfd: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_log_has_the_facts(syslog: Callable[[], str]) -> None:
-    report.report_success(record(b"--queue-id=4XYZ", b"--", b"a@b"), "infected: Eicar; kept", OK)
+    report.success(run(b"--queue-id=4XYZ", b"--", b"a@b"), "infected: Eicar; kept", OK)
     match = re.fullmatch(
         r"<21>\w{3} [ \d]\d [\d:]{8} avcheck\[(\d+)\]: 4XYZ: from=<sender@example\.org>, to=<a@b>,"
         r" nrcpt=2, size=4096, clamd=infected/0\.0[34]\ds, avast=clean/0\.0[34]\ds,"
@@ -166,7 +168,7 @@ def test_the_log_has_the_facts(syslog: Callable[[], str]) -> None:
 def test_what_went_wrong_before_there_was_a_message_is_logged_too(
     syslog: Callable[[], str],
 ) -> None:
-    report.report_failure(Record(), Defer("-f is required", "4.3.5"))
+    report.failure(Run(), Defer("-f is required", "4.3.5"))
     line = syslog()
     assert line.startswith("<20>")
     assert re.search(
@@ -180,16 +182,16 @@ def test_what_went_wrong_before_there_was_a_message_is_logged_too(
 def test_good_mail_is_less_of_a_notice(
     syslog: Callable[[], str], action: str, priority: int
 ) -> None:
-    found = record()
-    found.action = action
-    report.report_success(found, "x", OK)
+    found = run()
+    found.record.action = action
+    report.success(found, "x", OK)
     assert syslog().startswith(f"<{priority}>")
 
 
 def test_what_was_meant_to_be_done_and_was_not_is_logged_as_deferred(
     syslog: Callable[[], str],
 ) -> None:
-    report.report_failure(record(), Defer("the handler is missing"))
+    report.failure(run(), Defer("the handler is missing"))
     line = syslog()
     assert "action=defer" in line
     assert "status=75 (4.3.0 the handler is missing)" in line
@@ -197,7 +199,7 @@ def test_what_was_meant_to_be_done_and_was_not_is_logged_as_deferred(
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300))
 def test_nobody_s_words_forge_a_line_or_a_key(sender: bytes, recipient: bytes, name: bytes) -> None:
-    found = record()
+    found = run().record
     assert found.settings is not None
     found.settings.sender, found.settings.recipients = sender, (recipient,)
     found.answer = said(Finding(INFECTED, (name,)))
@@ -209,9 +211,9 @@ def test_nobody_s_words_forge_a_line_or_a_key(sender: bytes, recipient: bytes, n
 
 
 def test_a_log_line_has_an_end(syslog: Callable[[], str]) -> None:
-    found = record()
-    found.answers = [said(Finding(FAILED), f"scanner{number}") for number in range(200)]
-    report.report_success(found, "x", OK)
+    found = run()
+    found.record.answers = [said(Finding(FAILED), f"scanner{number}") for number in range(200)]
+    report.success(found, "x", OK)
     assert len(syslog()) <= 2000
 
 
@@ -224,13 +226,13 @@ def test_a_syslog_daemon_that_does_not_read_is_not_waited_for(
         with pytest.raises(BlockingIOError):
             for _ in range(10_000):
                 report.log("x", 22)
-        assert report.report_success(Record(), "clean", OK) == OK
+        assert report.success(Run(), "clean", OK) == OK
 
 
 def test_without_a_syslog_daemon_nothing_is_different(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "LOG", "/nonesuch/log")
-    assert report.report_success(Record(), "clean", OK) == OK
-    assert report.report_failure(Record(), Defer("x")) == TEMPFAIL
+    assert report.success(Run(), "clean", OK) == OK
+    assert report.failure(Run(), Defer("x")) == TEMPFAIL
 
 
 # The counters.
@@ -251,20 +253,20 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def test_a_message_is_counted_where_that_is_asked_for(counted: Counted) -> None:
-    report.report_success(record(), "x", OK)
+    report.success(run(), "x", OK)
     assert counted == []
-    report.report_success(record(b"--metrics=/m"), "x", OK)
-    report.report_failure(record(b"--metrics=/m"), Defer("x"))
+    report.success(run(b"--metrics=/m"), "x", OK)
+    report.failure(run(b"--metrics=/m"), Defer("x"))
     assert counted == [(b"/m", "infected", "handle", 2), (b"/m", "infected", "defer", 2)]
 
 
 def test_a_message_that_was_not_looked_at_has_no_verdict(counted: Counted) -> None:
-    found = Record()
-    found.settings = settings(b"--metrics=/m")
-    report.report_failure(found, Defer("held back"))
+    found = Run()
+    found.record.settings = settings(b"--metrics=/m")
+    report.failure(found, Defer("held back"))
     assert counted == []
-    found.size = 0
-    report.report_failure(found, Defer("stopped"))
+    found.record.size = 0
+    report.failure(found, Defer("stopped"))
     assert counted == [(b"/m", "none", "defer", 0)]
 
 
@@ -273,4 +275,4 @@ def test_counting_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
         raise ZeroDivisionError
 
     monkeypatch.setattr(metrics, "add", add)
-    assert report.report_success(record(b"--metrics=/m"), "x", OK) == OK
+    assert report.success(run(b"--metrics=/m"), "x", OK) == OK

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
 
 # The last two are imported by deliver when it needs one, and then it may be too late:
 # the owner of the quarantine may not be able to read Python's files.
-from avcheck import deliver, spool, stop
+from avcheck import deliver, spool
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_store import BEGUN, FAILED, RELEASED, Act, Entry, Quarantine
 from avcheck.admin.services import load_config
@@ -26,6 +25,7 @@ from avcheck.deliver import sendmail, smtp  # noqa: F401
 from avcheck.exits import Leave, Usage
 from avcheck.options import reading
 from avcheck.printable import printable
+from avcheck.run import Run
 
 # Seconds for a mail server to take the message.
 PATIENCE = 600.0
@@ -80,8 +80,8 @@ def send(fd: int, sender: str, to: tuple[str, ...], words: str) -> str:
     for word in split(words):
         argv += [b"-S", os.fsencode(word)]
     settings = reading.read([*argv, b"--", *[text(each) for each in to]], load_config)
-    with _signals():
-        return deliver.inject(spool.Incoming(fd), b"", settings, monotonic() + PATIENCE)
+    with _begun() as run:
+        return deliver.inject(spool.Incoming(fd), b"", settings, run)
 
 
 def split(words: str) -> list[str]:
@@ -93,13 +93,16 @@ def split(words: str) -> list[str]:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Signals end it before the message is sent, and not while it may be queued."""
+def _begun() -> Iterator[Run]:
+    """A run: signals end it before the message is sent, and not while it may be queued."""
     before = [signal.getsignal(number) for number in SIGNALS]
-    stop.catch()
+    run = Run()
+    run.deadline = run.record.began + PATIENCE
+    run.begin()
     try:
-        yield
+        yield run
     finally:
+        run.caller.close()
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
 

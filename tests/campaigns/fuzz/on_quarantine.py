@@ -19,10 +19,11 @@ from avcheck.admin.commands import quarantine as commands
 from avcheck.admin.commands import release
 from avcheck.admin.quarantine_store import Act, Entry, Quarantine
 from avcheck.directory import Directory
+from avcheck.run import Run
 from avcheck.verdict import VERDICTS, Answer, Finding
 from tests.campaigns.fuzz.letter import directory
 from tests.campaigns.fuzz.notation import FIELD, fields, mark, pieces, quoted, text
-from tests.campaigns.fuzz.on_smtp import called, received
+from tests.campaigns.fuzz.on_smtp import received
 from tests.support.wire import settings
 
 NAME = "20260102T030405Z-0123456789ab"
@@ -225,9 +226,9 @@ def stored(data: bytes) -> None:
     answer = Answer("", "", finding)
     path = os.path.dirname(directory().path) + b"/stored"
     shutil.rmtree(path, ignore_errors=True)
-    with called(), received(pieces(parts[4])) as message:
-        made = quarantine.store(message, answer, options, b"/usr/bin/avcheck", path)
-        again = quarantine.store(message, answer, options, b"/usr/bin/avcheck", path)
+    with received(pieces(parts[4])) as message:
+        made = quarantine.store(message, answer, options, Run(b"/usr/bin/avcheck"), path)
+        again = quarantine.store(message, answer, options, Run(b"/usr/bin/avcheck"), path)
     assert (again == made) is bool(options.queue_id), "stored twice, or two as one"
     with Directory(path, "quarantine", 0o007) as where:
         store = Quarantine(where)

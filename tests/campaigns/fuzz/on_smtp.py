@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import inf
 
-from avcheck import spool, stop
+from avcheck import spool
 from avcheck.deliver import smtp, smtp_dialogue, smtp_replies, smtp_words
 from avcheck.exits import REJECT, TEMPFAIL, Defer, Leave
+from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.spool import Message
 from tests.campaigns.fuzz.letter import directory
@@ -30,17 +30,6 @@ from tests.support.wire import SENDER, settings
 
 # A reply: the same code in all lines, a dash after it in all but the last.
 REPLY = re.compile(rb"(?:(\d\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*\1|(\d\d\d))(?:[ ][^\n]*|\r?)\n")
-
-
-@contextmanager
-def called() -> Iterator[None]:
-    """stop knows who called, as after stop.catch(); what it is told is forgotten afterwards."""
-    before = stop._caller, stop._guarded, stop._committed, stop.settled
-    stop._caller, stop._guarded, stop._committed, stop.settled = os.getppid(), [], False, None
-    try:
-        yield
-    finally:
-        stop._caller, stop._guarded, stop._committed, stop.settled = before
 
 
 @contextmanager
@@ -89,9 +78,9 @@ def conversation(data: bytes) -> None:
     content, said = fields(rest, 2)
     given = text(content)
     peer = Peer(said)
-    with called(), listening(peer), received(pieces(content)) as message:
+    with listening(peer), received(pieces(content)) as message:
         try:
-            words = smtp.send(message, b"", options, inf)
+            words = smtp.send(message, b"", options, Run())
         except Leave as why:
             _left(why, peer, options)
             return

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from math import inf
 
 from avcheck import child, deliver, handle, report
 from avcheck.deliver import sendmail
 from avcheck.directory import remove_leftovers
 from avcheck.exits import OK, TEMPFAIL, Leave
 from avcheck.printable import TEXT_MAX, printable
-from avcheck.report import Record
+from avcheck.run import Run
 from avcheck.verdict import CLEAN, NAME_MAX, VERDICTS, Answer, Finding
 from tests.campaigns.fuzz.letter import letter
 from tests.campaigns.fuzz.notation import FIELD, fields, mark, text
-from tests.campaigns.fuzz.on_smtp import called
 from tests.support.wire import settings
 
 PLAIN = re.compile(r"[ -~]*")
@@ -76,7 +74,7 @@ def by_program(data: bytes) -> None:
     And what the MTA reads of it begins with our own, temporary, status code.
     """
     ended = _ended(data)
-    said, why = _outcome(ended, lambda: sendmail.send(letter(), b"", PROGRAM, inf))
+    said, why = _outcome(ended, lambda: sendmail.send(letter(), b"", PROGRAM, Run()))
     assert (why is None) is (ended.status == 0)
     _is_reported(said, why, b"\xf5" in data)
     if why is not None:
@@ -89,7 +87,7 @@ def by_handler(data: bytes) -> None:
     finding = Finding(VERDICTS[len(data) % len(VERDICTS)], (b"Eicar",), ended.output)
     answer = Answer("clamd", "", finding)
     said, why = _outcome(
-        ended, lambda: handle.run(letter(), answer, PROGRAM, b"/usr/bin/avcheck", inf)
+        ended, lambda: handle.hand_over(letter(), answer, PROGRAM, Run(b"/usr/bin/avcheck"))
     )
     assert (why is None) is (ended.status == 0)
     _is_reported(said, why, b"\xf5" in data)
@@ -110,15 +108,14 @@ def _ended(data: bytes) -> child.Ended:
 
 
 def _outcome(ended: child.Ended, act: Callable[[], str]) -> tuple[str, Leave | None]:
-    before = child.run
-    child.run = lambda *_, **__: ended
+    before = child.hand_over
+    child.hand_over = lambda *_: ended
     try:
-        with called():
-            return act(), None
+        return act(), None
     except Leave as why:
         return "", why
     finally:
-        child.run = before
+        child.hand_over = before
         remove_leftovers()
         for name in os.listdir(letter().directory.fd):
             if name.startswith("avcheck.") and name.encode() != letter().name:
@@ -127,7 +124,8 @@ def _outcome(ended: child.Ended, act: Callable[[], str]) -> tuple[str, Leave | N
 
 def _is_reported(said: str, why: Leave | None, verbose: bool) -> None:
     """What is written is one line, begins as it has to, and the log has one line, too."""
-    record = Record()
+    run = Run()
+    record = run.record
     record.settings = settings(b"--queue-id", b"4XYZ\n: x")
     record.settings.verbose = verbose
     record.answer = Answer("", "", Finding(CLEAN))
@@ -143,12 +141,8 @@ def _is_reported(said: str, why: Leave | None, verbose: bool) -> None:
     report._write = write
     report.log = lambda line, priority: logged.append(line)
     try:
-        record.step(said)
-        status = (
-            report.report_success(record, said, OK)
-            if why is None
-            else report.report_failure(record, why)
-        )
+        report.step(run, said)
+        status = report.success(run, said, OK) if why is None else report.failure(run, why)
     finally:
         report._write, report.log = before
     assert all(re.fullmatch(rb"[ -~]*\n", line) for line in written), written

@@ -41,7 +41,7 @@ def trace(frame, event, argument):
     way_out = code.co_filename.endswith("/__main__.py") and code.co_name == "main"
     if "avcheck" not in code.co_filename or way_out:
         return None
-    ends = code.co_filename.endswith("/stop.py") and code.co_name in ("commit", "settle")
+    ends = code.co_filename.endswith("/run.py") and code.co_name in ("commit", "mark_handed_over")
     if event == "call" and ends:
         committed = True
     if event == "line" and committed:

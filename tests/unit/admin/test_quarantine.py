@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import quarantine, spool, stop
+from avcheck import quarantine, spool
 from avcheck.admin import account, listing, quarantine_store
 from avcheck.admin.commands import release
 from avcheck.admin.commands.quarantine import chosen
 from avcheck.directory import Directory
 from avcheck.options import reading
+from avcheck.run import Run
 from avcheck.verdict import INFECTED, Answer, Finding
 from tests.support.admin import Said, avcheckctl
 from tests.support.environment import SCRIPT as GUARD
@@ -60,17 +61,13 @@ def keep(
     settings = reading.read([os.fsencode(word) for word in (*words, *recipients)], load)
     finding = Finding(INFECTED, (b"Eicar",), b"stream: Eicar FOUND")
     answer = Answer("clamd", "", finding)
-    signals = [signal.getsignal(number) for number in release.SIGNALS]
-    stop.catch()
-    for number, handler in zip(release.SIGNALS, signals, strict=True):
-        signal.signal(number, handler)
     with (
         Directory(bytes(place.parent)) as directory,
         spool.Message(directory, b"", False) as mail,
     ):
         mail.add(message)
         mail.complete()
-        name = quarantine.store(mail, answer, settings, bytes(called), bytes(place))
+        name = quarantine.store(mail, answer, settings, Run(bytes(called)), bytes(place))
     if not sendmail:
         about = place / name / "about.json"
         about.write_text(json.dumps({**json.loads(about.read_text()), "sendmail": ""}))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from avcheck import deliver, spool
+from avcheck.caller import Caller
 from avcheck.deliver import sendmail, smtp
 from avcheck.exits import Defer
+from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.spool import Message
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Finding
-from tests.support.wire import called_by_us, settings, spooled
+from tests.support.wire import new_run, settings, spooled
 
 Call = tuple[str, bytes]
 
@@ -32,11 +32,10 @@ def message(tmp_path: Path) -> Iterator[Message]:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """What was handed on, by which module and with which header."""
-    called_by_us(monkeypatch)
     made: list[Call] = []
 
     def sender(name: str) -> object:
-        def send(message: object, header: bytes, settings: Settings, deadline: float) -> str:
+        def send(message: object, header: bytes, settings: Settings, run: Run) -> str:
             made.append((name, header))
             return f"said by {name}"
 
@@ -48,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
 
 def send_on(message: Message, finding: Finding, *words: bytes) -> str:
-    return deliver.send_on(message, finding, settings(*words), monotonic() + 10)
+    return deliver.send_on(message, finding, settings(*words), new_run())
 
 
 def test_a_server_or_a_program_gets_it(message: Message, calls: list[Call]) -> None:
@@ -65,7 +64,7 @@ def test_with_n_nobody_gets_it(message: Message, calls: list[Call]) -> None:
 def test_with_n_half_a_message_is_not_good_either(
     message: Message, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "getppid", lambda: -1)
+    monkeypatch.setattr(Caller, "is_gone", lambda caller: True)
     with pytest.raises(Defer, match="cut short"):
         send_on(message, Finding(CLEAN), b"-n")
 
@@ -123,5 +122,5 @@ def test_a_header_line_is_never_too_long_nor_two(message: Message, calls: list[C
 
 def test_what_is_injected_is_not_called_checked(calls: list[Call]) -> None:
     how = settings(b"-h", b"x")
-    assert deliver.inject(spool.Incoming(0), b"", how, monotonic()) == "said by smtp"
+    assert deliver.inject(spool.Incoming(0), b"", how, new_run()) == "said by smtp"
     assert calls == [("smtp", b"")]

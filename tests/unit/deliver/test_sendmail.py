@@ -6,15 +6,15 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
-from avcheck import child, spool, stop
+from avcheck import child, spool
 from avcheck.child import Ended
 from avcheck.deliver import sendmail
 from avcheck.exits import Defer
-from tests.support.wire import MESSAGE, called_by_us, given, settings, spooled
+from avcheck.run import Run
+from tests.support.wire import MESSAGE, given, new_run, settings, spooled
 
 
 class Program:
@@ -27,33 +27,32 @@ class Program:
         self.stdin = b""
         self.committed = False
 
-    def run(
+    def hand_over(
         self,
+        run: Run,
+        status: int,
         argv: Sequence[bytes],
         stdin: int,
         env: Mapping[bytes, bytes],
-        deadline: float,
-        taken: int | None,
     ) -> Ended:
-        assert taken == 0
+        assert status == 0
         self.argv, self.env = list(argv), dict(env)
         self.stdin = b"".join(iter(lambda: os.read(stdin, 4096), b""))
-        self.committed = stop._committed
+        self.committed = run.committed
         return self.ended
 
 
-@pytest.fixture(autouse=True)
-def caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    called_by_us(monkeypatch)
-
-
 def send(
-    program: Program, directory: Path, monkeypatch: pytest.MonkeyPatch, header: bytes = b""
+    program: Program,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    header: bytes = b"",
+    run: Run | None = None,
 ) -> str:
-    monkeypatch.setattr(child, "run", program.run)
+    monkeypatch.setattr(child, "hand_over", program.hand_over)
     how = settings(b"-S", b"/usr/sbin/sendmail -i", b"-S", b"-G")
     with spooled(directory) as message:
-        return sendmail.send(message, header, how, monotonic() + 10)
+        return sendmail.send(message, header, how, run or new_run())
 
 
 def test_it_gets_the_envelope_as_words_and_the_message(
@@ -108,26 +107,26 @@ def test_while_it_runs_no_signal_decides(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_it_is_not_run_for_half_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = Program()
+    program, run = Program(), new_run()
     monkeypatch.setattr(os, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
-        send(program, tmp_path, monkeypatch)
+        send(program, tmp_path, monkeypatch, run=run)
     assert program.argv == []
-    assert not stop._committed
+    assert not run.committed
 
 
 def test_one_that_cannot_be_run_is_a_defer(tmp_path: Path) -> None:
     how = settings(b"-S", b"/nonesuch/sendmail")
     with spooled(tmp_path) as message, pytest.raises(Defer, match="cannot run /nonesuch/sendmail"):
-        sendmail.send(message, b"", how, monotonic() + 10)
+        sendmail.send(message, b"", how, new_run())
 
 
 def test_standard_input_is_passed_on_by_c(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program()
-    monkeypatch.setattr(child, "run", program.run)
+    monkeypatch.setattr(child, "hand_over", program.hand_over)
     with given(b"as it comes\r\n") as stdin:
         how = settings(b"-S", b"/s")
-        sendmail.send(spool.Incoming(stdin), b"", how, monotonic() + 10)
+        sendmail.send(spool.Incoming(stdin), b"", how, new_run())
     assert program.stdin == b"as it comes\r\n"
 
 

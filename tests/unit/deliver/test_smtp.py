@@ -6,28 +6,22 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
 from types import SimpleNamespace
 
 import pytest
 
-from avcheck import spool, stop
+from avcheck import spool
 from avcheck.conn import Conn
 from avcheck.deliver import smtp
 from avcheck.deliver.smtp_replies import Parting
 from avcheck.exits import REJECT, Defer, Leave, Refused
+from avcheck.run import Run
 from tests.support.fakes import HANG_UP, FakeSmtp
-from tests.support.wire import MESSAGE, PATIENCE, called_by_us, given, settings, spooled
+from tests.support.wire import MESSAGE, PATIENCE, given, new_run, settings, spooled
 
 Servers = Callable[..., FakeSmtp]
 
 SENT = b"Subject: a letter\r\n\r\nHello.\r\n.\r\nBye.\r\n"
-
-
-@pytest.fixture(autouse=True)
-def caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    called_by_us(monkeypatch)
-    monkeypatch.setattr(stop, "settled", None)
 
 
 @pytest.fixture
@@ -50,20 +44,22 @@ def send(
     content: bytes = MESSAGE,
     header: bytes = b"",
     seconds: float = PATIENCE,
+    run: Run | None = None,
 ) -> str:
     (directory / "spool").mkdir(mode=0o700, exist_ok=True)
     how = settings(b"-S", b"unix:" + server.where.encode(), *words)
     with spooled(directory / "spool", content) as message:
-        return smtp.send(message, header, how, monotonic() + seconds)
+        return smtp.send(message, header, how, run or new_run(seconds=seconds))
 
 
 def test_the_server_takes_it_and_is_quoted(server: Servers, tmp_path: Path) -> None:
-    fake = server()
-    assert send(fake, tmp_path) == f"{tmp_path}/smtp 250 2.0.0 taken"
+    fake, run = server(), new_run()
+    assert send(fake, tmp_path, run=run) == f"{tmp_path}/smtp 250 2.0.0 taken"
     (letter,) = fake.messages
     assert letter.recipients == (b"r@example.org",)
     assert letter.data == SENT
-    assert stop._committed
+    assert run.committed
+    assert run.handed_over == 0
 
 
 def test_the_header_is_sent_first_and_counted(server: Servers, tmp_path: Path) -> None:
@@ -168,16 +164,18 @@ def test_a_bug_after_the_yes_leaves_the_yes(
         raise MemoryError
 
     monkeypatch.setattr(Parting, "add", fail)
+    run = new_run()
     with pytest.raises(MemoryError):
-        send(server(), tmp_path, b"-g", b"7")
-    assert stop.settled == 7
+        send(server(), tmp_path, b"-g", b"7", run=run)
+    assert run.handed_over == 7
 
 
-def test_a_word_against_the_yes_unsettles_it(server: Servers, tmp_path: Path) -> None:
+def test_a_word_against_the_yes_leaves_it_in_doubt(server: Servers, tmp_path: Path) -> None:
+    run = new_run()
     with pytest.raises(Defer, match=r"more than one answer: 250 2\.0\.0 taken; 554 no"):
-        send(server(answers={"QUIT": b"554 no\r\n"}), tmp_path)
-    assert stop.settled is None
-    assert stop.in_doubt()
+        send(server(answers={"QUIT": b"554 no\r\n"}), tmp_path, run=run)
+    assert run.handed_over is None
+    assert run.in_doubt
 
 
 def test_a_server_that_says_no_goodbye_is_not_waited_for_until_the_deadline(
@@ -271,12 +269,12 @@ def test_a_server_that_says_more_than_it_was_asked_is_not_believed(
 def test_the_dot_is_not_sent_for_half_a_message(
     server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake = server()
+    fake, run = server(), new_run()
     monkeypatch.setattr(os, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
-        send(fake, tmp_path)
+        send(fake, tmp_path, run=run)
     assert fake.messages == []
-    assert not stop._committed
+    assert not run.committed
 
 
 @pytest.fixture
@@ -302,11 +300,11 @@ def test_goodbye_is_said_after_a_no(server: Servers, tmp_path: Path, sent: list[
 def test_in_the_middle_of_the_content_goodbye_would_be_content(
     server: Servers, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake = server()
+    fake, run = server(), new_run()
     monkeypatch.setattr(os, "getppid", lambda: -1)
     with given(MESSAGE) as stdin, pytest.raises(Defer, match="cut short"):
         how = settings(b"-S", b"unix:" + fake.where.encode())
-        smtp.send(spool.Incoming(stdin), b"", how, monotonic() + PATIENCE)
+        smtp.send(spool.Incoming(stdin), b"", how, run)
     assert sent[-1] == b"DATA\r\n"
 
 
@@ -322,12 +320,12 @@ def test_in_the_middle_of_the_content_goodbye_would_be_content(
 def test_an_answer_before_the_dot_is_no_answer_to_it(
     server: Servers, tmp_path: Path, answer: bytes, kind: type[Defer], text: str
 ) -> None:
-    fake = server(answers={"body": answer}, quits="body")
+    fake, run = server(answers={"body": answer}, quits="body"), new_run()
     with pytest.raises(kind) as why:
-        send(fake, tmp_path, content=MESSAGE * 100_000)
+        send(fake, tmp_path, content=MESSAGE * 100_000, run=run)
     assert why.value.text.endswith(text)
     assert ("possible duplicate" in why.value.text) == answer.startswith(b"2")
-    assert not stop._committed
+    assert not run.committed
 
 
 @pytest.mark.parametrize(
@@ -387,7 +385,7 @@ def test_eight_bits_that_come_unforeseen_are_not_sent_to_who_does_not_take_them(
     fake = server(offers=())
     with given("gr\u00fcn\n".encode()) as stdin, pytest.raises(Defer, match="8BITMIME"):
         how = settings(b"-S", b"unix:" + fake.where.encode())
-        smtp.send(spool.Incoming(stdin), b"", how, monotonic() + PATIENCE)
+        smtp.send(spool.Incoming(stdin), b"", how, new_run())
     assert fake.messages == []
 
 
@@ -395,5 +393,5 @@ def test_what_c_injects_is_sent_as_it_comes(server: Servers) -> None:
     fake = server()
     with given("gr\u00fcn\r\n.\r\n".encode()) as stdin:
         how = settings(b"-S", b"unix:" + fake.where.encode())
-        smtp.send(spool.Incoming(stdin), b"", how, monotonic() + PATIENCE)
+        smtp.send(spool.Incoming(stdin), b"", how, new_run())
     assert fake.messages[0].data == "gr\u00fcn\r\n.\r\n".encode()

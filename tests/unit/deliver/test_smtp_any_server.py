@@ -121,17 +121,12 @@ def _talk(sock: socket.socket, letter: Letter, *words: bytes) -> smtp_replies.Re
     envelope = smtp_words.Envelope(wire.SENDER, RECIPIENTS, letter.size, letter.eight_bit)
     envelope.xforward = options.xforward
     with Conn(sock, Address(path=b"/server"), monotonic() + PATIENCE) as link:
-        conversation = _Talk(link, options)
+        conversation = _Talk(link, options, wire.new_run())
         try:
             dialogue = smtp_dialogue.dialogue(envelope, b"host.example", options.tls)
             return conversation.through(dialogue, letter, b"")  # type: ignore[arg-type]
         finally:
             conversation.quit()
-
-
-@pytest.fixture(autouse=True)
-def _called_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire.called_by_us(monkeypatch)
 
 
 YES = [b"250 2.0.0 ok\r\n", b"250-ok\r\n250 ok\r\n", b"250\r\n", b"251 forwards\n"]

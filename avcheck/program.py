@@ -1,0 +1,226 @@
+"""A program that runs: it is started, listened to, and ended.
+
+One that has changed its user (setuid sendmail, exim4) cannot be killed by us: kill(2) is
+EPERM.  So nothing here waits without a limit.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from select import POLLIN, poll
+from time import monotonic, sleep
+
+from avcheck import descriptors, signals
+from avcheck.exits import defer_from
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+PIPE_MAX = 64 * 1024  # what a Linux pipe holds
+
+# Seconds for a program to be gone after it was killed, and between two looks at it.
+GONE_MAX = 2.0
+NAP = 0.005
+
+# Programs that run: their process numbers, from before anybody can stop us until they have
+# ended or were killed.  Nobody is waited for while he is among them, so that a number in
+# there is not given to another.
+_running: set[int] = set()
+_changing = allocate_lock()
+
+
+class Program:
+    """A program that runs, and how it went.
+
+    wait is what waitpid(2) said, None for one that could not be killed and runs on; struck
+    whether we have killed it, or tried to, and late whether because the time was up; lost why
+    its output is not all of it, and reason the errno if it could not be started.  unread is
+    for who looks whether it has left something of its standard input.
+    """
+
+    __slots__ = (
+        *("_failed", "_keep", "_out", "_over"),
+        *("late", "lost", "name", "output", "pid", "reason", "struck", "unread", "wait"),
+    )
+
+    def __init__(self, name: str, keep: int) -> None:
+        self.name = name
+        self.pid = 0
+        self.reason = 0
+        self.struck = self.late = self.unread = False
+        self.lost = ""
+        self.output = bytearray()
+        self.wait: int | None = None
+        self._keep = keep
+        self._out = self._failed = -1
+        self._over = False
+
+    def start(
+        self,
+        argv: Sequence[bytes],
+        stdin: int,
+        env: Mapping[bytes, bytes],
+        directory: int | None,
+    ) -> None:
+        """Start it; raises Defer when there is no room for one more."""
+        output = failed = -1
+        try:
+            self._out, output = os.pipe()
+            self._failed, failed = os.pipe()
+            for fd in (self._out, self._failed):
+                os.set_blocking(fd, False)
+            # After a signal between the fork and our knowing of it the child would be alone.
+            with signals.blocked(), _changing:
+                self.pid = os.fork()
+                if not self.pid:
+                    _become(argv, stdin, env, directory, output, failed)
+                _running.add(self.pid)
+        except OSError as why:
+            raise defer_from(self.name, why) from why
+        finally:
+            for fd in (output, failed):
+                descriptors.close(fd)
+
+    def watch(self, deadline: float) -> None:
+        """Return when it has ended, is late, or cannot be watched."""
+        process = -1
+        try:
+            process = os.pidfd_open(self.pid)
+            waiting = poll()
+            for fd in (process, self._failed, self._out):
+                waiting.register(fd, POLLIN)
+            while True:
+                left = max(deadline - monotonic(), 0.0)
+                ready = [fd for fd, _ in waiting.poll(left * 1000 if left < 1e6 else None)]
+                for fd in (self._failed, self._out):
+                    if fd in ready and self._hear(fd):
+                        waiting.unregister(fd)
+                # poll looks at the process first, so what it wrote last has been read; a
+                # process of its own that writes on for ever is not listened to.
+                if process in ready:
+                    self._over = True
+                    return
+                # Only now: we may have been stopped (SIGSTOP) until long after the deadline.
+                if not left:
+                    self.late = True
+                    return
+        except OSError as why:  # it may have done its work: how it ended will tell
+            self.lost = _reason(why)
+        finally:
+            descriptors.close(process)
+
+    def end(self) -> None:
+        """Kill it if it has not ended, and wait for it.  The one place where that is done.
+
+        Can be called again: a signal may strike just before the first call has begun.
+        """
+        if not self.pid:
+            return
+        if not self._has_ended():
+            self.struck = True
+            signals.kill_group(self.pid)
+        with _changing:
+            _running.discard(self.pid)
+        self._reap()
+
+    def listen(self) -> None:
+        """Hear its last words."""
+        for fd in (self._failed, self._out):
+            self._hear(fd)
+
+    def close(self) -> None:
+        descriptors.close(self._out)
+        descriptors.close(self._failed)
+
+    def _has_ended(self) -> bool:
+        """Whether there is nothing to kill.
+
+        It is not waited for here, so that its number is not given to another.
+        """
+        if self._over:
+            return True
+        try:
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self.pid, options) is not None
+        except ChildProcessError:
+            return True
+        except OSError:
+            return False
+
+    def _reap(self) -> None:
+        """Wait for the end of one that has ended or was killed; but not for ever."""
+        until = monotonic() + GONE_MAX
+        while self.wait is None:
+            try:
+                pid, wait = os.waitpid(self.pid, os.WNOHANG)
+            except OSError as why:
+                self.lost = _reason(why)
+                return
+            if pid:
+                self.wait = wait
+            elif monotonic() >= until:
+                return
+            else:
+                sleep(NAP)
+
+    def _hear(self, fd: int) -> bool:
+        """Take what has come; whether no more will come."""
+        try:
+            piece = os.read(fd, PIPE_MAX)
+        except BlockingIOError:
+            return False
+        except OSError as why:
+            self.lost = _reason(why)
+            return True
+        if fd == self._failed and piece:
+            self.reason = int.from_bytes(piece, "big")
+        elif fd == self._out:
+            self.output += piece[: max(self._keep - len(self.output), 0)]
+        return not piece
+
+
+def end_all() -> None:
+    """Kill every program that runs, whoever has started it; no other is started after this.
+
+    For the last moment: a thread that waits for its program goes without another word.
+    """
+    # Whoever has it is about to tell us of a program.  It is never given back.
+    _changing.acquire(timeout=GONE_MAX)
+    for pid in [*_running]:
+        signals.kill_group(pid)
+
+
+def _become(
+    argv: Sequence[bytes],
+    stdin: int,
+    env: Mapping[bytes, bytes],
+    directory: int | None,
+    output: int,
+    failed: int,
+) -> NoReturn:
+    """In the child: turn into the program, or send its errno to failed."""
+    try:
+        os.setsid()
+        signals.set_default()
+        # 0, 1 and 2 are open (see __main__), so none of ours is one of them but stdin.
+        os.dup2(stdin, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if directory is not None:
+            os.fchdir(directory)
+        os.umask(0o077)
+        os.dup2(failed, 3, inheritable=False)  # closed by a successful exec
+        failed = 3
+        descriptors.close_from(4)
+        os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell: that is the point
+    except OSError as why:
+        os.write(failed, (why.errno or 0).to_bytes(4, "big"))
+    finally:
+        os._exit(127)
+
+
+def _reason(why: OSError) -> str:
+    return why.strerror or type(why).__name__

@@ -1,0 +1,124 @@
+"""One run: what belongs to one message, and travels with it from main to the report.
+
+By which name we were called and by whom, how long it may take, who has the message, and
+what is to be said of it.  Signals belong to the process; they end the current run.
+
+A signal only raises; the with blocks and the one way out (__main__) that the exception
+passes do the cleaning.  It raises once: after that the cleaning is not disturbed.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from avcheck import signals
+from avcheck.caller import Caller
+from avcheck.exits import EXPIRED, HELD, Defer, Stopped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from avcheck.settings import Settings
+    from avcheck.verdict import Answer
+
+# Seconds that the alarm comes after the deadline: code with its own deadline gives a
+# better reason.
+GRACE = 1.0
+
+# The run that signals end; __main__ asks it what to leave with after a bug.
+current: Run | None = None
+
+
+class Record:
+    """What is known about the run so far, for the log and the counters."""
+
+    __slots__ = ("action", "answer", "answers", "began", "settings", "size", "steps")
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+        self.settings: Settings | None = None
+        self.size = -1
+        self.answers: list[Answer] = []
+        self.answer: Answer | None = None
+        self.action = ""
+        self.steps: list[bytes] = []
+
+
+class Run:
+    """The run of one message.
+
+    called is the path that avcheck was called by, and deadline the moment (time.monotonic
+    seconds) for all of it.  committed is whether somebody else may have the message by now, so
+    that only his answer counts; handed_over the status to leave with, whatever comes, once he
+    has it.
+    """
+
+    __slots__ = ("_stopped", "called", "caller", "committed", "deadline", "handed_over", "record")
+
+    def __init__(self, called: bytes = b"") -> None:
+        self.called = called
+        self.caller = Caller()
+        self.deadline = float("inf")
+        self.record = Record()
+        self.handed_over: int | None = None
+        self.committed = False
+        self._stopped = False
+
+    def begin(self) -> None:
+        """Be the current run: a signal that ends a process raises Stopped from now on."""
+        global current
+        current = self
+        signals.catch(_stop_current)
+
+    def limit(self, seconds: float) -> None:
+        """Set the deadline, so many seconds after the beginning, and the alarm after it."""
+        self.deadline = self.record.began + seconds
+        signals.after(seconds + GRACE)
+
+    def stop(self, number: int) -> None:
+        """Raise Stopped for the signal, unless that would do harm or has been done."""
+        if self.committed or self._stopped:
+            return
+        self._stopped = True
+        if number == signals.ALARM:
+            raise Stopped("the time for the whole run is up (--deadline)", EXPIRED)
+        raise Stopped(f"stopped by signal {int(number)}", HELD)
+
+    def require_caller(self) -> None:
+        """Raise Defer if who called us is gone; to be asked before what cannot be undone."""
+        if self.caller.is_gone():
+            raise Defer("the mail system that called is gone; the message may be cut short")
+
+    def caller_gone_note(self) -> str:
+        """What to add to the report of a run that ends well, if its caller will not hear of it."""
+        if self.caller.is_gone():
+            return "; possible duplicate: the mail system that called is gone"
+        return ""
+
+    def commit(self) -> None:
+        """Ignore signals from now on: the message may be queued on the other side.
+
+        A signal must not turn a yes into a second delivery.  What still ends the wait
+        for the answer is the deadline of the connection or of the child.
+        """
+        self.committed = True
+
+    def mark_handed_over(self, status: int) -> None:
+        """Somebody else has the message: leave with this status, even if it is by a bug."""
+        self.committed = True
+        self.handed_over = status
+
+    def mark_in_doubt(self) -> None:
+        """What was taken for a yes has been contradicted: nobody knows who has the message."""
+        self.handed_over = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether somebody else may have the message, and nobody knows."""
+        return self.committed and self.handed_over is None
+
+
+def _stop_current(number: int, frame: FrameType | None) -> None:
+    if current is not None:
+        current.stop(number)
