@@ -86,6 +86,17 @@ def zipped(content: bytes, name: str = "eicar.com") -> bytes:
     return file.getvalue()
 
 
+def zip64(content: bytes) -> bytes:
+    """A zip whose sizes stand in the extra field, as in one of more than 4 GB."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("eicar.com", "w", force_zip64=True) as out,
+    ):
+        out.write(content)
+    return file.getvalue()
+
+
 def nested(depth: int) -> bytes:
     """A zip in a zip, so many deep."""
     content = zipped(EICAR)
@@ -118,7 +129,7 @@ def blown_up(size: int, pieces: int = 1) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number in range(pieces):
-            with archive.open(f"{number}.bin", "w", force_zip64=True) as out:
+            with archive.open(f"{number}.bin", "w") as out:
                 left = size // pieces
                 while left > 0:
                     out.write(bytes(min(left, MEGABYTE)))
@@ -236,6 +247,11 @@ SAMPLES = (
         "MaxRecursion",
     ),
     Sample(
+        "zip64", "in a zip in the ZIP64 format",
+        lambda limits: mail(zip64(EICAR), "a.zip"),
+        "a signature: docs/postfix.md, section 3 (clamav#1527)",
+    ),
+    Sample(
         "tar-gz", "in a tar.gz", lambda limits: mail(targz(EICAR), "a.tar.gz"),
         "ScanArchive yes",
     ),
@@ -288,7 +304,7 @@ SAMPLES = (
     Sample(
         "large-file", "after a file over MaxFileSize, in a small zip",
         lambda limits: mail(blown_up(limits["MaxFileSize"] + MEGABYTE), "a.zip"),
-        "a larger MaxFileSize: AlertExceedsMax does not tell of all (clamav#633)",
+        "MaxScanSize equal to MaxFileSize, with AlertExceedsMax yes (clamav#633)",
         limit="MaxFileSize",
     ),
     Sample(

@@ -203,7 +203,7 @@ SCANNERS = {
         b"",
         b"",
         (PATH,),
-        "Any daemon that is told a path and answers in words.",
+        "Any daemon that is told a path and answers with text.",
         parameters=(
             "send",
             "greeting",

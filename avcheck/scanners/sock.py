@@ -1,4 +1,4 @@
-r"""sock, any daemon that is told a path and answers in words.
+r"""sock, any daemon that is told a path and answers with text.
 
     C: what send= says, with the path for {path}
     S: words, up to the end that end= says

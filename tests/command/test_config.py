@@ -289,10 +289,10 @@ def test_the_sample_of_the_page_works(configured: Configured) -> None:
     places = {
         "/var/spool/avcheck/quarantine": str(site.directory / "quarantine"),
         "/var/spool/avcheck/wait": str(site.directory / "wait"),
+        "/var/spool/avcheck/metrics.prom": str(site.directory / "metrics.prom"),
         "/var/spool/avcheck": str(site.spool),
         "/run/clamav/clamd.ctl": site.scanner.where,
         "127.0.0.1:10026": str(site.hop[1]),
-        "/var/lib/avcheck/": f"{site.directory}/",
     }
     for documented, ours in places.items():
         assert documented in text, documented

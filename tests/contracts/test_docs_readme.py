@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from avcheck import policy, report
+from avcheck.admin import pages
 from avcheck.options import reading
 from avcheck.options.reading import CLIENT
 from avcheck.options.rows import OPTIONS
@@ -42,7 +44,14 @@ def test_the_service_is_the_same_wherever_it_is_shown() -> None:
 def test_the_first_way_that_is_shown_goes_through_the_guard() -> None:
     [argv] = [line for line in service(README) if line.startswith("argv=")]
     guard, avcheck = argv.removeprefix("argv=").split()
-    assert f"install -D -m 755 {avcheck}-guard.sh {guard}\n" in README
+    assert f"install -m 755 {avcheck}-guard.sh {guard}.new\n" in README
+    assert f"mv -f {guard}.new {guard}\n" in README
+
+
+@pytest.mark.parametrize("name", ["install", "programs", "main.cf"])
+def test_the_readme_shows_what_the_page_has(name: str) -> None:
+    documented = pages.blocks((ROOT / "docs" / "postfix.md").read_text("utf-8"))[name]
+    assert textwrap.indent(documented, "    ") in README
 
 
 def test_every_page_is_named() -> None:

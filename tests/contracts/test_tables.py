@@ -31,7 +31,7 @@ STEPS = [
     ("policy", "what is done with the message"),
     ("deliver", "goes back to the mail system"),
     ("handle", "the handler"),
-    ("report", "said in one line"),
+    ("report", "in one line"),
 ]
 
 

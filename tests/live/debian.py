@@ -25,7 +25,7 @@ WHEELS = "/root/wheels"
 COMMON = ("clamav-daemon", "clamav-testfiles", "python3-venv")
 
 # Of sections 2 to 4 of docs/postfix.md, in the order of the page.
-PREPARATION = ("accounts", "install", "programs")
+PREPARATION = ("accounts", "zip64", "install", "programs", "tmpfiles")
 
 # The lines of section 3.
 CLAMD_CONF = ("clamd.conf", "clamd-socket.conf")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.recipe import MailSystem
+from tests.live.recipe import DOCUMENT, MailSystem, blocks
 from tests.support.fakes import STOP, Program
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers.clamd import Clamd
@@ -227,6 +227,26 @@ def test_probe_shows_what_the_alerts_of_clamd_change(tmp_path: Path) -> None:
     assert outcomes["long-stream"] in ("stopped", "waits")
     with Clamd(tmp_path / "alert", settings=SMALL | ALERTS) as daemon:
         outcomes = probed(daemon, tmp_path, status=1)
-    # clamd 1.4.6 says OK to a file over MaxFileSize within a zip, AlertExceedsMax or not.
+    # clamd 1.4.6 says OK to a file over MaxFileSize within a zip, and to ZIP64, whatever is set.
     passing = {name for name, outcome in outcomes.items() if outcome == "PASSES"}
-    assert passing <= {"innocent", "large-file"}, outcomes
+    assert {"large-file", "zip64"} <= passing <= {"innocent", "large-file", "zip64"}, outcomes
+
+
+def test_nothing_gets_past_a_clamd_that_is_set_up_as_the_page_says(tmp_path: Path) -> None:
+    documented = dict(map(str.split, blocks(DOCUMENT)["clamd.conf"].splitlines()))
+    assert documented["MaxFileSize"] == documented["MaxScanSize"]
+    settings = SMALL | documented | dict.fromkeys(("MaxFileSize", "MaxScanSize"), "2M")
+    tmp_path.chmod(0o700)
+    daemon = Clamd(tmp_path / "page", settings=settings)
+    add_signature(daemon)
+    with daemon:
+        outcomes = probed(daemon, tmp_path, status=0)
+    assert {name for name, outcome in outcomes.items() if outcome != "stopped"} <= {"innocent"}
+
+
+def add_signature(daemon: Clamd) -> None:
+    """The signature of the page, for a daemon that is not started yet."""
+    signatures = daemon.directory / "signatures"
+    signatures.mkdir(parents=True)
+    commands = blocks(DOCUMENT)["zip64"].replace("/var/lib/clamav", str(signatures))
+    subprocess.run(["sh", "-euc", commands], check=True)

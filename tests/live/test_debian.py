@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import __version__
 from tests.live.debian import COMMON, Debian, wheels
+from tests.live.recipe import DOCUMENT, blocks
 from tests.support.servers.machine import Layer
 
 
@@ -23,6 +25,8 @@ def machine(open_directory: Path) -> Iterator[Debian]:
 def test_avcheck_is_where_the_page_puts_it(machine: Debian) -> None:
     assert machine.attempt("/opt/avcheck/bin/avcheck", "--version").returncode == 75
     assert machine.path("/usr/local/libexec/avcheck-guard").is_file()
+    shown = machine.attempt("sh", "-c", blocks(DOCUMENT)["version"])
+    assert f"avcheck {__version__}" in shown.stdout.decode()
     assert "doctor" in machine.run("avcheckctl", "--help")
 
 

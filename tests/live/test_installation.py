@@ -26,7 +26,7 @@ def place(mail_system: MailSystem, open_directory: Path) -> Path:
     source = shutil.copytree(ROOT, place / "source", ignore=NOT_SOURCE)
     for block in ("install", "programs"):
         commands = setup.adapted(blocks(DOCUMENT)[block], names)
-        commands = commands.replace("python3 -m venv", f"{interpreter()} -m venv")
+        commands = commands.replace("/usr/bin/python3 -m venv", f"{interpreter()} -m venv")
         subprocess.run(["sh", "-euc", commands], cwd=source, umask=0o077, check=True)
     return place
 

@@ -158,6 +158,16 @@ def test_mail_waits_for_the_end_of_an_upgrade(machine: PostfixMachine) -> None:
     assert len(machine.copies("bob", message)) == 1
 
 
+def test_what_is_broken_is_installed_again(machine: PostfixMachine) -> None:
+    machine.run("ln", "-sf", "/nonexistent/python3", "/opt/avcheck/bin/python3")
+    message = letter()
+    assert machine.by_smtp(message, BOB)
+    machine.wait_until(lambda: "(status 127)" in machine.run("postqueue", "-p"), "the guard")
+    machine.follow(DOCUMENT, "again", "programs", "flush")
+    machine.settle()
+    assert len(machine.copies("bob", message)) == 1
+
+
 def test_the_way_out_leaves_what_was_there_before(machine: PostfixMachine) -> None:
     """The last test of this machine; what waits goes out, unscanned, as the page says."""
     message = letter()
@@ -172,10 +182,12 @@ def test_the_way_out_leaves_what_was_there_before(machine: PostfixMachine) -> No
     machine.follow(DOCUMENT, "remove")
     machine.configure("/etc/clamav/clamd.conf", machine.page["clamd-undone.conf"])
     machine.path(SOCKET_UNIT).unlink()
-    machine.follow(DOCUMENT, "restart", "accounts-removed")
+    machine.follow(DOCUMENT, "restart", "accounts-removed", "programs-removed")
     machine.wait_until(lambda: machine.path("/run/clamav/clamd.ctl").is_socket(), "clamd")
     assert machine.files("/etc/postfix") == machine.before
     assert machine.read("/etc/aliases") == machine.aliases
+    left = machine.run("find", "/opt", "/usr/local", "/etc/tmpfiles.d", "-name", "avcheck*").split()
+    assert left == []
     owners = {path.lstat().st_uid for path in machine.path("/var/spool/avcheck").rglob("*")}
     assert owners == {0}
     assert not machine.path("/var/spool/avcheck/wait").exists()

@@ -27,6 +27,9 @@ SMALL = {
     "MaxFiles": 20,
 }
 
+# The version of the format that whoever unpacks a ZIP64 entry needs.
+ZIP64 = 45
+
 
 def sample(name: str) -> bytes:
     (found,) = [each for each in SAMPLES if each.name == name]
@@ -60,6 +63,9 @@ def test_each_mail_is_lines_with_an_end(name: str) -> None:
 def test_the_archives_hold_the_virus() -> None:
     with zipfile.ZipFile(io.BytesIO(attachment("zip"))) as archive:
         assert archive.read("eicar.com") == EICAR
+    with zipfile.ZipFile(io.BytesIO(attachment("zip64"))) as archive:
+        assert archive.read("eicar.com") == EICAR
+        assert archive.getinfo("eicar.com").extract_version == ZIP64
     with tarfile.open(fileobj=io.BytesIO(attachment("tar-gz"))) as tar:
         file = tar.extractfile("eicar.com")
         assert file is not None
@@ -80,6 +86,7 @@ def test_the_large_ones_go_beyond_the_limits() -> None:
     with zipfile.ZipFile(io.BytesIO(attachment("large-file"))) as archive:
         (entry,) = archive.infolist()
         assert entry.file_size > SMALL["MaxFileSize"]
+        assert entry.extract_version < ZIP64  # clamd would not look into it at all
         assert archive.read(entry).endswith(EICAR)
     with zipfile.ZipFile(io.BytesIO(attachment("large-scan"))) as archive:
         assert sum(each.file_size for each in archive.infolist()) > SMALL["MaxScanSize"]
