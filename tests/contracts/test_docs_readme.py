@@ -98,7 +98,7 @@ def test_the_manual_page_says_what_counts_with_c() -> None:
 
 
 def test_the_manual_page_names_the_statuses_that_the_guard_keeps() -> None:
-    said = re.search(r"it must not be (\d+), (\d+), (\d+), or (\d+) and above", section("OPTIONS"))
+    said = re.search(r"it cannot be (\d+), (\d+), (\d+), or (\d+) and above", section("OPTIONS"))
     assert said
     *single, first = map(int, said.groups())
     assert {*single, *range(first, 256)} == (MAPPED | {SUCCESS}) - {0}
