@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from avcheck import files
 from avcheck.admin import places, programs
 from avcheck.admin.account import account
 from avcheck.admin.peer import Peer
@@ -112,7 +113,7 @@ def read(path: str, user: int, group: int | None = None) -> Conf | None:
 
 def _read(path: str) -> Conf | None:
     try:
-        fd = os.open(path, places.READ)
+        fd = files.open_regular(path, follow=True)
         try:
             text = places.content(fd, SIZE_MAX).decode("utf-8", "replace")
         finally:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from time import gmtime, monotonic, sleep, strftime
+from time import gmtime, monotonic, strftime
 
 import filelock
 
+from avcheck import files
 from avcheck.admin import places as folders
 from avcheck.admin import sites
 from avcheck.admin.output import Trouble
@@ -119,8 +119,7 @@ def write(place: Place, note: Note) -> None:
     with _beside(place) as folder:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new, dir_fd=folder.fd)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(new, flags, 0o600, dir_fd=folder.fd)
+        fd = files.create(new, folder.fd)
         try:
             os.write(fd, text)
             os.fchmod(fd, 0o644)
@@ -178,7 +177,7 @@ def _seen(folder: folders.Folder, place: Place) -> Note | None:
 
 def _opened(folder: folders.Folder, place: Place) -> tuple[int, Note]:
     """A descriptor of the waitfile, and what it says."""
-    fd = os.open(place.name, folders.READ | os.O_NOFOLLOW, dir_fd=folder.fd)
+    fd = files.open_regular(place.name, dir_fd=folder.fd)
     try:
         return fd, waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
     except OSError:
@@ -236,14 +235,7 @@ def drained(spool: bytes, seconds: float) -> bool:
         with folders.opened(spool) as folder:
             fd = folder.itself()
             try:
-                while True:
-                    try:
-                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        return True
-                    except BlockingIOError:
-                        if monotonic() > until:
-                            return False
-                        sleep(PAUSE)
+                return files.wait_for(lambda: files.lock(fd), until, PAUSE)
             finally:
                 os.close(fd)
     except OSError as why:

@@ -19,17 +19,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from types import TracebackType
 
+from avcheck import files
 from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
 from avcheck.admin.walk import absolute, walked
 from avcheck.printable import printable
-
-# A pipe that nobody writes to, a device, a terminal: none of them makes root wait.
-READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 # The remedy where an account cannot look, whatever may be wrong there: others would change
 # what may be in order.
@@ -77,7 +74,7 @@ class Folder:
 
     def read(self, name: bytes, limit: int) -> bytes:
         """The file of that name; raises OSError if it is no file, or larger than the limit."""
-        fd = os.open(name, READ | os.O_NOFOLLOW, dir_fd=self.fd)
+        fd = files.open_regular(name, dir_fd=self.fd)
         try:
             return content(fd, limit)
         finally:
@@ -85,15 +82,8 @@ class Folder:
 
 
 def content(fd: int, limit: int) -> bytes:
-    """What is in the regular file; raises OSError if it is none, or larger than the limit."""
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    text = b""
-    while len(text) <= limit and (piece := os.read(fd, limit + 1 - len(text))):
-        text += piece
+    """What is in the file; raises OSError if it is larger than the limit."""
+    text = files.read_up_to(fd, limit + 1)
     if len(text) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit} bytes")
     return text

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from avcheck import report, spool
+from avcheck import files, report, spool
 from avcheck.admin import output, pausing, places, subject, walk
 from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
@@ -224,13 +224,9 @@ class Quarantine:
         """A descriptor of the message as received; raises Trouble if it cannot be opened."""
         try:
             with self._inside(entry.name) as folder:
-                fd = os.open(b"message", places.READ | os.O_NOFOLLOW, dir_fd=folder.fd)
+                return files.open_regular(b"message", dir_fd=folder.fd)
         except OSError as why:
             raise Trouble(f"{entry.name}: {why.strerror}") from why
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-        raise Trouble(f"{entry.name}: its message is no file")
 
     def log(self) -> dict[str, list[Act]]:
         """What administrators did, by entry."""
@@ -243,7 +239,7 @@ class Quarantine:
     def acts(self) -> list[Act]:
         """What administrators did, in order; lines that make no sense are left out."""
         try:
-            fd = os.open(LOG, places.READ | os.O_NOFOLLOW, dir_fd=self.fd)
+            fd = files.open_regular(LOG, dir_fd=self.fd)
         except FileNotFoundError:
             return []
         try:
@@ -264,9 +260,8 @@ class Quarantine:
         """Add to the log, durably, and tell syslog; raises Trouble if that cannot be done."""
         facts = {name: value for name, value in vars(act).items() if value}
         line = json.dumps(facts).encode("ascii") + b"\n"
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = os.open(LOG, flags | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+            fd = files.open_regular(LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND, self.fd)
             try:
                 # What a power cut has left of a line does not spoil this one.
                 size = os.fstat(fd).st_size

@@ -13,6 +13,7 @@ import os
 from stat import S_ISREG
 from time import time
 
+from avcheck import files
 from avcheck.verdict import UNSCANNABLE, Answer, Finding
 
 TYPE_CHECKING = False
@@ -59,10 +60,11 @@ def count(directory: Directory, key: bytes, answer: Answer) -> None:
     """
     if not answer.asked:
         return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        _forget_old(directory)  # first, for the message's own may be another's of that name
-        fd = os.open(_name(key), flags, 0o600, dir_fd=directory.fd)
+        _forget_old(directory)  # first: a count of this name may be of an older message
+        fd = files.open_regular(
+            _name(key), os.O_WRONLY | os.O_CREAT | os.O_APPEND, dir_fd=directory.fd
+        )
         try:
             os.write(fd, b".")
         finally:

@@ -13,10 +13,10 @@ That somebody is at it is told by the lock alone, which goes with him.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from time import monotonic, sleep, time
+from time import time
 
+from avcheck import files
 from avcheck.exits import CONFIG, EXPIRED, Defer, defer_from
 from avcheck.printable import printable
 from avcheck.spool import Message
@@ -42,10 +42,13 @@ LONGER = 2
 # A file name has at most 255 bytes.
 NAME_MAX = 200
 
-WRONG = "does not know the EICAR test virus from an innocent mail"
+UNRELIABLE = "does not know the EICAR test virus from an innocent mail"
 
+# What the file says.
 GOOD = b"+"
 BAD = b"-"
+
+OUR_TURN = b"?"  # in the place of a result: nobody else is testing
 
 HEADER = (
     b"Received: from localhost by localhost; Thu, 1 Jan 2026 00:00:00 +0000\n"
@@ -96,20 +99,19 @@ def check(
     is how long a good one is good for; send has the scanner asked about a message of these
     bytes.  Raises Defer when it cannot be found out until the deadline.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(name, flags, 0o600, dir_fd=directory.fd)
+        fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, directory.fd)
         try:
-            result = _result(fd, seconds) or _turn(fd, seconds, deadline)
+            result = _result(fd, seconds) or _wait_for_turn(fd, seconds, deadline)
             if result == GOOD:
                 return None, False
             if result == BAD:
-                return _wrong(), False
+                return _distrusted(), False
             finding = _test(send)
             if finding is None:
                 os.pwrite(fd, GOOD, 0)
                 return None, True
-            if finding.text == WRONG:
+            if finding.text == UNRELIABLE:
                 os.pwrite(fd, BAD, 0)
             return finding, False
         finally:
@@ -133,19 +135,19 @@ def _result(fd: int, seconds: float) -> bytes:
     return b""
 
 
-def _turn(fd: int, seconds: float, deadline: float) -> bytes:
-    """Get the lock, which is the right to test; or the result of somebody else's test."""
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return _result(fd, seconds)
-        except BlockingIOError:
-            # Somebody is testing, and may hang.  What was good is good for as long again.
-            if _result(fd, LONGER * seconds) == GOOD:
-                return GOOD
-        if monotonic() > deadline:
-            raise Defer("another run tests the scanner, and has no answer yet", EXPIRED)
-        sleep(PAUSE)
+def _wait_for_turn(fd: int, seconds: float, deadline: float) -> bytes:
+    """OUR_TURN once we have the lock, which is the right to test; or a result found meanwhile."""
+
+    def look() -> bytes:
+        if files.lock(fd):
+            return _result(fd, seconds) or OUR_TURN
+        # Somebody is testing, and may hang.  What was good is good for as long again.
+        return GOOD if _result(fd, LONGER * seconds) == GOOD else b""
+
+    result = files.wait_for(look, deadline, PAUSE)
+    if not result:
+        raise Defer("another run tests the scanner, and has no answer yet", EXPIRED)
+    return result
 
 
 def _test(send: Callable[[bytes], Finding]) -> Finding | None:
@@ -155,12 +157,12 @@ def _test(send: Callable[[bytes], Finding]) -> Finding | None:
         if finding.verdict is FAILED:
             return finding
         if finding.verdict is not wanted:
-            return _wrong()
+            return _distrusted()
     return None
 
 
-def _wrong() -> Finding:
-    return Finding(FAILED, (), WRONG, CONFIG)
+def _distrusted() -> Finding:
+    return Finding(FAILED, (), UNRELIABLE, CONFIG)
 
 
 def state_file(scanner: Scanner, target: Target) -> bytes:

@@ -32,14 +32,14 @@ def _reason(name: bytes) -> str:
     """What the waitfile itself says about it (see avcheckctl(8)); and one more is counted there."""
     from time import gmtime, strftime
 
+    from avcheck import files
     from avcheck.state import waitfile
 
     try:
-        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags)
+            fd = files.open_regular(name, os.O_RDWR | os.O_APPEND)
         except PermissionError:  # somebody else's
-            fd = os.open(name, flags & ~(os.O_RDWR | os.O_APPEND))
+            fd = files.open_regular(name)
         try:
             note = waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
             if note.counted >= 0:

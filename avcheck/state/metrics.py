@@ -10,11 +10,10 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (text, 0.0.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from stat import S_ISREG
-from time import monotonic, sleep, time
+from time import monotonic, time
 
+from avcheck import files
 from avcheck.verdict import CLEAN
 
 TYPE_CHECKING = False
@@ -64,13 +63,12 @@ SIZE_MAX = 1 << 20
 def add(file: bytes, verdict: str, action: str, answers: Sequence[Answer]) -> None:
     """Count a message and what each scanner said about it; never raises."""
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        lock = os.open(file + b".lock", flags, 0o600)
+        lock = files.open_regular(file + b".lock", os.O_RDWR | os.O_CREAT)
         try:
-            _lock(lock)
-            values = parse(_read(file))
-            count(values, verdict, action, answers, time())
-            _replace(file, render(values))
+            if files.wait_for(lambda: files.lock(lock), monotonic() + LOCK_MAX, PAUSE):
+                values = parse(_read(file))
+                count(values, verdict, action, answers, time())
+                _replace(file, render(values))
         finally:
             os.close(lock)
     except OSError:
@@ -177,47 +175,30 @@ def render(values: dict[str, float]) -> bytes:
     return "".join(line + "\n" for line in lines).encode("ascii", "replace")
 
 
-def _lock(fd: int) -> None:
-    until = monotonic() + LOCK_MAX
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if monotonic() > until:
-                raise
-            sleep(PAUSE)
-
-
 def _read(file: bytes) -> bytes:
-    """What is in the file; nothing if there is none or it is too large to be ours.
+    """What is in the file; nothing if there is none, or if it is too large to be ours.
 
-    Raises OSError for what is no file: opening a pipe or a device must not wait.
+    Raises OSError for what is no file.
     """
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = files.open_regular(file)
     except FileNotFoundError:
         return b""
     try:
-        status = os.fstat(fd)
-        if not S_ISREG(status.st_mode):
-            raise FileExistsError
-        text = b""
-        while status.st_size <= SIZE_MAX and (piece := os.read(fd, 65536)):
-            text += piece
-        return text
+        text = files.read_up_to(fd, SIZE_MAX + 1)
+        return text if len(text) <= SIZE_MAX else b""
     finally:
         os.close(fd)
 
 
 def _replace(file: bytes, text: bytes) -> None:
     new = file + b".new"
-    # Only who has the lock gets here, so what is there was left by one that was killed.
+    # We have the lock, so what is there was left by a run that was killed.
     try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
         os.unlink(new)
     except FileNotFoundError:
         pass
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = files.create(new)
     try:
         os.fchmod(fd, 0o644)  # the collector is somebody else
         while text:

@@ -6,10 +6,10 @@ back, however the process ends; the files hold nothing and can be deleted.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from time import monotonic, sleep
+from time import monotonic
 
+from avcheck import files
 from avcheck.exits import HELD, Defer, defer_from
 
 TYPE_CHECKING = False
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from avcheck.directory import Directory
 
-# Seconds to wait for a slot before the message is left to the MTA, and between
-# two looks.  A scan takes well under a second; who waits this long waits for a
-# scanner that hangs.
+# Seconds to wait for a slot before the message is left to the MTA, and between two looks.
+# A scan takes well under a second: after this long, a scanner hangs.
 WAIT_MAX = 60.0
 PAUSE = 0.02
 
@@ -39,28 +38,21 @@ class Slot:
     def __enter__(self) -> None:
         # Processes that come at the same time begin with different ones.
         first = os.getpid()
+        names = [b"slot.%d" % ((first + each) % self.number) for each in range(self.number)]
         try:
-            while True:
-                for number in range(self.number):
-                    if self._take(b"slot.%d" % ((first + number) % self.number)):
-                        return
-                if monotonic() > self.deadline:
-                    raise Defer(f"all {self.number} slots were taken for too long", HELD)
-                sleep(PAUSE)
+            if files.wait_for(lambda: any(map(self._take, names)), self.deadline, PAUSE):
+                return
         except OSError as why:
             raise defer_from("taking a slot", why) from why
+        raise Defer(f"all {self.number} slots were taken for too long", HELD)
 
     def _take(self, name: bytes) -> bool:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=self.directory.fd)
+        fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, self.directory.fd)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Deleted meanwhile, it would be a slot that only we know of.
-            if os.fstat(fd).st_nlink:
+            if files.lock(fd) and os.fstat(fd).st_nlink:
                 self.fd, fd = fd, -1
                 return True
-        except BlockingIOError:
-            pass
         finally:
             if fd >= 0:
                 os.close(fd)

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
         "what a message is to be done with",
         {"address", "policy", "scanners.rows", "seen", "settings"},
     ),
-    ("the operating system", {"caller", "descriptors", "directory", "signals", "spool"}),
+    ("the operating system", {"caller", "descriptors", "directory", "files", "signals", "spool"}),
     ("one message's own", {"run"}),
     (
         "connections and programs",

@@ -127,10 +127,10 @@ def test_avcheck_is_not_stopped_by_a_waitfile_that_it_cannot_read(
     file.write_bytes(Note("not yours", "", "x").render())
     really = os.open
 
-    def refuse(path: bytes, flags: int, mode: int = 0o777) -> int:
+    def refuse(path: bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if flags & os.O_RDWR:
             raise PermissionError(13, "Permission denied")
-        return really(path, flags, mode)
+        return really(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
     assert deferred(file) == f"held back while {file} exists"

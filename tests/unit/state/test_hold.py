@@ -63,7 +63,7 @@ def test_a_waitfile_that_cannot_be_looked_for_holds_back(monkeypatch: pytest.Mon
 def test_a_waitfile_that_says_nothing_we_can_read_holds_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: bytes, flags: int) -> int:
+    def refuse(path: bytes, flags: int, *others: int, **named: object) -> int:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "wait").write_bytes(b"\xff\0 is no note of avcheckctl's")

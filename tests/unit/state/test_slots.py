@@ -214,7 +214,7 @@ def test_a_file_that_was_deleted_before_it_was_locked_is_no_slot(
         seen.append(os.fstat(fd).st_ino)
         flock(fd, how)
 
-    monkeypatch.setattr("avcheck.state.slots.fcntl.flock", late)
+    monkeypatch.setattr("avcheck.files.fcntl.flock", late)
     with (
         Directory(os.fsencode(tmp_path)) as directory,
         slots.Slot(directory, 1, time.monotonic() + PATIENCE),

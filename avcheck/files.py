@@ -1,0 +1,72 @@
+"""Files in directories where others may be at work: opened so that nobody misleads us, and locked.
+
+Imported only where a file with a name is used; a clean message needs none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from errno import EINVAL, EISDIR
+from stat import S_ISDIR, S_ISREG
+from time import monotonic, sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+# A pipe that nobody writes to, a device, a terminal: none of them makes us wait.
+_OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def open_regular(
+    name: bytes | str, flags: int = os.O_RDONLY, dir_fd: int | None = None, *, follow: bool = False
+) -> int:
+    """A descriptor of a regular file, made for us alone if flags have O_CREAT.
+
+    Raises OSError if it is anything else: with follow a symbolic link may lead to the file.
+    """
+    flags |= _OPEN if follow else _OPEN | os.O_NOFOLLOW
+    fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
+    mode = os.fstat(fd).st_mode
+    if S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if S_ISDIR(mode):
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+    raise OSError(EINVAL, "not a regular file")
+
+
+def create(name: bytes, dir_fd: int | None = None) -> int:
+    """A descriptor of a new file, to be written to; raises FileExistsError if there is one."""
+    return open_regular(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd)
+
+
+def read_up_to(fd: int, limit: int) -> bytes:
+    """What is in the file from where it is read, but no more than limit bytes."""
+    data = b""
+    while len(data) < limit and (piece := os.read(fd, limit - len(data))):
+        data += piece
+    return data
+
+
+def lock(fd: int) -> bool:
+    """Get the lock on the file for us alone; False if somebody else has it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_for(look: Callable[[], T], deadline: float, pause: float) -> T:
+    """What look() returns, as soon as it is true; what it returned last if it never is.
+
+    Nobody tells when a lock is given back, so it is looked at again after each pause.
+    """
+    while not (found := look()) and monotonic() <= deadline:
+        sleep(pause)
+    return found
