@@ -30,8 +30,8 @@ but the path, which is ours.  It gets a copy (command_copy.py), or a descriptor 
 A status that is in no list, a signal, and a program that is late, are the scanner's trouble,
 unless it has said before that the message is infected;
 so the statuses are to be those of the scanner, and not those of a script around it that has
-failed.  Of what it says the first 64 KiB are looked at, and 4 KiB of each line; where CLEAN
-depends on its words, it may not say more than that.
+failed.  Of what it says the first MiB is looked at, and 4 KiB of each line; where something
+worse can be in its words, it may not say more than that.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ KILLED = -1  # the status of a program that did not come to its own end
 STATUS_ALONE = "clean by its exit status alone; no words were asked for (passed=)"
 
 # What is kept of the output: a line for each object in a message, and at the end the one
-# that was looked for.
-OUTPUT_MAX = 64 * 1024
+# that was looked for.  With more than that, nothing but infected is believed of a program that
+# has words for worse: it would be put off, and bounced in the end.
+OUTPUT_MAX = 1024 * 1024
 
 # What is looked at of a line: somebody else's file names are in it, and the time that a
 # pattern takes can grow with the square of its length.
@@ -205,13 +206,13 @@ def parse(
     verdict = _worst(status, output, parameters, patterns)
     if verdict is None or (verdict is UNSCANNABLE and _says("broken", patterns, output)):
         raise Defer(said)
+    if verdict is CLEAN and "passed" in patterns and not _says("passed", patterns, output):
+        raise Defer(f"did not say that it found nothing; {said}")
+    if too_much and _may_say_worse(verdict, patterns):
+        raise Defer(f"said more than can be looked at; {said}")
     if verdict in (UNSCANNABLE, CLEAN) and _says("protected", patterns, output):
         return Finding(ENCRYPTED, (), said)
     if verdict is CLEAN:
-        if "passed" in patterns and not _says("passed", patterns, output):
-            raise Defer(f"did not say that it found nothing; {said}")
-        if too_much and any(name in patterns for name in ("passed", *WORDS)):
-            raise Defer(f"said more than can be looked at; {said}")
         return Finding(CLEAN, (), said)
     names = _names(output, patterns)
     # (A worse name may be in what was not looked at.)
@@ -236,6 +237,13 @@ def _worst(
     ]
     meant += [verdict for name, verdict in WORDS.items() if _says(name, patterns, output)]
     return min(meant, key=lambda each: each.rank, default=None)
+
+
+def _may_say_worse(verdict: Verdict, patterns: Mapping[str, re.Pattern[bytes]]) -> bool:
+    """Whether words that were not looked at could mean something worse than that."""
+    if verdict is CLEAN and "passed" in patterns:
+        return True
+    return any(name in patterns and WORDS[name].rank < verdict.rank for name in WORDS)
 
 
 def _of_clamav(name: bytes) -> Verdict:

@@ -11,7 +11,10 @@ uvscan 4 to 6, fpscan 6, avastcmd 1.3 and bdscan 7.
 A status alone does not prove that a message is clean: a program may have skipped the file, or
 have been told to.  So each program either has words for that (passed), whole lines with their
 ends, or says why there are none (unproved); that is shown wherever its answer is.
-Words that mean infected (found) or suspicious count with every status.
+Words that mean infected (found) or suspicious count with every status.  Words that make a
+message less than that, or the program's own trouble (protected, broken), are looked for where
+the program says them, and no name of a file in an archive stands: at the beginning of a line,
+before its first slash, or at its end.
 
 Decided: what those lists call clean though something was left out (kavscanner's 9, 10 and 15,
 aveclient's 3, 6 and 8, savscan's and avscanner's 2, Dr.Web's 32, which is something
@@ -70,8 +73,11 @@ _KASPERSKY = {
     "name": rb"(?:INFECTED|SUSPICION|SUSPICIOUS|WARNING) (\S+)",
     "found": rb"\bINFECTED\b",
     "suspected": rb"\b(?:SUSPICION|SUSPICIOUS|WARNING) \S",
-    "protected": rb"(?i)password|protected|encrypted",
+    "protected": rb"(?i)[ \t](?:password|(?:password[ -])?protected|encrypted)$",
 }
+
+# What ESET's three say last of an object.
+_ESET_PROTECTED = rb'\b(?:info|result)="[^"\n]*(?i:password|encrypted)[^"\n]*"$'
 
 PROGRAMS: dict[bytes, Program] = {
     b"clamscan": Program(
@@ -114,10 +120,10 @@ PROGRAMS: dict[bytes, Program] = {
                 rb"No viruses were discovered\.\n",
                 without=rb"\d+ errors? (?:was|were) encountered",
             ),
-            "protected": rb"(?i)password protected|encrypted",
+            "protected": rb"^(?i:password protected) ",
             # The banner, too, speaks of the engine and of virus data.
-            "broken": rb"(?i)error initiali[sz]|licen[cs]e .*expired"
-            rb"|(?:engine|virus data) .*(?:fail|corrupt|missing|not found|invalid)",
+            "broken": rb"(?i)^[^/\n]*(?:error initiali[sz]|licen[cs]e [^/\n]*expired"
+            rb"|(?:engine|virus data) [^/\n]*(?:fail|corrupt|missing|not found|invalid))",
         },
     ),
     b"avscanner": Program(
@@ -134,8 +140,8 @@ PROGRAMS: dict[bytes, Program] = {
                 rb"0+ (?:files?|file\(s\)) out of 0*[1-9]\d* (?:was|were) infected\.\n",
                 without=rb"\d+ scan (?i:errors?|error\(s\)) encountered",
             ),
-            "protected": rb"(?i)password|encrypted",
-            "broken": rb"(?i)failed to (?:connect|initiali[sz]e)|licen[cs]e",
+            "protected": rb"^Failed to scan .* as it is (?i:password[ -]protected|encrypted)\.?$",
+            "broken": rb"(?i)^[^/\n]*(?:failed to (?:connect|initiali[sz]e)|licen[cs]e)",
         },
     ),
     b"esets_cli": Program(
@@ -147,7 +153,7 @@ PROGRAMS: dict[bytes, Program] = {
             "unscannable": b"10",
             "name": rb'virus="(?!is OK")([^"]+)"',
             "found": rb'virus="(?!is OK")[^"]',
-            "protected": rb"(?i)password|encrypted",
+            "protected": _ESET_PROTECTED,
         },
         "its words for clean are not known: clean by its exit status alone",
     ),
@@ -166,7 +172,7 @@ PROGRAMS: dict[bytes, Program] = {
                 rb"(?:Infected|Detected): +files - 0+, objects 0+\n",
                 without=rb"(?:Infected|Detected): +files - 0+, objects 0*[1-9]",
             ),
-            "protected": rb"(?i)password|encrypted",
+            "protected": _ESET_PROTECTED,
         },
     ),
     b"odscan": Program(
@@ -178,7 +184,7 @@ PROGRAMS: dict[bytes, Program] = {
             "unscannable": b"10",
             "name": rb'(?:threat|virus)="(?!is OK")([^"]+)"',
             "found": rb'(?:threat|virus)="(?!is OK")[^"]',
-            "protected": rb"(?i)password|encrypted",
+            "protected": _ESET_PROTECTED,
         },
         "its words for clean are not known: clean by its exit status alone",
     ),
@@ -244,9 +250,10 @@ PROGRAMS: dict[bytes, Program] = {
             "found": rb"\b(?:infection|Infected): \S",
             "suspected": rb"\bSuspected: \S",
             "unwanted": rb"\bRiskware: \S",
-            "protected": rb"(?i)password|encrypted",
-            "broken": rb"(?i)permission|could not open|no such file|too long|memory"
-            rb"|connection to fsavd",
+            "protected": rb"\bERROR: [^:/\n]*(?i:password|encrypted)[^:/\n]*$",
+            "broken": rb"\bERROR: [^:/\n]*"
+            rb"(?i:permission|could not open|no such file|too long|memory)[^:/\n]*$"
+            rb"|^[^/\n]*(?i:connection to fsavd)",
         },
         "its words for clean are not known: clean by its exit status alone",
     ),
@@ -267,7 +274,7 @@ PROGRAMS: dict[bytes, Program] = {
                 rb"[ \t]*Possibly Infected: *\.+ *0+\n",
                 without=rb"[ \t]*Not scanned: *\.+ *0*[1-9]",
             ),
-            "protected": rb"\bis password-protected",
+            "protected": rb"\bis password-protected\.?$",
         },
     ),
     b"fpscan": Program(
@@ -288,7 +295,7 @@ PROGRAMS: dict[bytes, Program] = {
                 rb"Files with errors: *0+\n",
                 without=rb"Skipped files: *0*[1-9]",
             ),
-            "protected": rb"(?i)encrypted|password",
+            "protected": rb"^\[[^\]\n]*(?i:encrypted|password)[^\]\n]*\]",
         },
     ),
     b"bdscan": Program(

@@ -241,14 +241,62 @@ def test_words_that_decide_are_found_at_the_end_of_a_long_listing(ask: Ask) -> N
     assert finding.verdict is CLEAN
 
 
-@pytest.mark.parametrize("more", [f"{LISTING}; {LISTING}", "printf %05000d 0"])
+# More than is looked at.
+TOO_MUCH = "dd if=/dev/zero bs=64k count=17 2>/dev/null | tr '\\0' '\\n'"
+
+
+@pytest.mark.parametrize("more", [TOO_MUCH, "printf %05000d 0"])
 def test_nothing_is_clean_by_words_that_cannot_all_be_looked_at(ask: Ask, more: str) -> None:
     with pytest.raises(Defer, match="said more than can be looked at"):
         ask(f"echo passed; {more}", args="{path}", clean="0", passed="^passed$")
 
 
 def test_a_program_whose_status_decides_may_say_as_much_as_it_likes(ask: Ask) -> None:
-    assert ask(f"{LISTING}; {LISTING}", args="{path}", clean="0").verdict is CLEAN
+    assert ask(TOO_MUCH, args="{path}", clean="0").verdict is CLEAN
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "verdict"),
+    [
+        (0, {"found": b"^x"}, None),
+        (2, {"found": b"^x"}, None),
+        (4, {"found": b"^x"}, None),
+        (5, {"found": b"^x"}, None),
+        (6, {"found": b"^x"}, None),
+        (6, {"suspected": b"^x"}, SUSPICIOUS),
+        (5, {"suspected": b"^x"}, None),
+        (5, {"unwanted": b"^x"}, POLICY),
+        (4, {"unwanted": b"^x"}, None),
+        (4, {"protected": b"^x"}, UNSCANNABLE),
+        (1, {"found": b"^x", "suspected": b"^x"}, INFECTED),
+    ],
+)
+def test_words_that_are_not_looked_at_could_have_meant_something_worse(
+    status: int, words: dict[str, bytes], verdict: Verdict | None
+) -> None:
+    """How many lines an archive is worth is up to whom it comes from."""
+    lists = {
+        "clean": b"0",
+        "infected": b"1",
+        "encrypted": b"2",
+        "unscannable": b"4",
+        "policy": b"5",
+        "suspicious": b"6",
+    }
+    long = b"Password protected file /x\n" * (command.OUTPUT_MAX // 27 + 1)
+    for output in (long[: command.OUTPUT_MAX], b"y" * (command.LINE_MAX + 1)):
+        if verdict is None:
+            with pytest.raises(Defer, match="said more than can be looked at"):
+                command.parse(status, output, {**lists, **words})
+        else:
+            assert command.parse(status, output, {**lists, **words}).verdict is verdict
+
+
+def test_what_is_protected_has_not_proved_that_the_rest_is_clean() -> None:
+    parameters = {"clean": b"0", "passed": b"^OK$", "protected": b"locked$"}
+    assert command.parse(0, b"a locked\nOK\n", parameters).verdict is ENCRYPTED
+    with pytest.raises(Defer, match="did not say that it found nothing"):
+        command.parse(0, b"a locked\n", parameters)
 
 
 def test_a_group_that_matched_nothing_is_no_name() -> None:
@@ -323,4 +371,4 @@ def test_what_cannot_all_be_looked_at_is_in_no_better_class_than_infected() -> N
     parameters = {"clean": b"0", "found": b"FOUND$", "name": b": (.+) FOUND$", "classes": b"clamav"}
     words = b"/s/m: Heuristics.Encrypted.Zip FOUND\n"
     assert command.parse(1, words, parameters).verdict is ENCRYPTED
-    assert command.parse(1, words * 2000, parameters).verdict is INFECTED
+    assert command.parse(1, words * 30000, parameters).verdict is INFECTED

@@ -246,6 +246,51 @@ def test_a_program_that_is_known(
     assert (finding.names if finding else ()) == names
 
 
+# What strangers call a file in an archive that cannot be looked into.
+NAMES = [
+    b"my-password-list.exe",
+    b"password protected",
+    b"encrypted",
+    b"x PROTECTED",
+    b"LICENSE.txt",
+    b"license has expired",
+    b"memory-map.txt",
+    b"ERROR: permission denied",
+    b"engine failed",
+    b"failed to connect",
+    b'x", info="password-protected',
+    b"[Encrypted]",
+]
+
+# Lines of programs that cannot look into a file, with its name in them.
+UNOPENED = [
+    ("savscan", 2, b"Could not check /s/m/a.zip/%b (corrupt)\n"),
+    ("avscanner", 2, b"Failed to scan /s/m/a.zip/%b as the archive is corrupted\n"),
+    ("avscanner", 2, b"Unable to scan /s/m/a.zip/%b: archive too deep\n"),
+    ("esets_cli", 10, b'name="/s/m > ZIP > %b", threat="", info="archive damaged"\n'),
+    ("ecls", 10, b'name="/s/m > ZIP > %b", threat="", info="archive damaged"\n'),
+    ("odscan", 10, b'name="/s/m > ZIP > %b", result="archive damaged"\n'),
+    ("kavscanner", 10, b"/s/m/a.zip/%b CORRUPTED\n"),
+    ("aveclient", 8, b"/s/m/a.zip/%b CORRUPTED\n"),
+    ("fsav", 9, b"/s/m: [%b]: Scan error: corrupt\n"),
+    ("fsav", 9, b"/s/m: [%b] ERROR: Malformed archive [FSE]\n"),
+    ("fpscan", 64, b"[Unscannable] /s/m->%b\n"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("program", "status", "line"), UNOPENED)
+def test_the_name_of_a_file_decides_nothing(
+    program: str, status: int, line: bytes, name: bytes
+) -> None:
+    finding = said(program.encode(), status, line % name)
+    assert finding is not None
+    assert finding.verdict is UNSCANNABLE
+    assert said(program.encode(), 0, line % name) is None or not PROGRAMS[
+        program.encode()
+    ].parameters.get("passed")
+
+
 def test_every_program_that_is_known_is_tested_clean_infected_and_in_trouble() -> None:
     for program in PROGRAMS:
         if program not in (b"sweep", b"kav4fs-kavscanner"):  # savscan and kavscanner
