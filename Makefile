@@ -11,7 +11,7 @@ export PYTHON
 TESTS =
 BENCH =
 
-# For make chaos: how many messages for each mail system, and over links that are cut.
+# For make chaos: how many messages go through each mail system, and over links that are cut.
 MESSAGES = 1000
 
 # For make load.
@@ -22,13 +22,13 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check lint test chaos faults fuzz load bench clean
+.PHONY: help demo check lint test campaigns chaos faults rot fuzz load bench clean
 
 help: ## This list
 	@echo 'avcheck: asks an antivirus daemon about a mail message, then hands it on, over, or back'
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile | awk \
-	    '{ printf "  %s %-8s", $$1, $$2; $$1 = $$2 = ""; print }'
+	    '{ printf "  %s %-9s", $$1, $$2; $$1 = $$2 = ""; print }'
 	@echo
 	@echo 'Everything stays in .venv; Debian packages are installed where they are missing, by root'
 	@echo 'or by a sudo that asks no questions.  PYTHON=/usr/bin/python3.12 chooses an interpreter.'
@@ -60,24 +60,37 @@ else
 	.venv/bin/python -m coverage report
 endif
 
-chaos: ## 1000 messages through each mail system while everything around it fails (minutes)
-	@.ci/venv test
-	AVCHECK_CHAOS=$(MESSAGES) .venv/bin/python -m pytest -n 0 -s tests/campaigns/chaos tests/live/test_scaling.py
+campaigns: ## All of the following, before a release (hours; docs/faults.md)
+	@$(MAKE) faults
+	@$(MAKE) rot
+	@$(MAKE) fuzz
+	@$(MAKE) load
+	@$(MAKE) chaos
 
-faults: ## Fail every system call of a run, spoil every byte it gets (an hour; docs/faults.md)
+faults: ## Fail every system call of a run (half an hour)
 	@.ci/venv test
 	@.ci/packages strace
-	@.venv/bin/python -m tests.campaigns.faults --markdown docs/faults.md
-	@.venv/bin/python -m tests.campaigns.rot --markdown docs/faults.md
+	@.venv/bin/python -m tests.campaigns faults --markdown
 
-fuzz: ## Feed it with bytes that nobody would think of (ten minutes; docs/faults.md)
+rot: ## Spoil every byte that it gets or sends (a quarter of an hour)
+	@.ci/venv test
+	@.ci/packages strace
+	@.venv/bin/python -m tests.campaigns rot --markdown
+
+fuzz: ## Feed it with bytes that nobody would think of (ten minutes)
 	@.ci/venv test
 	@.venv/bin/python -m pip --disable-pip-version-check install --quiet 'atheris >= 3'
-	@.venv/bin/python -m tests.campaigns.fuzz --markdown
+	@.venv/bin/python -m tests.campaigns fuzz --markdown
 
-load: ## Twenty runs at a time while everything around them is killed (MINUTES=10; docs/faults.md)
+load: ## Twenty runs at a time while everything around them is killed (MINUTES=10)
 	@.ci/venv test
-	@.venv/bin/python -m tests.campaigns.load --minutes $(MINUTES) --markdown
+	@.ci/packages strace
+	@.venv/bin/python -m tests.campaigns load --minutes $(MINUTES) --markdown
+
+chaos: ## Messages through each mail system in bad weather (MESSAGES=1000)
+	@.ci/venv test
+	@.ci/packages strace
+	@.venv/bin/python -m tests.campaigns chaos --messages $(MESSAGES) --markdown
 
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test

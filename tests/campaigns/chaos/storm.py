@@ -121,7 +121,7 @@ class Storm:
         round_of_troubles = self._rounds(troubles, over)
         threads = [work(lambda: next(round_of_troubles)()), work(self.try_again)]
         while not failed and (
-            len(self.sent) < self.count or sum(self.happened.values()) <= len(troubles)
+            len(self.sent) < self.count or sum(self.happened.values()) < len(troubles)
         ):
             if len(self.sent) < self.count:
                 with accepting:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import sweeps
+from tests.campaigns.chaos import notes
 from tests.campaigns.chaos.gate import Gate
 from tests.campaigns.chaos.storm import MailUnderTest, Storm, small_spool
 from tests.command.test_log import NAMESPACE
@@ -25,9 +26,7 @@ from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sendmail import Program
 
-# make chaos sets it.
-COUNT = int(os.environ.get("AVCHECK_CHAOS", "40"))
-
+COUNT = sweeps.messages(15)
 
 # Of one test; it takes longer with more messages.
 pytestmark = pytest.mark.timeout(300 + COUNT)
@@ -122,8 +121,7 @@ def weather(
     """A storm, and the account of it, which `make chaos` shows."""
     storm = Storm(mail_system, mail, gate, COUNT, run_for_each_recipient=for_each)
     storm.rage()
-    found = storm.account()
-    print(f"\n{dict(storm.happened)}\n{dict(found)}")
+    notes.tell(f"storm, {type(mail).__name__}", storm.happened, storm.account())
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ Nothing is paused, which is not what the pages say to do: this is what becomes o
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import re
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import sweeps
+from tests.campaigns.chaos import notes
 from tests.campaigns.chaos.storm import MailUnderTest, Storm
 from tests.campaigns.chaos.test_chaos import ThroughMail, postfix
 from tests.live.recipe import MailSystem
@@ -29,9 +30,8 @@ from tests.support.servers.exim import Exim
 from tests.support.servers.fresh import fresh
 from tests.support.servers.sendmail import Program
 
-# make chaos sets it; its ten installations last for so many messages and more.
-COUNT = int(os.environ.get("AVCHECK_CHAOS", "0")) or 60
-INSTALLATIONS = 10 if "AVCHECK_CHAOS" in os.environ else 3
+COUNT = sweeps.messages(15)
+INSTALLATIONS = 10 if sweeps.is_whole() else 1
 
 # Between two messages, so that some come at every moment of an installation.
 PAUSE = 0.05
@@ -49,8 +49,8 @@ def wheels(open_directory: Path) -> tuple[Path, Path]:
     newer = (
         ("main", "act.on(", "act.carry_out("),
         ("act", "def on(", "def carry_out("),
-        ("main", "options.read(argv, _load)", "options.read_again(argv, _load)"),
-        ("options", "def read(", "def read_again("),
+        ("main", "reading.read(argv, _load)", "reading.read_again(argv, _load)"),
+        ("options/reading", "def read(", "def read_again("),
     )
     older = wheel(directory, "0.99")
     return older, wheel(directory, "1.99", *newer)
@@ -95,7 +95,7 @@ def upgrade(
     storm.calm_down()
     found = storm.account()
     storm.happened["runs that met half an avcheck"] = len(HALF.findall(mail.log))
-    print(f"\n{dict(storm.happened)}\n{dict(found)}")
+    notes.tell(f"upgrade, {type(mail).__name__}", storm.happened, found)
     assert found["queued"] == 0
     # No run was ended from outside, so nobody can have been in doubt.
     assert found["delivered twice"] == 0

@@ -7,7 +7,7 @@
     oracle.py     what may come of it, and what must not
     campaign.py   all faults of a scene, or a choice; the table
     page.py       the section of docs/faults.md about it
-    document.py   docs/faults.md, to which other campaigns write, too
+    whole.py      all of it
 
 `make faults` runs them all and writes the section; test_faults.py runs a choice.
 """

@@ -8,7 +8,7 @@ from tests.campaigns.faults.campaign import Result
 TITLE = "System calls and signals"
 
 TEXT = """`make faults` does it all again and writes this section (half an hour on two cores);
-`.venv/bin/python -m tests.campaigns.faults 'infected, handler'` is one scene, and shows for each
+`.venv/bin/python -m tests.campaigns faults 'infected, handler'` is one scene, and shows for each
 broken promise the command line that breaks it. A choice of the faults is part of `make check`.
 
 ### Method

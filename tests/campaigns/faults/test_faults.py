@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import sweeps
 from tests.campaigns.faults import campaign, page, strike, tamper
 from tests.campaigns.faults.scenes import SCENES, scene
 from tests.campaigns.faults.strike import Fault
 from tests.support.servers import packages
+
+# Of what is chosen, one in so many is struck: the same ones each time.
+EVERY = 8
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,9 @@ def chosen(command: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         choices = campaign.choices([(place, campaign.plan(place)) for place in places])
     if platform.machine() != tamper.MACHINE:
         choices = [[fault for fault in faults if fault.by_strace] for faults in choices]
-    return dict(zip(SCENES, choices, strict=True))
+    return {
+        name: list(sweeps.some(faults, EVERY)) for name, faults in zip(SCENES, choices, strict=True)
+    }
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -44,9 +50,6 @@ def test_a_fault_breaks_no_promise(
             if result.text
         ]
     assert broken == []
-    # A scene of which all but the signals is alike in another one has no other fault.
-    others = [fault for fault in chosen[name] if not fault.is_signal]
-    assert any(result.outcome in ("kept", "done") for result in results) or not others
 
 
 # avcheck, and then what Python would say of an exception that nobody can catch, such as that of

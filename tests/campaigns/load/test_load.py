@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.campaigns.load.campaign import carry_out
 
-MESSAGES = 150
+MESSAGES = 60
 
 
 def test_a_storm_breaks_no_promise(command: Path) -> None:

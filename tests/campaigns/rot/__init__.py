@@ -9,8 +9,7 @@
     clamdscan.py  the same for clamdscan, where the scanner is shown something else
     page.py       the section of docs/faults.md
 
-`python -m tests.campaigns.rot --markdown docs/faults.md` does all of it; test_rot.py does the
-replies of clamd and of mail servers.
+    whole.py      all of it, which is `make rot`; test_rot.py does some bytes of the replies
 
 What nobody can notice who talks in these protocols is counted apart, because none of them has
 a checksum:

@@ -10,7 +10,7 @@ from tests.campaigns.rot.campaign import MISSED, VIOLATION
 
 TITLE = "The conversation"
 
-TEXT = """`python -m tests.campaigns.rot --markdown docs/faults.md` repeats this (a quarter of an
+TEXT = """`make rot` (`python -m tests.campaigns rot --markdown`) repeats this (a quarter of an
 hour).
 Somebody in the middle passes on what avcheck and a server say to each other, and spoils one byte
 of one conversation; the next run has the next byte, in both directions. The servers are real: a

@@ -1,4 +1,4 @@
-"""Each byte of the replies of clamd and of mail servers spoilt; `make rot` does more."""
+"""Some bytes of the replies of clamd and of mail servers spoilt; `make rot` does all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults.oracle import DONE, KEPT
+from tests.campaigns.faults.oracle import DONE, DOUBTFUL, KEPT
 from tests.campaigns.rot import campaign, clamdscan, oracle, page
 from tests.campaigns.rot.campaign import Result
 from tests.campaigns.rot.kinds import CUT, FLIP, HALF, SPLIT, THERE, Rot
@@ -48,12 +48,28 @@ def outcomes(results: list[Result], *kinds: str) -> list[str]:
     return [result.outcome for result in results if result.rot.kind in kinds]
 
 
+# Of the longer conversations, one in so many is struck.  Nothing else divides it, so that each
+# kind has its turn.
+EVERY = 13
+FEW = 40
+
+
+def few(plan: Plan) -> Plan:
+    """The first of the plan, and then the same ones each time."""
+
+    def fewer(place: Place, whole: Conversation) -> Iterator[Rot]:
+        rots = list(plan(place, whole))
+        yield from rots if len(rots) <= FEW else rots[::EVERY]
+
+    return fewer
+
+
 @pytest.mark.parametrize("name", [name for name in SCENES if not name.startswith("c-icap")])
 def test_a_reply_that_rots_breaks_no_promise(name: str, command: Path, daemons: Daemons) -> None:
-    results = carry_out(name, campaign.replies, command, daemons)
-    assert KEPT in outcomes(results, CUT)
+    results = carry_out(name, few(campaign.replies), command, daemons)
+    assert {KEPT, DOUBTFUL} & set(outcomes(results, CUT))
     # What comes in pieces is what comes.
-    assert set(outcomes(results, SPLIT)) == {KEPT if "refuses" in name else DONE}
+    assert set(outcomes(results, SPLIT)) <= {KEPT if "refuses" in name else DONE}
     if name.startswith("clamd, stream"):
         delivered = [result.rot.kind for result in results if result.run.delivered]
         assert set(delivered) == (set() if "infected" in name else {SPLIT, CUT})
@@ -63,7 +79,7 @@ def test_a_reply_that_rots_breaks_no_promise(name: str, command: Path, daemons: 
 def test_words_cut_off_on_their_way_break_no_promise(
     name: str, command: Path, daemons: Daemons
 ) -> None:
-    results = carry_out(name, campaign.requests, command, daemons)
+    results = carry_out(name, few(campaign.requests), command, daemons)
     assert KEPT in outcomes(results, CUT)
     assert KEPT in outcomes(results, HALF)
 

@@ -1,9 +1,4 @@
-"""The load for some minutes; shows the table and exits 1 if a promise was broken.
-
-    python -m tests.campaigns.load [--minutes N] [--runs N] [--markdown]
-
---markdown writes the section "Load" of docs/faults.md as well.
-"""
+"""Twenty runs at a time, for minutes, while everything around them is killed."""
 
 from __future__ import annotations
 
@@ -12,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from tests.campaigns.faults import document
-from tests.campaigns.load.campaign import carry_out
+from tests.campaigns.load import campaign
 from tests.campaigns.load.place import ATTEMPTS, CANARY, SLOTS
+from tests.campaigns.report import Report
 
 TEXT = """Repeat it: `make load` (ten minutes; `make load MINUTES=2` for another time).
 
@@ -37,29 +32,26 @@ or encrypted is ever delivered. The metrics file is read by Prometheus's own par
 """
 
 
-def main() -> int:
-    words = argparse.ArgumentParser(prog="python -m tests.campaigns.load")
-    words.add_argument("--minutes", type=float, default=10.0)
-    words.add_argument("--runs", type=int, default=20)
-    words.add_argument("--markdown", action="store_true")
-    told = words.parse_args()
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this campaign can be told."""
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--runs", type=int, default=20, help="at a time")
+
+
+def carry_out(given: argparse.Namespace) -> Report:
+    """One storm of so many minutes; it has no scenes."""
     command = Path(sys.executable).with_name("avcheck")
-    result = carry_out(command, agents=told.runs, minutes=told.minutes)
+    result = campaign.carry_out(command, agents=given.runs, minutes=given.minutes)
     print(result.table)
     for violation in result.violations:
         print(violation)
-    if told.markdown:
-        text = TEXT.format(
-            runs=told.runs,
-            minutes=told.minutes,
-            processors=os.cpu_count(),
-            slots=SLOTS,
-            canary=CANARY,
-            attempts=ATTEMPTS,
-            table=result.table,
-        )
-        document.section("Load", text)
-    return 1 if result.violations else 0
-
-
-sys.exit(main())
+    text = TEXT.format(
+        runs=given.runs,
+        minutes=given.minutes,
+        processors=os.cpu_count(),
+        slots=SLOTS,
+        canary=CANARY,
+        attempts=ATTEMPTS,
+        table=result.table,
+    )
+    return Report("Load", text, bool(result.violations))

@@ -1,4 +1,4 @@
-"""Every byte of every conversation spoilt; exits 1 if a promise was broken."""
+"""Every byte of every conversation is cut, late, doubled or spoilt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.campaigns.faults import document
+from tests.campaigns.report import Report
 from tests.campaigns.rot import campaign, clamdscan, oracle, page
 from tests.campaigns.rot.scenes import SCENES, Daemons
 
@@ -20,8 +20,8 @@ from tests.campaigns.rot.scenes import SCENES, Daemons
 WORKERS = 20
 
 
-def main() -> int:
-    given = arguments()
+def carry_out(given: argparse.Namespace) -> Report:
+    """All of it, or the scenes that are given."""
     chosen = [name for name in SCENES if not given.scenes or name.startswith(tuple(given.scenes))]
     with ExitStack() as stack:
         # Every account has to get to it, and pytest's own are closed.
@@ -36,7 +36,7 @@ def main() -> int:
             if not files[name].exists():
                 where = directory / str(number)
                 where.mkdir(mode=0o755)
-                files[name].write_text(json.dumps(carry_out(name, where, daemons)))
+                files[name].write_text(json.dumps(one(name, where, daemons)))
         found = {name: json.loads(files[name].read_text()) for name in chosen}
     tallies = {
         name: {(kind, outcome): count for kind, outcome, count in each["tally"]}
@@ -45,34 +45,21 @@ def main() -> int:
     tried, same = (sum(each[key] for each in found.values()) for key in ("tried", "same"))
     text = page.text(tallies, tried, same)
     print(text)
-    if given.markdown:
-        document.section(page.TITLE, text, given.markdown)
     broken = sum(page.outcomes(tally)[campaign.VIOLATION] for tally in tallies.values())
-    return 1 if broken or same != tried else 0
+    return Report(page.TITLE, text, bool(broken or same != tried))
 
 
-def arguments() -> argparse.Namespace:
-    """What is to be done."""
-    parser = argparse.ArgumentParser(prog="python -m tests.campaigns.rot", description=__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this campaign can be told."""
     parser.add_argument(
         "--results",
         type=Path,
         metavar="DIRECTORY",
         help="keep what came of each scene there, and do not run one again that is there",
     )
-    parser.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="write the section to this page (docs/faults.md)",
-    )
-    parser.add_argument(
-        "scenes", nargs="*", metavar="SCENE", help="how names begin; all, unless one is given"
-    )
-    return parser.parse_args()
 
 
-def carry_out(name: str, where: Path, daemons: Daemons) -> dict[str, Any]:
+def one(name: str, where: Path, daemons: Daemons) -> dict[str, Any]:
     """What came of a scene; a broken promise is shown at once."""
     command = Path(sys.executable).with_name("avcheck")
     began = time.monotonic()
@@ -86,6 +73,3 @@ def carry_out(name: str, where: Path, daemons: Daemons) -> dict[str, Any]:
     same = clamdscan.compare(blind, daemons.clamd, where / "clamdscan", WORKERS) if blind else 0
     tally = Counter((f"{each.rot.kind}, {each.rot.way}", each.outcome) for each in results)
     return {"tally": [[*key, n] for key, n in tally.items()], "tried": len(blind), "same": same}
-
-
-sys.exit(main())

@@ -1,15 +1,18 @@
 """docs/faults.md: every campaign writes its own section, and leaves those of the others.
 
-from tests.campaigns.faults import document
-document.section("Fuzzing", text)
+from tests.campaigns import document
+document.section("Fuzzing", document.run_now(text))
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import time
 from pathlib import Path
 
+import avcheck
 from tests.support.tree import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
@@ -24,6 +27,19 @@ by accident; nothing in a message is changed; nothing is left behind.
 """
 
 HEADING = "## "
+
+
+def run_now(text: str) -> str:
+    """The text of a section, with the day and the version that it is about."""
+    asked = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    commit = f", commit {asked.stdout.strip()}" if asked.returncode == 0 else ""
+    return f"Last run: {time.strftime('%F')}, avcheck {avcheck.__version__}{commit}.\n\n{text}"
 
 
 def section(title: str, text: str, page: Path = PAGE) -> None:

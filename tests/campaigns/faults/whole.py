@@ -1,4 +1,4 @@
-"""Every fault of every scene; exits 1 if a promise was broken."""
+"""Every system call of every run fails, or gets a signal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.campaigns.faults import campaign, document, page, strike
+from tests.campaigns import sweeps
+from tests.campaigns.faults import campaign, page, strike
 from tests.campaigns.faults.campaign import Result
 from tests.campaigns.faults.scenes import SCENES, Scene, scene
 from tests.campaigns.faults.strike import Fault
+from tests.campaigns.report import Report
 from tests.support.servers import packages
 
 
-def main() -> int:
-    given = arguments()
+def carry_out(given: argparse.Namespace) -> Report:
+    """All of it, or the scenes that are given; then the sweeps, which are tests."""
     packages.need("strace", commands=["strace"])
     chosen = [name for name in SCENES if not given.scenes or name.startswith(tuple(given.scenes))]
     with contextlib.ExitStack() as stack:
@@ -30,41 +32,30 @@ def main() -> int:
         files = {name: kept / f"{list(SCENES).index(name)}.json" for name in chosen}
         missing = [name for name in chosen if not files[name].exists()]
 
-        def carry_out(place: Scene, faults: list[Fault]) -> None:
+        def one(place: Scene, faults: list[Fault]) -> None:
             results = run(place, faults)
             text = json.dumps([asdict(result) for result in results])
             files[place.name].write_text(text)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(carry_out, *plans(stack, directory, missing)))
+            list(pool.map(one, *plans(stack, directory, missing)))
         results = [
             Result(**each) for name in chosen for each in json.loads(files[name].read_text())
         ]
     print(page.by_scene(results))
-    if given.markdown:
-        document.section(page.TITLE, page.text(results), given.markdown)
-    return 1 if any(result.text for result in results) else 0
+    swept = given.scenes or sweeps.carry_out(Path(__file__).parent)
+    broken = any(result.text for result in results) or not swept
+    return Report(page.TITLE, page.text(results), broken)
 
 
-def arguments() -> argparse.Namespace:
-    """What is to be done."""
-    parser = argparse.ArgumentParser(prog="python -m tests.campaigns.faults", description=__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this campaign can be told."""
     parser.add_argument(
         "--results",
         type=Path,
         metavar="DIRECTORY",
         help="keep what came of each scene there, and do not run one again that is there",
     )
-    parser.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="write the section to this page (docs/faults.md)",
-    )
-    parser.add_argument(
-        "scenes", nargs="*", metavar="SCENE", help="how names begin; all, unless one is given"
-    )
-    return parser.parse_args()
 
 
 def plans(
@@ -95,6 +86,3 @@ def run(place: Scene, faults: list[Fault]) -> list[Result]:
             print(f"{place.name}: {result.text}: {result.said}\n  {line}", flush=True)
     print(f"{place.name}: {len(results)} faults", flush=True)
     return results
-
-
-sys.exit(main())

@@ -1,8 +1,7 @@
-"""The campaign: python -m tests.campaigns.fuzz [--seconds N] [--keep] [--markdown] [TARGET...]
+"""Bytes that nobody would think of.
 
 Every target for so many seconds under atheris, as many at a time as there are processors; then,
-unless targets are named, every sabotage until it is found.  Exits 1 if anything was found in the
-one, or not found in the other.
+unless targets are named, every sabotage until it is found.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.campaigns.faults import document
 from tests.campaigns.fuzz import corpus
 from tests.campaigns.fuzz.sabotage import SABOTAGES
 from tests.campaigns.fuzz.targets import TARGETS
+from tests.campaigns.report import Report
 
 # Seconds for each target, and at most for each sabotage.
 SECONDS = 18
@@ -31,7 +30,7 @@ SIZE_MAX = 2048
 ONE_MAX = 60
 MEMORY_MAX = 1024
 
-TEXT = """Repeat it with `make fuzz` (`python -m tests.campaigns.fuzz`; {minutes} minutes here).
+TEXT = """Repeat it with `make fuzz` (`python -m tests.campaigns fuzz`; {minutes} minutes here).
 `make check` plays the inputs that are kept in `tests/campaigns/fuzz/corpus` and what hypothesis
 makes of them.
 Each target is a function that is given bytes and raises where something is not as it must be:
@@ -170,22 +169,19 @@ def text(runs: list[Run], broken: list[tuple[str, int, int]], seconds: int) -> s
     )
 
 
-def main() -> int:
-    reader = argparse.ArgumentParser(prog="python -m tests.campaigns.fuzz")
-    reader.add_argument("--seconds", type=int, default=SECONDS, help="for each target")
-    reader.add_argument("--keep", action="store_true", help="add to the corpus what reaches more")
-    reader.add_argument("--markdown", action="store_true", help="write docs/faults.md")
-    reader.add_argument("targets", nargs="*", metavar="TARGET", choices=[[], *TARGETS])
-    words = reader.parse_args()
-    names = words.targets or list(TARGETS)
-    runs = fuzz(names, words.seconds, words.keep)
-    broken = [] if words.targets else sabotaged(list(SABOTAGES))
-    page = text(runs, broken, words.seconds)
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this campaign can be told."""
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="for each target")
+    parser.add_argument("--keep", action="store_true", help="add to the corpus what reaches more")
+
+
+def carry_out(given: argparse.Namespace) -> Report:
+    """All targets, or those that are given."""
+    begins = tuple(given.scenes)
+    names = [name for name in TARGETS if not begins or name.startswith(begins)]
+    runs = fuzz(names, given.seconds, given.keep)
+    broken = [] if begins else sabotaged(list(SABOTAGES))
+    page = text(runs, broken, given.seconds)
     print(page)
-    if words.markdown:
-        document.section("Fuzzing", page)
-    return 1 if any(each.why for each in runs) or not all(found for _, found, _ in broken) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    missed = not all(found for _, found, _ in broken)
+    return Report("Fuzzing", page, missed or any(each.why for each in runs))
