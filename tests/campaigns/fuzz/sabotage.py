@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from avcheck import address
 from avcheck import printable as printable_
-from avcheck.deliver import smtp_replies, smtp_words
+from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.options import arguments, reading, rows
 from avcheck.scanners import avp, clamd, fsecure, icap, savapi, sssp
 from avcheck.state import attempts, metrics, waitfile
@@ -109,7 +109,7 @@ SABOTAGES = {
     "fsecure-failure": Sabotage(
         "scan-fsecure",
         "a failure of fsavd's is clean",
-        patch.object(fsecure, "_failure", lambda text: CLEAN),
+        patch.object(fsecure, "class_of_text", lambda text, classes, other: CLEAN),
     ),
     "icap-whole": Sabotage(
         "scan-icap",
@@ -119,7 +119,7 @@ SABOTAGES = {
     "smtp-dot": Sabotage(
         "smtp",
         "450 is a yes to the final dot, too",
-        patch.object(smtp_replies, "want", _want_any_yes),
+        patch.object(smtp_dialogue, "want", _want_any_yes),
     ),
     "stuffing-border": Sabotage(
         "stuffing",
