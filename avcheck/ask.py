@@ -24,10 +24,10 @@ GRACE = 0.5
 
 
 def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Answer]:
-    """The answers of every -s, and of as many --backup as it takes to have --need answers.
+    """The answers of every -s, and of as many --backup as it takes to reach --need.
 
     deadline is the moment (time.monotonic seconds) for all of it; -t limits the -s, and
-    then again the backups.  The poison brake and the slots are here, where they are asked for.
+    then again the backups.  --attempts and --slots take effect here.
     """
     if settings.attempts and settings.queue_id:
         from avcheck.state import attempts
@@ -157,11 +157,10 @@ def _run_dialogue(
 
 
 def dialogue(module: Any, link: conn.Conn, message: Message, target: Target) -> Finding:
-    """What the scanner at the other end of the link says; raises Defer if it says nothing.
+    """What the scanner at the other end of the link found; raises Defer if it gives no answer.
 
-    Whatever the module makes of it, CLEAN is an answer to the whole message, and the only
-    one; and what was found in an answer that is none, because it is cut or is not as it
-    should be, is found.
+    Whatever the module says, CLEAN counts only if the whole message was read before the reply,
+    and nothing follows the reply.  What an incomplete or malformed reply found counts.
     """
     try:
         finding: Finding = module.scan(link, message, target)
@@ -176,9 +175,9 @@ def dialogue(module: Any, link: conn.Conn, message: Message, target: Target) -> 
 
 
 def _prove(link: conn.Conn, silence: float | None) -> None:
-    """Raise Defer unless what was said is the answer to all we sent, and all of the answer.
+    """Raise Defer unless the reply answers the whole question, and nothing follows it.
 
-    silence is what a module has whose answers nothing else ends.
+    silence is the SILENCE of a module, None if it has none.
     """
     if link.early:
         raise Defer("said it is clean before it had the whole question", BROKEN)
@@ -191,13 +190,13 @@ def _prove(link: conn.Conn, silence: float | None) -> None:
         raise Defer("said it is clean, and then said more", BROKEN)
 
 
-def _found(module: Any, words: bytes, message: Message, target: Target) -> Finding | None:
-    """What the words have found, in a module's second, looser reading; never CLEAN."""
+def _found(module: Any, reply: bytes, message: Message, target: Target) -> Finding | None:
+    """What an incomplete or malformed reply found, if anything; never CLEAN."""
     read = getattr(module, "found", None)
-    if not words or read is None:
+    if not reply or read is None:
         return None
     try:
-        finding: Finding = read(words, message, target)
+        finding: Finding = read(reply, message, target)
     except Defer:
         return None
     return finding if finding.verdict.rank < FAILED.rank else None

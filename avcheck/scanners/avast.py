@@ -16,7 +16,7 @@ PyAvast, aioavast, avastscan.
 Exim has observed "[+]2.0 0 Eicar Test Virus!!!", between an error 41120 and the end: a name
 is INFECTED whatever the marker says, and anything else after [+] is no CLEAN.
 
-Decided: the numbers of errors are no public API, so they are classed by their words:
+Decided: the numbers of errors are no public API, so they are classed by their texts:
 a password is ENCRYPTED; a licence or a permission is the daemon's trouble; the rest
 (decompression bomb, corrupt, unknown) is the message's and UNSCANNABLE.  A member's name
 is a stranger's, so a tab after a backslash ends no field.

@@ -18,7 +18,7 @@ Decided: 8 (files were left out) and 64 (encrypted, corrupt, packed in an unknow
 the message's doing, 4, 16 and 32 the daemon's.
 
 Fuglu's experience: a message without a Content-Type is not looked at as mail.  The
-parameter options is for words such as --heurlevel=3.
+parameter options is for options such as --heurlevel=3.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def _infection(reply: Head) -> Finding | None:
     # Only where the first header is missing, a class is guessed from the second.
     verdict = worst([kind for kind, _ in found[: len(said)] or found]) or INFECTED
     names = tuple([name for _, every in found for name in every])
-    if not names:  # McAfee Web Gateway 9 has a text of its own in place of the three words
+    if not names:  # McAfee Web Gateway 9 has a text of its own in place of the three fields
         others = (reply.get(b"x-virus-name"), reply.get(b"x-virus-id"), *said)
         names = next(filter(None, map(_names, others)), ())
     return Finding(verdict, names, b" ".join(said) or b"X-Violations-Found")

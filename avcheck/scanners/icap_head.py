@@ -18,7 +18,7 @@ class Head:
     """Status line and headers of a reply, or of a page; no head at all is false.
 
     status is 0 for the head of a request.  odd tells of a CR or LF within a line: another
-    reader would take it for the end of one, and find a header where we see none.
+    parser would take it for a line end, and find a header where we see none.
     """
 
     __slots__ = ("first", "headers", "odd", "status")
@@ -43,30 +43,30 @@ class Head:
         """The value of a header, empty if it is not there."""
         return b", ".join(self.every(name))
 
-    def words(self, name: bytes) -> list[bytes]:
-        """The value as a list, in lower case."""
-        return [word.strip().lower() for word in self.get(name).split(b",") if word.strip()]
+    def items(self, name: bytes) -> list[bytes]:
+        """The items of a value that is a list, in lower case."""
+        return [item.strip().lower() for item in self.get(name).split(b",") if item.strip()]
 
 
 NO_HEAD = Head(b"", [])
 
 
-def parse_head(words: bytes) -> Head:
-    """The head in the bytes, which end in its empty line; Defer for any others."""
-    if not words:
+def parse_head(text: bytes) -> Head:
+    """The head in the text, which ends in its empty line; Defer for any other."""
+    if not text:
         return NO_HEAD
-    lines = words.removesuffix(b"\r\n\r\n").split(b"\r\n")
-    if not words.endswith(b"\r\n\r\n") or not all(lines):
-        raise unexpected(words)
+    lines = text.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    if not text.endswith(b"\r\n\r\n") or not all(lines):
+        raise unexpected(text)
     headers, strange = _headers(lines[1:])
     if strange:
-        raise unexpected(words)
+        raise unexpected(text)
     return Head(lines[0], headers, any(b"\r" in line or b"\n" in line for line in lines))
 
 
-def parse_cut_head(words: bytes) -> Head:
-    """What there is of a head that is cut, or is not as it should be."""
-    first, *lines = words.split(b"\r\n")
+def parse_cut_head(text: bytes) -> Head:
+    """What there is of a head that is cut or malformed."""
+    first, *lines = text.split(b"\r\n")
     return Head(first, _headers(lines)[0], odd=True)
 
 
@@ -122,8 +122,8 @@ def parse_sections(head: Head) -> Sections:
     body = False
     at = 0
     value = head.get(b"encapsulated")
-    for word in value.split(b",") if value else []:
-        name, equals, offset = word.strip().partition(b"=")
+    for section in value.split(b",") if value else []:
+        name, equals, offset = section.strip().partition(b"=")
         if not equals or not offset.isdigit() or len(offset) > 9 or int(offset) < at or body:
             raise Defer(f"unexpected reply {printable(value, 200)!r} in Encapsulated", BROKEN)
         at = int(offset)

@@ -164,7 +164,7 @@ def parse_length(status: bytes, headers: list[bytes]) -> int:
 
 
 def _refused(status: bytes, body: bytes = b"") -> None:
-    """Raise Defer for a reply that is no answer, with its words."""
+    """Raise Defer, with the text of the reply, unless its status is 200."""
     version, _, rest = status.partition(b" ")
     code = rest[:3]
     if version in (b"HTTP/1.0", b"HTTP/1.1") and code == b"200" and rest[3:4] in (b"", b" "):

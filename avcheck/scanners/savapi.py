@@ -15,8 +15,8 @@ that found nothing, 319 one that did.  Codes from 400 on tell something on the w
 Source: a SAVAPI client in Python, one in Go, rspamd, amavisd-new.
 
 Decided: 350 (an error) is followed by a line that ends the scan in some versions and not
-in others, so one is waited for, but not for long.  Of the words after 350 nothing public
-is known; encryption and limits are told by theirs, everything else is the daemon's trouble.
+in others, so one is waited for, but not for long.  Of the text after 350 nothing public
+is known; encryption and limits are told by it, everything else is the daemon's trouble.
 Decided: names class themselves by Avira's prefixes (HEUR/, SPR/, ...).
 Decided: ARCHIVE_SCAN and MAILBOX_SCAN are set, because a message is a mailbox in its
 terms; the parameter set=NAME%20VALUE;NAME%20VALUE replaces them.

@@ -1,7 +1,7 @@
 r"""sock, any daemon that is told a path and answers with text.
 
     C: what send= says, with the path for {path}
-    S: words, up to the end that end= says
+    S: text, up to the end that end= says
 
     -s 'sock:/run/oav.sock?send=SCAN%20{path}%0A&clean=OK.*&infected=FOUND:.*&name=FOUND:%20(.*)'
 
@@ -17,12 +17,11 @@ line or nothing:
     more      a line that means nothing; another one follows it
     name      what a name is, in a line that means something bad; its first group if it has one
 
-A line that matches two patterns means the worse; one that matches none is the daemon's
-trouble.  With end=lf (nul) the answer is one line, and the more before it.  With end=eof
-it is all lines, and each has to mean something.  CLEAN is one clean line, the last, after
-nothing but more: so choose the words that end an answer, not those about a part of it.
-A line is ended in any case, by CR LF or LF or NUL.  So an answer that is cut short is not
-taken for a whole one.
+A line that matches two patterns means the worse; one that matches none defers.  With end=lf
+(nul) the answer is one line, and the more before it.  With end=eof it is all lines, and each
+has to match.  CLEAN is one clean line, the last, after nothing but more: so match the line
+that ends an answer, not one about a part of it.  A line always has an end (CR LF, LF or NUL),
+so that an answer that is cut short is not taken for a complete one.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     for name in (*PATTERNS, MORE, "greeting", "name"):
         if name in parameters:
             try:
-                # Its warnings would come before our own words on standard error.
+                # Its warnings would precede our own text on standard error.
                 with catch_warnings():
                     simplefilter("ignore")
                     patterns[name] = re.compile(parameters[name], re.DOTALL)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from avcheck import ask, conn, scanners
 from avcheck.address import Address
 from avcheck.exits import CONFIG, REFUSED, Defer, Usage
-from avcheck.scanners import icap, icap_found, icap_head, rows
+from avcheck.scanners import icap, icap_found, icap_head, icap_offer, rows
 from avcheck.scanners.icap_head import NO_HEAD, Head, parse_head
 from avcheck.settings import Target
 from avcheck.verdict import (
@@ -182,7 +182,7 @@ def test_our_own_page_is_no_finding() -> None:
     ],
 )
 def test_a_status_that_says_no(status: bytes, code: str, hint: str) -> None:
-    for asked in (lambda first: found(first), lambda first: icap.parse_options(head(first))):
+    for asked in (lambda first: found(first), lambda first: icap_offer.parse_options(head(first))):
         with pytest.raises(Defer) as why:
             asked(b"ICAP/1.0 " + status)
         assert why.value.code == code
@@ -231,7 +231,7 @@ OFFER = b"Methods: RESPMOD\r\n"
 def test_what_the_service_says_of_itself(
     headers: bytes, method: bytes, preview: int, allow_204: bool, closes: bool
 ) -> None:
-    offer = icap.parse_options(head(b"ICAP/1.0 200 OK", headers))
+    offer = icap_offer.parse_options(head(b"ICAP/1.0 200 OK", headers))
     assert (offer.method, offer.preview) == (method, preview)
     assert (offer.allow_204, offer.closes) == (allow_204, closes)
 
@@ -250,7 +250,7 @@ def test_what_the_service_says_of_itself(
 )
 def test_a_service_that_cannot_be_asked(first: bytes, headers: bytes) -> None:
     with pytest.raises(Defer):
-        icap.parse_options(head(first, headers))
+        icap_offer.parse_options(head(first, headers))
 
 
 def passed(first: bytes, *, whole: bool = True, unchanged: bool = False, path: bytes = b"/") -> str:
@@ -306,7 +306,7 @@ def test_no_words_break_what_is_read_besides(words: bytes) -> None:
         except Defer:
             return
 
-    read(lambda: icap.parse_options(parse_head(words)))
+    read(lambda: icap_offer.parse_options(parse_head(words)))
     read(lambda: icap_head.parse_sections(parse_head(words)))
     read(lambda: icap_head.parse_size(words))
 
