@@ -22,6 +22,10 @@ _GROUP_WRITE = 0o020
 # a signal strikes.
 _named: dict[bytes, int] = {}
 
+# Those that a program got, with a descriptor of their own of the directory: there may be more
+# under longer names (name.bak), until the program has ended.
+_given: dict[bytes, int] = {}
+
 
 class Directory:
     """The spool directory, opened and found safe.  Close it by leaving the with block."""
@@ -165,10 +169,48 @@ def release_file(name: bytes) -> None:
     _named.pop(name, None)
 
 
+def give(name: bytes, directory: Directory) -> None:
+    """Note that a program gets the name of a file made by create."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # not dup(2): each has its own position
+    _given[name] = os.open(b".", flags, dir_fd=directory.fd)
+
+
+def take_back(name: bytes) -> None:
+    """Remove what was given, and what has been made beside it, now that the program has ended."""
+    if name in _given:
+        _remove_all(name)
+        close(_given.pop(name))
+    remove_file(name)
+
+
+def _remove_all(name: bytes) -> None:
+    """Remove everything whose name begins so, directories included."""
+    place = _given[name]
+    for found in os.listdir(place):
+        if not os.fsencode(found).startswith(name):
+            continue
+        try:
+            os.unlink(found, dir_fd=place)
+        except FileNotFoundError:
+            continue
+        except OSError:  # a directory
+            from shutil import rmtree
+
+            rmtree(found, ignore_errors=True, dir_fd=place)
+
+
 def remove_leftovers() -> None:
-    """Remove what create made; never raises, so it can be the last thing done."""
+    """Remove what create made; never raises, so it can be the last thing done.
+
+    What was given to a program stays noted: it may run on until it is killed.
+    """
     for name in [*_named, *_named]:  # twice: what failed once may have been interrupted
         try:
             remove_file(name)
+        except (KeyError, OSError):
+            continue
+    for name in [*_given]:
+        try:
+            _remove_all(name)
         except (KeyError, OSError):
             continue

@@ -18,7 +18,7 @@ import os
 
 from avcheck import spool
 from avcheck.descriptors import close
-from avcheck.directory import new_file_name, remove_file
+from avcheck.directory import give, new_file_name, take_back
 from avcheck.exits import defer_from
 from avcheck.printable import printable
 
@@ -38,7 +38,8 @@ class Copy:
     """The message, its first lines of ours included, in a file of its own.
 
     path is the file's name for programs.  On leaving the with block the file is gone, and so is
-    everything that the program has made beside it under a longer name (name.bak, name.virus).
+    everything that the program has made beside it under a longer name (name.bak, name.virus),
+    or in its place.
     """
 
     __slots__ = ("_fd", "_message", "_name", "path")
@@ -53,6 +54,7 @@ class Copy:
         try:
             self._fd = directory.create(self._name, MODE)
             directory.share(self._fd, MODE)
+            give(self._name, directory)
             for piece in _pieces(message.fd, message.seen):
                 spool.write(self._fd, piece)
         except BaseException as why:
@@ -94,13 +96,9 @@ class Copy:
     def _remove(self) -> None:
         if self._fd >= 0:
             close(self._fd)
-        place = self._message.directory.fd
-        try:
-            remove_file(self._name)
-            for name in os.listdir(place):
-                if os.fsencode(name).startswith(self._name):
-                    os.unlink(name, dir_fd=place)
-        except (KeyError, OSError):  # swept already, or the sweep at the end tries again
+        try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
+            take_back(self._name)
+        except (KeyError, OSError):  # removed already, or the end of the run tries again
             pass
 
 

@@ -167,6 +167,24 @@ def test_a_scanner_that_is_a_program_does_not_outlive_the_run(
     program.ended()
 
 
+@each_signal
+@pytest.mark.parametrize("number_of_them", [1, 2])
+def test_what_a_program_has_made_beside_its_copy_goes_with_the_run(
+    site: Site, number: signal.Signals, number_of_them: int
+) -> None:
+    """Also where it runs in a thread, which goes without another word."""
+    made = 'mkdir "$1.d"; cp "$1" "$1.d/x"; cp "$1" "$1.tmp"; '
+    programs = [site.program(f"scanner{each}", made + STOP) for each in range(number_of_them)]
+    running = site.start(site.words(scanners=[scanner(each) for each in programs])).feed()
+    for program in programs:
+        program.arrived()
+    assert any(name.endswith(".tmp") for name in os.listdir(site.spool))
+    running.signal(number)
+    ended = running.end()
+    assert ended.status == 75
+    assert os.listdir(site.spool) == []
+
+
 # What goes wrong when the program runs; it is started by a thread or by the main one.
 BUG = """
 import os, sys

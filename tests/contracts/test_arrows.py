@@ -68,6 +68,7 @@ CHEAP = {"os", "sys", "time", "errno", "fcntl", "select", "stat", "_thread"}
 DEARER = {"select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings", "pwd"}
 DEARER |= {"site"}  # where a scanner of the administrator's is not beside avcheck
 DEARER |= {"termios"}  # one number, for a message that is streamed
+DEARER |= {"shutil"}  # a directory that a program has made beside its copy
 # The C halves, and the whole modules where there are no such halves.
 HALVES = {"_socket": "socket", "_signal": "signal"}
 

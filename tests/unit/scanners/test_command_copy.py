@@ -38,6 +38,7 @@ DONE = {
     "puts the same bytes in its place": ("cp $1 new.$$; mv -f new.$$ $1", "replaced"),
     "puts a link in its place": ("mv $1 $1.old; ln -s $1.old $1", "replaced"),
     "puts a directory in its place": ("rm -f $1; mkdir $1; rmdir $1", "removed"),
+    "leaves a directory in its place": ("rm -f $1; mkdir $1; echo x >$1/x", "replaced"),
     "removes it": ("rm -f $1", "removed"),
     "renames it": ("mv $1 $1.virus", "removed"),
     "disinfects it": ("chmod u+w $1; sed -i s/Hello/Hollo/ $1; echo disinfected", "replaced"),
@@ -48,6 +49,7 @@ HARMLESS = {
     "changes its mode": "chmod 0600 $1",
     "touches it": "touch $1",
     "leaves a note beside it": "echo seen >$1.log",
+    "unpacks it beside it": "mkdir $1.d $1.d/e; cp $1 $1.d/e; for i in 1 2 3; do cp $1 $1.$i; done",
     "moves it away and back": "mv $1 $1.x; mv $1.x $1",
 }
 
