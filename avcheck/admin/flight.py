@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avcheck.admin import pausing, places
+from avcheck.admin import locks, places
 from avcheck.admin.master_cf import GUARDS, NAME
 from avcheck.admin.peer import ARGV_MAX
 from avcheck.exits import Leave
@@ -40,7 +40,7 @@ def over(spool: bytes) -> list[Flight]:
 
 def inside(folder: places.Folder) -> list[Flight]:
     """The same of a directory that is open; looked at as its owner."""
-    processes = pausing.lock_holders(os.fstat(folder.fd), "READ")
+    processes = locks.holders(os.fstat(folder.fd), "READ")
     return [Flight(process, _queue_id(process)) for process in processes]
 
 

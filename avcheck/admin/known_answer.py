@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 
 
-def wrong(scanner: Scanner, settings: Settings, patience: float = PATIENCE) -> str:
+def error(scanner: Scanner, settings: Settings, patience: float = PATIENCE) -> str:
     """Why the scanner is not to be trusted; empty if it is.
 
     patience is the seconds for each of the two mails, unless -t says less.

@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from time import gmtime, monotonic, strftime
 
-import filelock
-
 from avcheck import files
+from avcheck.admin import locks, sites
 from avcheck.admin import places as folders
-from avcheck.admin import sites
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 from avcheck.state import waitfile
 from avcheck.state.waitfile import HELD, TIME, Note
 
-# Seconds between two looks at a lock that somebody else has, or at a scanner that
-# does not answer yet.  Neither tells when that changes.
+# Seconds between two tries to get the lock.
 PAUSE = 0.05
 
 
@@ -57,47 +54,20 @@ def places(site: sites.Site) -> list[Place]:
 
 @contextlib.contextmanager
 def alone(place: Place) -> Iterator[None]:
-    """No other administrator is at it while in the with block; raises Trouble if one is.
+    """Keep other administrators away while in the with block; raises Trouble if one is at work.
 
     In the block root is root again, for the command that it runs meanwhile.
     """
-    with _beside(place) as folder:
-        lock = locked(folder, place.name + b".lock")
+    with _parent(place) as folder:
+        lock = locks.take(folder, place.name + b".lock")
     try:
         yield
     finally:
         lock.release()
 
 
-def locked(folder: folders.Folder, name: bytes) -> filelock.BaseFileLock:
-    """Get the lock file, as the owner of its directory; raises Trouble if somebody else has it.
-
-    The package knows paths only, and has no use for a descriptor of the directory.  It
-    follows no link in the place of the file; and what the directory's owner may lead it
-    to, it opens with his permissions.
-    """
-    place = folder.path.rstrip(b"/") + b"/" + name
-    lock = filelock.FileLock(
-        os.fsdecode(folder.named(name)),
-        timeout=0,
-        mode=0o600,
-        fallback_to_soft=False,
-        is_singleton=False,
-    )
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise Trouble(
-            f"{printable(place)}: another avcheckctl is at work here", "wait until it has ended"
-        ) from None
-    except OSError as why:
-        text = f"{printable(place)}: {why.strerror or why}"
-        raise Trouble(text, folders.as_root(why)) from why
-    return lock
-
-
 @contextlib.contextmanager
-def _beside(place: Place) -> Iterator[folders.Folder]:
+def _parent(place: Place) -> Iterator[folders.Folder]:
     """The directory of the waitfile, as its owner; raises Trouble for what goes wrong there."""
     try:
         with folders.opened(place.parent) as folder:
@@ -110,13 +80,13 @@ def _beside(place: Place) -> Iterator[folders.Folder]:
 def write(place: Place, note: Note) -> None:
     """Make the waitfile, whole from the first moment; raises Trouble if there is one.
 
-    It belongs to the owner of its directory.  Where those who are held back are somebody
-    else, and could not add to it, it does not count them.
+    It belongs to the owner of its directory.  It counts the attempts that it holds back
+    only if they run as that account, which alone can add to it.
     """
-    counts = not place.spool or _maker(place.parent) == _owner(place.spool)
+    counts = not place.spool or _creator(place.parent) == _owner(place.spool)
     text = note.render() if counts else note.render().removesuffix(b"\n" + HELD.encode())
     new = place.name + b".new"
-    with _beside(place) as folder:
+    with _parent(place) as folder:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new, dir_fd=folder.fd)
         fd = files.create(new, folder.fd)
@@ -135,7 +105,7 @@ def write(place: Place, note: Note) -> None:
             )
             return
         except FileExistsError:
-            held = _seen(folder, place)
+            held = _note(folder, place)
         finally:
             os.unlink(new, dir_fd=folder.fd)
     why = f": {held.reason}" if held and held.reason else ""
@@ -145,8 +115,8 @@ def write(place: Place, note: Note) -> None:
     )
 
 
-def _maker(directory: bytes) -> int:
-    """Who we are when we make something there."""
+def _creator(directory: bytes) -> int:
+    """The account that a file made there belongs to."""
     return _owner(directory) if os.geteuid() == 0 else os.geteuid()
 
 
@@ -159,13 +129,13 @@ def _owner(directory: bytes) -> int:
 
 def read(place: Place) -> Note | None:
     """What the waitfile says, or None if there is none; raises Trouble if that is unknown."""
-    with _beside(place) as folder:
-        return _seen(folder, place)
+    with _parent(place) as folder:
+        return _note(folder, place)
 
 
-def _seen(folder: folders.Folder, place: Place) -> Note | None:
+def _note(folder: folders.Folder, place: Place) -> Note | None:
     try:
-        fd, note = _opened(folder, place)
+        fd, note = _open(folder, place)
         os.close(fd)
         return note
     except FileNotFoundError:
@@ -175,7 +145,7 @@ def _seen(folder: folders.Folder, place: Place) -> Note | None:
         return Note()  # a directory or a dangling link holds the mail back, too
 
 
-def _opened(folder: folders.Folder, place: Place) -> tuple[int, Note]:
+def _open(folder: folders.Folder, place: Place) -> tuple[int, Note]:
     """A descriptor of the waitfile, and what it says."""
     fd = files.open_regular(place.name, dir_fd=folder.fd)
     try:
@@ -186,16 +156,16 @@ def _opened(folder: folders.Folder, place: Place) -> tuple[int, Note]:
 
 
 def held_back(place: Place) -> int:
-    """How many attempts the waitfile has held back; -1 if that was not counted."""
+    """How many attempts the waitfile has held back; -1 if it does not count them."""
     try:
         with folders.opened(place.parent) as folder:
-            return _counted(*_opened(folder, place))
+            return _counted(*_open(folder, place))
     except OSError:
         return -1
 
 
 def _counted(fd: int, note: Note) -> int:
-    """The number of attempts in the waitfile, which is closed."""
+    """How many attempts the waitfile has counted; its descriptor is closed."""
     try:
         return os.fstat(fd).st_size - note.counted if note.counted >= 0 else -1
     finally:
@@ -207,9 +177,9 @@ def remove(place: Place) -> int | None:
 
     Raises Trouble if the waitfile cannot be removed.
     """
-    with _beside(place) as folder:
+    with _parent(place) as folder:
         try:
-            fd, note = _opened(folder, place)
+            fd, note = _open(folder, place)
         except FileNotFoundError:
             return None
         except OSError:
@@ -220,15 +190,15 @@ def remove(place: Place) -> int | None:
         except OSError:
             os.close(fd)
             raise
-        # Looked at after nobody new can find it.
+        # Counted now that no new attempt can find it.
         return _counted(fd, note)
 
 
 def drained(spool: bytes, seconds: float) -> bool:
     """Wait until no message is in flight; False if there still is one after so many seconds.
 
-    That is when an exclusive lock on the spool directory can be had.  Raises Trouble if
-    that cannot be found out.
+    Every run has a shared lock on the spool directory, so none is left once we can lock it
+    for us alone.  Raises Trouble if that cannot be found out.
     """
     until = monotonic() + seconds
     try:
@@ -242,29 +212,8 @@ def drained(spool: bytes, seconds: float) -> bool:
         raise Trouble(f"{printable(spool)}: {why.strerror}", folders.as_root(why)) from why
 
 
-def lock_holders(status: os.stat_result, mode: str) -> list[int]:
-    """Who has a flock(2) of that mode (READ or WRITE) on a file."""
-    with open("/proc/locks", "rb") as locks:
-        return parse_locks(locks.read().decode("ascii", "replace"), status.st_ino, mode)
-
-
-def parse_locks(text: str, inode: int, mode: str) -> list[int]:
-    """The process IDs in the lines of /proc/locks for that inode, without those who wait.
-
-    The device is not looked at: btrfs gives another one here than stat(2) does.
-    """
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        if words[1:4] != ["FLOCK", "ADVISORY", mode] or len(words) < 8:
-            continue
-        if words[5].rpartition(":")[2] == str(inode):
-            found.append(int(words[4]))
-    return found
-
-
 def now(later: float = 0.0) -> str:
-    """The time in so many seconds, as a waitfile has it."""
+    """The time, or what it will be that many seconds later, in the form of a waitfile."""
     from time import time
 
     return strftime(TIME, gmtime(time() + later))

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from avcheck import files, report, spool
-from avcheck.admin import output, pausing, places, subject, walk
+from avcheck.admin import locks, output, places, subject, walk
 from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
 from avcheck.printable import printable
@@ -349,7 +349,7 @@ def opened(path: str, change: bool = False) -> Iterator[Quarantine]:
                 if not change:
                     yield Quarantine(directory)
                     return
-                lock = pausing.locked(folder, LOCK)
+                lock = locks.take(folder, LOCK)
                 try:
                     yield Quarantine(directory)
                 finally:

@@ -32,12 +32,12 @@ def parameter(
 ) -> tuple[str, ...]:
     """The addresses of an option of click; raises click.BadParameter for one that is none."""
     for address in addresses:
-        if reason := wrong(address):
+        if reason := error(address):
             raise click.BadParameter(f"{address!a} is no address: {reason}")
     return addresses
 
 
-def wrong(address: str) -> str:
+def error(address: str) -> str:
     """Why nobody can have the address; empty if somebody can.
 
     One without a domain is an account of this host.
@@ -49,10 +49,10 @@ def wrong(address: str) -> str:
         return "there is nothing before the @" if not local else "what is before the @"
     if len(local.encode("utf-8", "surrogateescape")) > LOCAL_MAX:
         return f"more than {LOCAL_MAX} octets before the @"
-    return _wrong_domain(domain) if at else ""
+    return _domain_error(domain) if at else ""
 
 
-def _wrong_domain(domain: str) -> str:
+def _domain_error(domain: str) -> str:
     if domain.startswith("["):
         return "" if _is_literal(domain) else "no IP address in the brackets"
     if not domain:

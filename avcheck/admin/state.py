@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING
 
-from avcheck.admin import deferred, flight, output, pausing, places, sites
+from avcheck.admin import deferred, flight, locks, output, pausing, places, sites
 from avcheck.admin.account import account
 from avcheck.admin.commands import ping
 from avcheck.admin.commands.ping import Answer
@@ -163,7 +163,7 @@ def _spool(settings: Settings) -> dict[str, object]:
                 "in_flight": flight.inside(folder),
                 "slots": settings.slots,
                 "slots_taken": sum(
-                    bool(pausing.lock_holders(folder.status(slot), "WRITE")) for slot in slots
+                    bool(locks.holders(folder.status(slot), "WRITE")) for slot in slots
                 ),
                 "canaries": [
                     found

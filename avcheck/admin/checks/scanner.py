@@ -44,9 +44,9 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
     settings = look.settings
     for scanner in (*settings.scanners, *settings.backups):
         with look.acting():
-            wrong = known_answer.wrong(scanner, settings)
-        if wrong:
-            yield Result(ERROR, f"{scanner.type}: not to be trusted: {wrong}", "avcheckctl probe")
+            error = known_answer.error(scanner, settings)
+        if error:
+            yield Result(ERROR, f"{scanner.type}: not to be trusted: {error}", "avcheckctl probe")
         else:
             yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
 

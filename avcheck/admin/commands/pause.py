@@ -140,7 +140,7 @@ def _until_trusted(site: sites.Site, limit: float) -> list[str]:
                         doubts += [
                             f"{scanner.type} {doubt}"
                             for doubt in [
-                                known_answer.wrong(scanner, service.require_settings, left)
+                                known_answer.error(scanner, service.require_settings, left)
                             ]
                             if doubt
                         ]

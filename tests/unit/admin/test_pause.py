@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from avcheck.admin import known_answer, output
+from avcheck.admin import known_answer, locks, output
 from avcheck.admin import pausing as ours
 from avcheck.admin.commands import pause
 from avcheck.admin.output import Trouble
@@ -364,5 +364,5 @@ def test_only_holders_of_that_lock_are_found() -> None:
         "4: FLOCK  ADVISORY  READ 15 fe:00:55 0 EOF\n"
         "5: FLOCK\n"
     )
-    assert ours.parse_locks(text, 5, "READ") == [11]
-    assert ours.parse_locks(text, 5, "WRITE") == [13]
+    assert locks.parse(text, 5, "READ") == [11]
+    assert locks.parse(text, 5, "WRITE") == [13]

@@ -250,7 +250,7 @@ POSSIBLE = [
 def test_an_address_that_nobody_can_have_is_wrong_usage(
     place: Path, tmp_path: Path, address: str
 ) -> None:
-    assert recipient.wrong(address)
+    assert recipient.error(address)
     entry(place)
     program = Program(tmp_path / "sendmail")
     said = ctl(place, "release", ENTRY, "-S", program.path, "--to", "a@b.c", "--to", address)
@@ -262,7 +262,7 @@ def test_an_address_that_nobody_can_have_is_wrong_usage(
 
 @pytest.mark.parametrize("address", POSSIBLE)
 def test_an_address_that_somebody_can_have_is_the_servers_to_judge(address: str) -> None:
-    assert recipient.wrong(address) == ""
+    assert recipient.error(address) == ""
 
 
 # Completion.
