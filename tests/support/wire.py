@@ -31,6 +31,35 @@ SENDER = b"sender@example.org"
 MESSAGE = b"Subject: a letter\n\nHello.\n.\nBye.\n"
 
 
+def soon() -> float:
+    return monotonic() + PATIENCE
+
+
+def tick() -> float:
+    """A deadline that comes at once, for one who waits for something that never comes."""
+    return monotonic() + 0.05
+
+
+def at(path: Path) -> Address:
+    return Address(path=os.fsencode(path))
+
+
+@contextlib.contextmanager
+def listening(path: Path, backlog: int = 8) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(backlog)
+        yield server
+
+
+@contextlib.contextmanager
+def listening_tcp(host: str = "127.0.0.1") -> Iterator[tuple[socket.socket, Address]]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = b"%d" % server.getsockname()[1]
+        yield server, Address(host=host.encode(), port=port)
+
+
 class OneByOne(socket.socket):
     """A socket from which no read gets more than one byte."""
 
