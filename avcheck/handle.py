@@ -39,6 +39,10 @@ PASSED_ON = {
     78: "5.3.5",
 }
 
+# What the names of what was found may take; execve(2) refuses a variable of 128 KiB, and how
+# many names a scanner has for a message is up to whom it comes from.
+NAMES_MAX = 4096
+
 # Looked for in the directory avcheck was called from, in this order.
 NAMES = (b"infected", b"infected.sh")
 
@@ -69,7 +73,7 @@ def hand_over(message: Message, answer: Answer, settings: Settings, run: Run) ->
         **child.environment(),
         b"SENDMAIL": injector.words(settings, run.called),
         b"AVCHECK_VERDICT": answer.finding.verdict.name.encode(),
-        b"AVCHECK_VIRUS": ", ".join(answer.finding.names).encode(),
+        b"AVCHECK_VIRUS": _listed(answer.finding.names),
         b"AVCHECK_SCANNER": answer.scanner.encode(),
         b"AVCHECK_QUEUE_ID": settings.queue_id,
         b"AVCHECK_SHA256": _sha256(message),
@@ -105,6 +109,18 @@ def _beside(called: bytes) -> bytes:
         " executable file; name one with -i",
         CONFIG,
     )
+
+
+def _listed(names: tuple[str, ...]) -> bytes:
+    """The names in one line; how many more there are where that would be too long."""
+    listed = ""
+    for number, name in enumerate(names):
+        longer = f"{listed}, {name}" if listed else name
+        if len(longer) > NAMES_MAX:
+            listed += f", and {len(names) - number} more"
+            break
+        listed = longer
+    return listed.encode()
 
 
 def _sha256(message: Message) -> bytes:

@@ -113,6 +113,24 @@ def test_it_is_told_everything(message: Message, handle_by: Callable[..., str]) 
     }
 
 
+def test_it_is_told_as_many_names_as_an_environment_can_hold(
+    handle_by: Callable[..., str],
+) -> None:
+    """A stranger decides how many: with all of them no program could be run."""
+    names = tuple(b"Win32:%b%05d" % (b"A" * 40, number) for number in range(20_000))
+    handler = Handler()
+    handle_by(handler, Finding(INFECTED, names))
+    told = handler.env[b"AVCHECK_VIRUS"]
+    *first, last = told.split(b", ")
+    assert first == [*names[: len(first)]]
+    assert len(first) > 50
+    assert last == b"and %d more" % (len(names) - len(first))
+    assert len(told) < handle.NAMES_MAX + 30
+    for few in (names[:60], names[:1], ()):
+        handle_by(handler, Finding(INFECTED, few))
+        assert handler.env[b"AVCHECK_VIRUS"] == b", ".join(few)
+
+
 @pytest.mark.parametrize(
     ("words", "sendmail"),
     [
