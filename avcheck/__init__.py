@@ -10,7 +10,7 @@
     act         which is carried out:
     deliver     the message goes back to the mail system  smtp, conn, child, program
     handle      or to the administrator's program         child
-    quarantine  or into a directory
+    quarantine  or into a directory                       draft, entry
     report      what happened is said in one line         metrics
 
 What belongs to this one message, such as its deadline and whether somebody else has it by

@@ -76,7 +76,7 @@ def hand_over(message: Message, answer: Answer, settings: Settings, run: Run) ->
         b"AVCHECK_VIRUS": _listed(answer.finding.names),
         b"AVCHECK_SCANNER": answer.scanner.encode(),
         b"AVCHECK_QUEUE_ID": settings.queue_id,
-        b"AVCHECK_SHA256": _sha256(message),
+        b"AVCHECK_SHA256": message.sha256().encode(),
         b"AVCHECK_SENDER": settings.sender,
     }
     run.require_caller()
@@ -121,15 +121,6 @@ def _listed(names: tuple[str, ...]) -> bytes:
             break
         listed = longer
     return listed.encode()
-
-
-def _sha256(message: Message) -> bytes:
-    from hashlib import sha256
-
-    digest = sha256()
-    for piece in message.pieces():
-        digest.update(piece)
-    return digest.hexdigest().encode()
 
 
 def _passed_on(ended: child.Ended, words: str) -> Handled:

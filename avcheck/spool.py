@@ -165,6 +165,15 @@ class Message:
                 header = b""
             yield piece
 
+    def sha256(self) -> str:
+        """The SHA-256 digest of the bytes as received, in hexadecimal."""
+        from hashlib import sha256
+
+        digest = sha256()
+        for piece in self.pieces():
+            digest.update(piece)
+        return digest.hexdigest()
+
     def reopen(self) -> int:
         """A second descriptor, for reading only, with a position of its own.
 

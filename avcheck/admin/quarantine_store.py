@@ -1,7 +1,6 @@
 """The quarantine directory, as avcheck.quarantine and infected.sh make it, and its log.
 
-QUARANTINE/20260102T030405Z-0123456789ab/message       as received
-QUARANTINE/20260102T030405Z-0123456789ab/about.json    the rest
+QUARANTINE/20260102T030405Z-0123456789ab    an entry (see avcheck.entry)
 QUARANTINE/.log      what administrators did: a line of JSON each
 QUARANTINE/.lock     held by one who changes something
 
@@ -22,22 +21,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from avcheck import entry as form
 from avcheck import files, report, spool
 from avcheck.admin import locks, output, places, subject, walk
 from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
 from avcheck.printable import printable
-from avcheck.state.waitfile import TIME
 
 LOG = ".log"
 LOCK = b".lock"
-NEW = ".new"
+NEW = os.fsdecode(form.NEW)
 
 # The names that avcheck and infected.sh give their entries.  Others are none, and are
 # neither shown nor touched.
-NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
-
-STAMP = "%Y%m%dT%H%M%SZ"
+NAME = re.compile(form.NAME)
 
 # For syslog: LOG_MAIL and LOG_NOTICE.
 NOTICE = 21
@@ -47,9 +44,6 @@ SIDECAR_MAX = 4 * 1024 * 1024
 
 # Of a log that is larger, which has some 200 000 lines, only the end is read.
 LOG_MAX = 64 * 1024 * 1024
-
-# What others must not be allowed in a quarantine: see avcheck.quarantine.
-OPEN = 0o007
 
 # How many of the names that are none of ours are told.
 OTHERS_MAX = 5
@@ -199,14 +193,14 @@ class Quarantine:
         """The entry of that name, or None if it is none, or gone meanwhile."""
         try:
             with self._inside(name) as folder:
-                status = folder.status(b"message")
+                status = folder.status(form.MESSAGE)
                 acts = tuple(self.log().get(name, ()))
                 try:
-                    facts = json.loads(folder.read(b"about.json", SIDECAR_MAX))
+                    facts = json.loads(folder.read(form.SIDECAR, SIDECAR_MAX))
                     return _entry(name, status, facts, acts)
                 except (OSError, ValueError, RecursionError) as why:
                     when = output.moment(status.st_mtime)
-                    wrong = f"about.json: {printable(str(why), 100)}"
+                    wrong = f"{form.SIDECAR.decode()}: {printable(str(why), 100)}"
                     return Entry(name, when, status.st_size, wrong=wrong, acts=acts)
         except OSError:
             return None
@@ -224,7 +218,7 @@ class Quarantine:
         """A descriptor of the message as received; raises Trouble if it cannot be opened."""
         try:
             with self._inside(entry.name) as folder:
-                return files.open_regular(b"message", dir_fd=folder.fd)
+                return files.open_regular(form.MESSAGE, dir_fd=folder.fd)
         except OSError as why:
             raise Trouble(f"{entry.name}: {why.strerror}") from why
 
@@ -301,16 +295,11 @@ def _entry(name: str, status: os.stat_result, facts: Any, acts: tuple[Act, ...])
     """The entry of a sidecar; raises ValueError if it is not as it should be."""
     if not isinstance(facts, dict):
         raise ValueError("not as avcheck writes it")
-    texts = {
-        key: facts.get(key, "")
-        for key in (
-            "verdict", "virus", "scanner", "text", "queue_id", "sha256", "sender", "sendmail"
-        )
-    }  # fmt: skip
+    texts = {key: facts.get(key, "") for key in form.TEXTS}
     when, recipients = facts.get("time", ""), facts.get("recipients")
     if not isinstance(recipients, list) or not _are_texts(when, *texts.values(), *recipients):
         raise ValueError("not as avcheck writes it")
-    time = datetime.strptime(when, TIME).replace(tzinfo=UTC)
+    time = datetime.strptime(when, form.TIME).replace(tzinfo=UTC)
     return Entry(name, time, status.st_size, recipients=tuple(recipients), acts=acts, **texts)
 
 
@@ -378,6 +367,6 @@ def _unless_safe(name: bytes, status: os.stat_result) -> None:
         raise Trouble(f"quarantine {where}: owned by somebody else", places.AS_ROOT)
     # The group of a directory that is ours has no business in it: see avcheck.spool.
     group = stat.S_IWGRP if status.st_uid == us else 0
-    if status.st_mode & (OPEN | group):
+    if status.st_mode & (form.OTHERS | group):
         remedy = f"chmod g-w,o= {where}" if status.st_uid == us else places.AS_ROOT
         raise Trouble(f"quarantine {where}: open to others", remedy)

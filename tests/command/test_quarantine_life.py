@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import quarantine as module
+from avcheck import draft
 from tests.support.mta import MAIL, Running, Site, until
 from tests.support.traced import Call
 from tests.unit.test_quarantine import FOUND, TRY, Quarantine, at, goes_on, steps, tell
 
-AGE = 2 * module.OLD
+AGE = 2 * draft.OLD
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
             "deliver.*",
             "handle",
             "quarantine",
+            "draft",
+            "entry",
             "act",
             "state",
             "state.*",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import quarantine
+from avcheck import entry
 from avcheck.directory import new_file_name
 from avcheck.state import attempts
 from tests.support.mta import Site
@@ -142,7 +142,7 @@ def test_no_directory_has_an_age() -> None:
     assert {words[0] for words in lines()} == {"d", "R!"}
     assert {words[5] for words in lines() if words[0] == "d"} == {"-"}
     assert [*lines()[0][:5]] == ["d", SPOOL, "0710", "avclient", "avgroup"]
-    assert quarantine.NEW == b".new"  # in KEPT
+    assert entry.NEW == b".new"  # in KEPT
 
 
 def test_cleaning_removes_nothing_at_all(site: Site, root: Path) -> None:
