@@ -124,7 +124,7 @@ class Conn(Ordered):
             self.close_sending()
 
     def close(self, silence: float, goodbye: bytes = b"") -> bytes:
-        """What the peer says more until it hangs up, which it is asked to, or until a silence.
+        """Tell the peer that we are done; returns what it says until it hangs up or is silent.
 
         For a reply that nothing else ends: a peer that answers one question after the other
         has given the whole answer to ours before it reads that there is no other.  goodbye is

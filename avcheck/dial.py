@@ -33,15 +33,15 @@ PROBES = 3
 
 
 def share_of(deadline: float, left: int) -> float:
-    """Deadline for one of the remaining addresses, of which there are so many (left)."""
+    """Deadline for one of the remaining addresses; left is how many they are."""
     now = monotonic()
     return min(now + CONNECT_MAX, now + (deadline - now) / left)
 
 
 def connected(address: Address, deadline: float, left: int) -> socket.socket:
-    """A socket connected to the address, which is the first of so many (left) to try.
+    """A socket connected to the address; Defer (SILENT) if that fails.
 
-    Raises Defer (SILENT) if it cannot be.
+    left is how many addresses remain to try, this one included.
     """
     return _unix(address, deadline, left) if address.path else _tcp(address, deadline, left)
 
@@ -108,14 +108,14 @@ def _socket(family: int, address: Address) -> socket.socket:
 
 
 def _resolve(address: Address, until: float) -> list[tuple[int, Any]]:
-    """Family and socket address of everything that the host and the port stand for."""
+    """Family and socket address of each address of the host and port."""
     try:
         found = _looked_up(address, socket.AI_NUMERICHOST)
     except Defer:
         found = _looked_up_until(address, until)
     places = [(int(family), where) for family, _, _, _, where in found]
     if len(places) > 1:
-        # Not from a random one on: what one that is dead leaves over is for all the others.
+        # Shuffled, not rotated: else the address after a dead one would get the load of both.
         places.sort(key=lambda place: os.urandom(4))
     return places
 
@@ -131,9 +131,9 @@ def _looked_up(address: Address, flags: int = 0) -> list[Any]:
 def _looked_up_until(address: Address, until: float) -> list[Any]:
     """The same, for a name: getaddrinfo(3) asks name servers, which may be silent.
 
-    It has limits of its own (options timeout and attempts in resolv.conf(5), for each server and
-    each domain that is searched), nothing ends it before them, and they can pass our deadline;
-    so it is a thread that waits.
+    It has time limits of its own (timeout and attempts in resolv.conf(5), for each server and
+    each search domain), cannot be interrupted, and may take longer than our deadline; so a
+    thread waits for it.
     """
     from _thread import allocate_lock, start_new_thread
 
@@ -176,7 +176,7 @@ def _unconnected(address: Address, why: OSError) -> Defer:
 
 
 def limit(sock: socket.socket, until: float) -> None:
-    """Limit the next call on the socket to that moment; raise TimeoutError if it has passed."""
+    """Have the next call on the socket end at that moment; TimeoutError if it has passed."""
     left = until - monotonic()
     if left <= 0:
         raise TimeoutError

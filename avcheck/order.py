@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 CUT_SHORT = "the spool file was cut short"
 
-# Seconds that a peer which gets a message is listened to before it gets the last byte, on a Unix
-# socket and on others; see Ordered.watch.
+# Seconds to wait for an answer before the last byte of a message is sent, on a Unix socket and
+# over TCP; see Ordered.watch.
 QUIET_UNIX = 0.002
 QUIET_TCP = 0.02
 
@@ -31,8 +31,8 @@ QUIET_TCP = 0.02
 FIRST_LOOK = 0.00002
 LAST_LOOK = 0.005
 
-# Bytes kept back of a question that has the message (see Ordered.watch), and how much may be kept
-# with them of what follows, so that they are the message's and not those of the sign for its end.
+# Bytes kept back of a question that has the message (see Ordered.watch), and how many may be kept
+# with them of what follows, so that they are the message's and not those that mark its end.
 KEPT = 2
 KEPT_MAX = 64
 
@@ -44,7 +44,7 @@ class Ordered(Stream):
     """A stream that knows where a question ends, and whether the answer came after it.
 
     early tells that an answer began before the end of the question, ended that the peer
-    has hung up after its answer; quiet is how long it is listened to before the end.
+    has hung up after its answer; quiet is how long an early answer is waited for.
     """
 
     __slots__ = ("_heard", "_ignored", "_kept", "_sent", "_watched", "early", "ended", "quiet")
@@ -63,14 +63,13 @@ class Ordered(Stream):
     def watch(self, size: int) -> None:
         """Have early tell whether an answer began before the end of a question of size bytes.
 
-        Of one that is as long or longer the last bytes are kept back until an answer is waited
-        for.  On a Unix socket the first of them goes out when the peer has read all before it,
-        and the others when it has read that: a peer that answers first and reads on afterwards
-        has answered by then.  What is left to time, the seconds in quiet, is one that answers at
-        the very last byte but one, or in another thread; and TCP, where nothing but the other
-        kernel is known to have it.
+        The last bytes of a question that long are kept back until an answer is waited for.  On a
+        Unix socket the first of them is sent when the peer has read all before it, the rest when
+        it has read that one: a peer that answers first and goes on reading has answered by then.
+        Only time (quiet) tells for a peer that answers at the very last byte but one or from
+        another thread, and over TCP, where a peer's kernel has data that the peer has not read.
 
-        size is 0 for a question without the message: then only what was said before it is early.
+        size is 0 for a question without the message: then only what came before it is early.
         """
         self._watched = size
 
@@ -113,7 +112,7 @@ class Ordered(Stream):
         return 0 < self._watched <= self._sent
 
     def send_kept(self) -> None:
-        """Send what was kept back, and note whether the peer has spoken before that."""
+        """Send what was kept back, and note whether an answer came before that."""
         kept, self._kept = self._kept, b""
         if not kept:
             return
@@ -125,7 +124,7 @@ class Ordered(Stream):
                 self._wait_until_read()
             self.early |= self.arrives(self.quiet)
         else:
-            # Its kernel may take 40 ms to tell that it has it, so the two times are one.
+            # Its kernel may acknowledge after 40 ms only, so one wait serves for both.
             self.arrives(self.quiet)
             self._wait_until_read()
             self.early |= bool(self.seen)
@@ -142,7 +141,7 @@ class Ordered(Stream):
             pause = min(2 * pause, LAST_LOOK)
 
     def unread(self) -> int:
-        """How much the peer has not read yet, in the kernel's measure; over TCP, its host.
+        """How much the peer has not read yet, as the kernel counts; over TCP, not acknowledged.
 
         0 where the kernel does not tell (Linux does).
         """
@@ -167,7 +166,7 @@ class Ordered(Stream):
         return self._ignored
 
     def heard(self) -> bytes:
-        """All that was said since the last question, what nobody has read yet included."""
+        """All that has come since the last question, read or not."""
         self.arrived()
         return bytes(self._heard + self.seen)[:HEARD_MAX]
 
@@ -179,7 +178,7 @@ class Ordered(Stream):
         return taken
 
     def await_answer(self) -> bool:
-        """Add what comes to seen, when the question is out; False at the end of the stream."""
+        """Send what was kept back, and add what comes to seen; False at the end of the stream."""
         if self._kept:
             self.send_kept()
             if self.early:

@@ -46,8 +46,8 @@ DEFAULT: Mapping[Verdict, str] = {
 def sum_up(answers: Sequence[Answer], need: int) -> Answer:
     """One answer for all of them: the worst verdict, and all that was said with it.
 
-    need is how many scanners have to answer.  As long as fewer did, those that FAILED
-    count, too; after that they are made up for.  Nobody asked means nobody answered.
+    need is how many scanners have to answer.  Those that FAILED count only if fewer did.
+    The answer is FAILED if no scanner was asked.
     """
     given = [answer for answer in answers if answer.finding.verdict is not FAILED]
     counted = given if given and len(given) >= need else answers

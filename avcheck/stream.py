@@ -26,7 +26,7 @@ else:
 
 RECEIVE_MAX = 16384
 
-# Seconds for the last words of a peer that has hung up: they are here, or will never come.
+# Seconds to read what a peer said before it hung up: it is here, or will never come.
 LAST_WORDS = 1.0
 
 # Of ETIMEDOUT: it is the kernel that has given up.  When our own time is up there is no errno.

@@ -18,12 +18,12 @@ SYSTEM = b"system"  # the authorities that the operating system trusts
 def wrap(
     sock: socket.socket, name: bytes, authorities: bytes, certificate: bytes, key: bytes
 ) -> socket.socket:
-    """The connection, encrypted; the handshake has been done.
+    """The connection, encrypted, after the handshake.
 
     name is what the server is called, for SNI and for its certificate; authorities is a
     file in PEM format, SYSTEM, or empty for no verification at all; certificate and key
-    are our own, or empty.  Raises Defer where a file cannot be used, the certificate is not
-    what it should be, or the handshake fails.
+    are our own, or empty.  Raises Defer if a file cannot be used, the certificate cannot be
+    verified, or the handshake fails.
     """
     host = name.decode("ascii", "replace") or None
     if authorities and host is None:
@@ -34,7 +34,7 @@ def wrap(
         elif authorities:
             context = ssl.create_default_context(cafile=os.fsdecode(authorities))
         else:
-            # Encrypted, but to whom is not asked: what Postfix's level "may" does.
+            # Encrypted, not authenticated: what Postfix's level "may" does.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

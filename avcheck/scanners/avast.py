@@ -57,7 +57,7 @@ ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask Avast about the message, with what is ours before it."""
+    """Ask Avast about the message."""
     lines = conn.lines()
     greeting = next(lines)
     if not greeting.startswith(b"220"):
@@ -113,7 +113,7 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     alerts = (line for line in lines_of(reply) if b"\t[L]" in line or b"\t[+]" in line)
     return parse(alerts, message.path)
 

@@ -12,8 +12,8 @@ and no 322 before it.  The letters choose what is scanned and reported; these ar
 and e2guardian's.
 Source: the clients of Exim, HAVP, cgpav and clapf.
 
-Decided: the dash after a code means nothing: clients end at the first 2xx, 4xx or 5xx
-line, and the vendor's sends it after 322 only.  Which letters ask for what is not known.
+Decided: the dash after a code means nothing: clients stop at the first 2xx, 4xx or 5xx
+line, and the vendor's daemon sends it after 322 only.  What each letter means is not known.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LETTERS = b"bPQRSTUW"
 
-# Seconds of silence that end an answer of a daemon that does not hang up when told to.
+# Seconds of silence that end the answer of a daemon that does not hang up when told to.
 SILENCE = 1.0
 
 BYE = b"200"
@@ -54,7 +54,7 @@ ALERTS = (FOUND, *(code for code, verdict in CLASSES.items() if verdict.rank < F
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask aveserver about the message, with what is ours before it."""
+    """Ask aveserver about the message."""
     greeting = conn.line()
     if not greeting.startswith(b"2"):
         raise unexpected(greeting)
@@ -86,6 +86,6 @@ def parse(lines: Iterable[bytes]) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     bad = [line for line in lines_of(reply) if line[:3] in ALERTS]
     return parse([*[line for line in bad if line.startswith(FOUND)], *bad])

@@ -20,11 +20,11 @@ Anti-Virus for FreeBSD, User Guide, 15.6 "Scanner and Daemon: exit codes".  Exim
 the day before the month, a directory and a NUL; cgpav puts the path between bytes 0xFE
 with switches.
 
-Decided: the library's form.  5 and 6 are INFECTED: the daemon was not to touch the message
-(start it without -I1 to -I3), and could not, having no right to write.
+Decided: the library's form.  5 and 6 are INFECTED: the daemon must not change the message
+(start it without -I1 to -I3), and cannot, having no permission to write.
 
-Decided: nothing tells that no other answer follows, so the daemon is shown the end of our
-questions, and has to hang up or be silent.
+Decided: nothing marks the last answer, so we close our side, and the daemon has to hang up
+or be silent.
 
 The path has to be within what the daemon may scan.
 """
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 BASE = 0x30
 
-# Seconds of silence that end an answer of a daemon that does not hang up when we do.
+# Seconds of silence that end the answer of a daemon that does not hang up when we do.
 SILENCE = 1.0
 
 CLASSES: dict[int, Verdict] = {
@@ -75,7 +75,7 @@ REPORT = 1
 # A report has a line for each object in the message.
 REPORT_MAX = 1 << 20
 
-# Words of a report's line, between the object and the name.
+# What stands between the object and the name in a line of a report.
 MARKS: tuple[tuple[bytes, Verdict], ...] = (
     (b" infected: ", INFECTED),
     (b" suspicion: ", SUSPICIOUS),
@@ -83,7 +83,7 @@ MARKS: tuple[tuple[bytes, Verdict], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask kavdaemon about the message, with what is ours before it."""
+    """Ask kavdaemon about the message."""
     conn.send(b"<0>" + ctime()[4:19].encode() + b":" + message.path)
     more, result = divmod(int.from_bytes(conn.exactly(2), byteorder), 256)
     report = b""
@@ -122,7 +122,7 @@ def parse(result: int, report: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     rest = reply
     while len(rest) >= 2:
         more, result = divmod(int.from_bytes(rest[:2], byteorder), 256)

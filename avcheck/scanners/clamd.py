@@ -15,7 +15,7 @@ to the end of the stream: it is whole only if it ends in its NUL, and a second
 line after the first (SCAN of a special file says ERROR, then OK) is seen.
 Source: clamd(8); observed with clamd 1.4.6.
 
-clamd says OK to what it did not look into (over MaxFileSize, encrypted) unless
+clamd says OK to what it did not scan (over MaxFileSize, encrypted) unless
 AlertExceedsMax and AlertEncrypted are set.  With them the names below come back.
 """
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from avcheck.spool import Message
     from avcheck.verdict import Verdict
 
-# One chunk may be as large as its u32 size can say; clamd takes any division.
+# One chunk may be as large as its u32 size can say; clamd takes chunks of any size.
 CHUNK_MAX = 1 << 30
 
-# Names that are not (surely) a virus.  The first that fits decides; names with
+# Names that are not (certainly) a virus.  The first that fits decides; names with
 # these beginnings but without "Heuristics." are those of versions before 0.100.
 # docs/policy.md has the same table; tests/live/test_clamd_names.py compares this one
 # with the names in the installed libclamav.
@@ -64,7 +64,7 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
 
 FOUND = b" FOUND"
 
-# More bytes than StreamMaxLength; the same will be said on every try.
+# More bytes than StreamMaxLength; the reply will be the same on every try.
 OVER_LIMIT = b"INSTREAM size limit exceeded. ERROR"
 
 # What clamd says in place of a name when a limit was hit inside a container.
@@ -72,7 +72,7 @@ NO_NAME = b"(null)"
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask clamd about the message, with what is ours before it."""
+    """Ask clamd about the message."""
     way = target.way
     size = message.seen
     if way == DESCRIPTOR:
@@ -111,7 +111,7 @@ def parse(reply: bytes, way: str, path: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     for line in lines_of(reply):
         if line.rstrip().endswith(FOUND):
             return _infection(line.rstrip(), target.way, message.path)

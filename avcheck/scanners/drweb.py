@@ -15,8 +15,8 @@ avcheck of 2002; several clients' readings of them.
 
 Decided: a string's size counts the NUL at its end, as it does in the vendor's examples;
 one that is not ended by a NUL, but is followed by one, is read, too.
-Decided: a code of 0 is CLEAN only with the parameter zero=clean: daemons before 4.31
-(2004) say nothing else, all later ones have a bit for it.
+Decided: a code of 0 is CLEAN only with the parameter zero=clean: it is all that daemons
+before 4.31 (2004) say; all later ones have a bit for it.
 Decided: TIMEOUT is the daemon's trouble (it may be busy), as its vendor has it among
 the errors; the limits of archives are UNSCANNABLE.  Encrypted archives are SKIPPED
 there, and cannot be told from others.
@@ -92,20 +92,20 @@ KNOWN = (
     | EVAL_KEY
 )
 
-# Words before a name, and what they mean where the code says nothing.
+# What stands before a name, and what it means where the code says nothing.
 PREFIXES: tuple[tuple[bytes, Verdict], ...] = (
     (b"infected with modification of ", INFECTED),
     (b"infected with ", INFECTED),
     (b"possibly infected with ", SUSPICIOUS),
 )
 
-# A report of more names than this is none; neither is a longer name.
+# More names than this, or a longer one, are not believed.
 STRINGS_MAX = 100_000
 STRING_MAX = 8192
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask drwebd about the message, with what is ours before it."""
+    """Ask drwebd about the message."""
     check(target)
     size = message.seen
     if target.way == STREAM:
@@ -122,7 +122,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
 
 
 def check(target: Target) -> None:
-    """Raise Defer for a word that zero does not know."""
+    """Raise Defer for any value of zero but clean."""
     if target.parameters.get("zero", b"clean") != b"clean":
         raise Defer(f"zero={printable(target.parameters['zero'])}: only zero=clean", CONFIG)
 
@@ -149,7 +149,7 @@ def parse(code: int, strings: Iterable[bytes], zero_is_clean: bool = False) -> F
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     code = int.from_bytes(reply[:4], "big")
     if len(reply) < 4 or code & ~KNOWN:
         raise unexpected(reply)

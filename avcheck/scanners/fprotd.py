@@ -13,7 +13,7 @@ CLEAN is one summary, of code 7 or 9 and the word clean in any case, nothing det
 the end of the root element.  A daemon that is updated moves to the next port, so five are tried.
 Source: the clients of Exim, HAVP and MIMEDefang.
 
-The path goes into an address: blanks, percent signs, question marks cannot be in it.
+The path is part of a URL, so it cannot have blanks, percent signs or question marks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ END = b"</fprot-results>"
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask f-protd about the message, with what is ours before it."""
+    """Ask f-protd about the message."""
     if any(byte <= 0x20 or byte in b"%?#\x7f" for byte in message.path):
         raise Defer("f-protd takes no blank, %, ? or # in the path of the spool directory", CONFIG)
     conn.send(b"GET " + message.path + b"?" + OPTIONS + b" HTTP/1.0\r\n\r\n")
@@ -76,7 +76,7 @@ def parse(reply: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     for code, verdict in CLASSES.items():
         if verdict is INFECTED and b'<summary code="' + code + b'"' in reply:
             return Finding(INFECTED, tuple(_texts(reply, b"<name>", b"</name>")), b"infected")

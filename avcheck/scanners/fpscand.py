@@ -8,16 +8,16 @@ r"""fpscand, the daemon of F-PROT 6 for Unix (Exim: f-prot6d).
     C: QUIT\n                                          the daemon hangs up
 
 A sum of powers of two, a description, and the object: the label or the path, and what is
-in it.  There may be a line for each object in the message, and nothing tells the last one but
-the end that is asked for.  CLEAN is 0, "clean" and our object, and no other line but
-such ones about what is in it.  The sum and the description may contradict
+in it.  There may be a line for each object in the message, and only the end of the stream,
+which QUIT asks for, marks the last.  CLEAN is 0, "clean" and our object, and no other lines
+but such ones about what is in it.  The sum and the description may contradict
 each other ("2 <clean>" for an archive bomb): the worse of the two counts.
 Source: fpscand(8), the clients of HAVP, rspamd, MIMEDefang and Exim.
 
 Decided: 8 (files were left out) and 64 (encrypted, corrupt, packed in an unknown way) are
 the message's doing, 4, 16 and 32 the daemon's.
 
-Fuglu's experience: a message without a Content-Type is not looked at as mail.  The
+As Fuglu's authors found, a message without a Content-Type is not scanned as mail.  The
 parameter options is for options such as --heurlevel=3.
 """
 
@@ -66,7 +66,7 @@ DESCRIPTIONS: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask fpscand about the message, with what is ours before it."""
+    """Ask fpscand about the message."""
     command = [b"SCAN", *target.parameters.get("options", b"").split()]
     if target.way == STREAM:
         size = message.seen
@@ -86,14 +86,14 @@ def parse(reply: bytes, about: bytes) -> Finding:
         raise unexpected(reply)
     told = [_told(line, about) for line in lines]
     verdict = worst([kind for kind, _ in told])
-    # Of members only nothing is known of the whole; of two wholes one is not ours.
+    # Lines about members only prove nothing of the whole; of two about the whole one is not ours.
     if verdict is None or (verdict is CLEAN and lines.count(b"0 <clean> " + about) != 1):
         raise unexpected(lines[0])
     return Finding(verdict, tuple([name for _, name in told if name]), b"; ".join(lines))
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     for line in lines_of(reply):
         number, bracket, rest = line.partition(b" <")
         if not bracket or not number.isdigit() or len(number) > 3:

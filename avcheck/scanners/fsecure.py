@@ -15,8 +15,8 @@ Fields are separated by tabs.
 CLEAN is that end, after CLEAN lines only, one of which is about our file.
 Source: the clients of Exim and of Samba's virusfilter.
 
-Decided: the greeting is not waited for (Exim's client does well without) and is skipped
-where it comes, as PING is.  PROTOCOL is not sent: its levels are not known.
+Decided: the greeting is not waited for (Exim's client does not either) and is skipped
+if it comes, as PING is.  PROTOCOL is not sent: its levels are not known.
 Decided: a SCAN_FAILURE is the message's doing ("the probable source of the error is a
 problematic file", says F-Secure's manual), unless it says that the file cannot be opened
 or that time or memory is short.
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from avcheck.spool import Message
     from avcheck.verdict import Verdict
 
-# Look into archives, five deep, and into mail; no time limit of its own: we have one.
+# Scan archives, five levels deep, and mail; no time limit of its own: we have one.
 SETTINGS = (b"ARCHIVE\t1", b"TIMEOUT\t0", b"MAXARCH\t5", b"MIME\t1")
 
 END = b"OK\tScan ok."
@@ -79,7 +79,7 @@ FAILURES: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask fsavd about the message, with what is ours before it."""
+    """Ask fsavd about the message."""
     if b"\t" in message.path:
         raise Defer("a tab in the path of the spool directory", CONFIG)
     lines = _aside(conn.lines())
@@ -130,7 +130,7 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     alerts = [line for line in lines_of(reply) if _alert(line.partition(b"\t")[0])]
     return parse(alerts, message.path)
 

@@ -44,10 +44,10 @@ the only sign of a virus is then that the end is missing.
 Sources: RFC 3507; observed with c-icap 0.5.10 and its virus_scan 0.5.5 (the source of which
 has the rules above: must_scanned, virus_scan_check_preview_handler).
 
-decided: RESPMOD if the server has it, else REQMOD, because some scanners take uploads
+Decided: RESPMOD if the server has it, else REQMOD, because some scanners take uploads
 only (Nextcloud's default).  Both heads are always sent, which all products but one are
 known to take, and the name and type are those of a mail message.
-decided: OPTIONS is sent each time: it costs one round trip, a process that lives for one
+Decided: OPTIONS is sent each time: it costs one round trip, a process that lives for one
 message has nowhere to keep the answer, and it finds out about a wrong service before 4 MB
 are sent there.  "Connection: close" after it is followed by a second connection.
 """
@@ -95,7 +95,7 @@ _UNSEEN = "let the message pass without having seen all of it"
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask the server about the message, with what is ours before it."""
+    """Ask the server about the message."""
     size = message.seen
     host = b"localhost" if conn.address.path else conn.address.spelled()
     service = service_of(host, target.path)
@@ -126,7 +126,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     first, _, rest = reply.partition(b"\r\n\r\n")
     head = parse_cut_head(first)
     has_page = b"-hdr" in head.get(b"encapsulated")

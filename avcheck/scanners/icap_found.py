@@ -1,15 +1,15 @@
 """What ICAP servers have found, by the headers of their makers and the status.  Pure.
 
-Which header tells of it differs by product; the order is that of _headers(), the ICAP head
-comes before that of the page, and the first that speaks decides.
+Which header tells differs by product.  The ICAP head comes before that of the page, the
+headers are read in the order of _headers(), and the first that says something decides.
 
 Sources: draft-stecher-icap-subid (X-Infection-Found, X-Violations-Found); c-icap's
 virus_scan 0.5.5, observed; the online help of Kaspersky Scan Engine 2.1 ("Response
 headers", ICAP mode); rspamd's and Nextcloud's clients for the rest.
 
-decided: 403 is a block without a name.  A page with status 500 or more is the server's
+Decided: 403 is a block without a name.  A page with status 500 or more is the server's
 trouble and not a verdict.
-decided: the problem id in X-Violations-Found is no class: Kaspersky and Symantec put the
+Decided: the problem id in X-Violations-Found is no class: Kaspersky and Symantec put the
 number of a virus there.
 """
 
@@ -53,9 +53,9 @@ def refused(head: Head) -> None:
 
 
 def parse_found(head: Head, page: Head, method: bytes) -> Finding | None:
-    """What the server has found, or None if no word says that it has found something.
+    """What the server has found, or None if nothing says that it has found something.
 
-    Raises Defer if it says that it could not look.
+    Raises Defer if it says that it could not scan.
     """
     for reply in (head, page):
         finding = _headers(reply)
@@ -67,7 +67,7 @@ def parse_found(head: Head, page: Head, method: bytes) -> Finding | None:
     if page.first.startswith(b"HTTP/") and not page.status:
         raise Defer(f"returned a page with {printable(page.first, 200)!r}", BROKEN)
     if head.status == 200 and page.status:
-        # REQMOD is answered with a page only if the upload is not to be.
+        # REQMOD is answered with a page only if the upload is forbidden.
         if 300 <= page.status < 500 or (method == b"REQMOD" and page.status < 500):
             return _blocked(page.first)
         if page.status != 200:
@@ -103,7 +103,7 @@ def _infection(reply: Head) -> Finding | None:
     found = [*map(_threat, said), *_violations(reply)]
     if not found:
         return None
-    # Only where the first header is missing, a class is guessed from the second.
+    # A class is guessed from the second header only where the first is missing.
     verdict = worst([kind for kind, _ in found[: len(said)] or found]) or INFECTED
     names = tuple([name for _, every in found for name in every])
     if not names:  # McAfee Web Gateway 9 has a text of its own in place of the three fields

@@ -25,14 +25,14 @@ mode via KAV protocol versions 1 and 2", "Scan results for the HTTP client", "AP
 authorization"), and rspamd's client kaspersky_se.  1.0 says DETECTED and NOT_SCANNED
 where 2.1 says DETECT and NON_SCANNED.
 
-decided: version 1 of the protocol.  Version 3 could tell all the names in an archive, but
+Decided: version 1 of the protocol.  Version 3 could tell all the names in an archive, but
 wants the message in base64 in a JSON document, which has to be in memory on both sides.
-decided: HTTP/1.0, as in the vendor's examples, so that no reply comes in chunks; and a
+Decided: HTTP/1.0, as in the vendor's examples, so that no reply comes in chunks; and a
 reply without Content-Length is none, because CLEAN is also the beginning of another.
-decided: NON_SCANNED is about the object (the vendor's statistics count it so) and will be
+Decided: NON_SCANNED is about the object (the vendor's statistics count it so) and will be
 said again, but CANCELED and ACCESS DENIED are the daemon's, as SERVER_ERROR is.
-decided: the token is read from a file, for the arguments of a process can be seen by all.
-decided: no usual place.  The vendor's sample has its socket in /tmp, where anybody can
+Decided: the token is read from a file, because everybody can see the arguments of a process.
+Decided: no default place.  The vendor's sample has its socket in /tmp, where anybody can
 listen while the daemon does not.
 """
 
@@ -60,13 +60,13 @@ REPLY_MAX = 8192
 # The seconds that X-KAV-Timeout can hold, in milliseconds in an unsigned 32-bit integer.
 TIMEOUT_MAX = 4294967
 
-# What the vendor suggests where the sender is unknown.
+# What the vendor suggests when the sender is unknown.
 NOBODY = b"test@relay.example"
 
 _MACRO = b" AND CONTAINS OFFICE MACRO"
 _DETECTED = (b"DETECT", b"DETECTED", b"DISINFECTED", b"DELETED")
 
-# Names that are not (surely) a virus; the first that is the beginning of one decides.
+# Names that are not (certainly) a virus; the first that a name begins with decides.
 CLASSES: tuple[tuple[bytes, Verdict], ...] = (
     (b"not-a-virus:", POLICY),
     (b"ADWARE_URL", POLICY),
@@ -79,7 +79,7 @@ CLASSES: tuple[tuple[bytes, Verdict], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask the daemon about the message, with what is ours before it."""
+    """Ask the daemon about the message."""
     check(target)
     path = message.path if target.way == PATH else b""
     size = message.seen
@@ -194,7 +194,7 @@ def parse(status: bytes, body: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     head, _, body = reply.replace(b"\r\n", b"\n").partition(b"\n\n")
     return parse(head.partition(b"\n")[0], body)
 

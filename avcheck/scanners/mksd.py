@@ -8,8 +8,8 @@ r"""mksd, the daemon of MKS_Vir.
 Source: libmksd and Exim's client, which take any other word of three letters for a kind
 of virus, and a line that begins with A for an error.
 
-Decided: nothing tells that no other line follows, so the daemon is shown the end of our
-questions, and has to hang up or be silent.
+Decided: nothing marks the last line, so we close our side, and the daemon has to hang up or
+be silent.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from avcheck.spool import Message
 
 
-# Seconds of silence that end an answer of a daemon that does not hang up when we do.
+# Seconds of silence that end the answer of a daemon that does not hang up when we do.
 SILENCE = 1.0
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask mksd about the message, with what is ours before it."""
+    """Ask mksd about the message."""
     conn.send(b"MSQ" + message.path + b"\n")
     return parse(next(conn.lines()), message.path)
 
@@ -45,7 +45,7 @@ def parse(line: bytes, path: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     for line in lines_of(reply):
         if name := _virus(line):
             return Finding(INFECTED, (name,), line)

@@ -10,12 +10,12 @@ r"""SAVAPI 3 and 4, the scanner that Avira sells to makers of other products.
     S: 319 \n
 
 The code is the first word of a line.  200 (no archive) and 210 (an archive) end a scan
-that found nothing, 319 one that did.  Codes from 400 on tell something on the way, except
+that found nothing, 319 one that did.  Codes from 400 on report something in passing, except
 422 and 423, documents with macros.
 Source: a SAVAPI client in Python, one in Go, rspamd, amavisd-new.
 
-Decided: 350 (an error) is followed by a line that ends the scan in some versions and not
-in others, so one is waited for, but not for long.  Of the text after 350 nothing public
+Decided: in some versions a line that ends the scan follows 350 (an error), in others not, so
+we wait for one, but not long.  Of the text after 350 nothing public
 is known; encryption and limits are told by it, everything else is the daemon's trouble.
 Decided: names class themselves by Avira's prefixes (HEUR/, SPR/, ...).
 Decided: ARCHIVE_SCAN and MAILBOX_SCAN are set, because a message is a mailbox in its
@@ -54,7 +54,7 @@ ALERT = b"310"
 ALERTS_END = b"319"
 MACROS = (b"422", b"423")
 ERROR = b"350"
-# Told on the way: repairable, a document, an address, a frame, low-level information.
+# Reported in passing: repairable, a document, an address, a frame, low-level information.
 ASIDE = (b"401", b"420", b"421", b"430", b"440", b"450", b"499")
 
 ALERTS = (INFECTED, SUSPICIOUS, POLICY)
@@ -92,7 +92,7 @@ ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask SAVAPI about the message, with what is ours before it."""
+    """Ask SAVAPI about the message."""
     check(target)
     product = target.parameters["product"]
     greeting = conn.line()
@@ -102,7 +102,7 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
     for setting in (b"PRODUCT " + product, *(each.strip() for each in settings if each.strip())):
         conn.send(b"SET " + setting + b"\n")
         answer = conn.line()
-        # It says the setting again; a value that is not ours is a setting that is not made.
+        # It repeats the setting; another value than ours means that it was not made.
         name, _, value = setting.partition(b" ")
         said, _, set_to = answer.removeprefix(b"100 ").partition(b":")
         other = said == name and set_to.strip() != value.strip()
@@ -158,7 +158,7 @@ def parse(lines: Iterable[bytes]) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     return parse(line for line in lines_of(reply) if line.partition(b" ")[0] in BAD)
 
 

@@ -75,7 +75,7 @@ REPLY_MAX = 1 << 20
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask the daemon about the message, with what is ours before it."""
+    """Ask the daemon about the message."""
     check(target)
     parameters = target.parameters
     patterns = compiled(parameters)
@@ -149,7 +149,7 @@ def parse(
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     patterns = compiled(target.parameters)
     for bad in ("infected", "suspicious", "policy"):
         for line in lines_of(reply):

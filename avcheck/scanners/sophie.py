@@ -10,10 +10,10 @@ r"""Sophie and Trophie, free daemons around the libraries of Sophos and of Trend
     C: <2048 bytes>
     S: 0                                  as above
 
-The answer ends in LF or in NUL or in nothing, depending on who built it, and the daemon
-waits for the next question.  So a silence ends it, too, but not the end of the stream: a
-daemon that hangs up there has been stopped.  Then it is shown that there is no other
-question, and has to hang up or go on being silent.
+The answer ends in LF, in NUL or in nothing, depending on the build, and the daemon then waits
+for the next question.  So a silence ends it as well, but not the end of the stream: a daemon
+that hangs up in the middle has been stopped.  Then we close our side, and the daemon has to
+hang up or stay silent.
 Source: the clients of Exim, amavisd-new, cgpav, MIMEDefang; Exim's tests, which have any
 character for the colon.
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from avcheck.spool import Message
     from avcheck.verdict import Verdict
 
-# Seconds of silence that end an answer.  It is written in one piece, so that the first
-# byte and the last come together.
+# Seconds of silence that end an answer: it is written in one piece, so that its first byte and
+# its last arrive together.
 GAP = 0.2
 
 # Seconds of silence after it, of a daemon that does not hang up when we do.
@@ -62,7 +62,7 @@ ERRORS: tuple[tuple[bytes, Verdict | None], ...] = (
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask Sophie about the message, with what is ours before it."""
+    """Ask Sophie about the message."""
     if target.way == STREAM:
         size = message.seen
         conn.send(b"avcheck/%d\n" % size)
@@ -90,7 +90,7 @@ def parse(answer: bytes) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     for line in lines_of(reply):
         if line.startswith(VIRUS):
             return parse(line)
@@ -98,7 +98,7 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
 
 
 def _answer(conn: Conn) -> bytes:
-    """What is said up to LF or NUL, or until nothing more comes."""
+    """The answer up to LF, NUL or a silence."""
     answer = b""
     while len(answer) < ANSWER_MAX:
         byte = _byte(conn, bool(answer))
@@ -109,7 +109,7 @@ def _answer(conn: Conn) -> bytes:
 
 
 def _byte(conn: Conn, silence_ends: bool) -> bytes:
-    """The next byte, or nothing when there is silence and that is an end, too."""
+    """The next byte; empty after a silence if that ends the answer."""
     if not silence_ends:
         return conn.exactly(1)
     deadline = conn.deadline

@@ -18,12 +18,12 @@ its ACC, because after a REJ it would be read as commands.
 Source: Sophos Simple Scanning Protocol 1.2 and the SAVI header file, by way of several
 clients' readings of them (amavisd-new, rspamd, fuglu).
 
-Decided: 060E and 060F (the time for a request, or for a scan, is up) are UNSCANNABLE, as
-other limits are, because the same message meets them again.  021E (the virus data is old)
+Decided: 060E and 060F (a request, or a scan, timed out) are UNSCANNABLE, as other limits
+are, because the same message would meet them again.  021E (the virus data is old)
 is no proof of CLEAN.  Empty lines before ACC are skipped: the manual's grammar has one
 after the greeting, and no client has met it.
 
-Whether savdid looks into mail at all is set in savdid.conf (savists: Mime 1), or by the
+Whether savdid scans mail at all is set in savdid.conf (savists: Mime 1), or by the
 parameter options, such as options=savists:%20Mime%201;savigrp:%20GrpArchiveUnpack%201.
 """
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 NOTHING = b"0000"
 VIRUS = b"0203"
 
-# Codes (the low 16 bits of SAVI's) that are the message's doing.  Every other one is
-# trouble of the daemon's.
+# Codes (the low 16 bits of SAVI's) that the message causes.  Any other is the daemon's
+# trouble.
 CLASSES: dict[bytes, Verdict] = {
     VIRUS: INFECTED,
     b"0212": ENCRYPTED,
@@ -68,7 +68,7 @@ EMPTY_MAX = 3
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
-    """Ask savdid about the message, with what is ours before it."""
+    """Ask savdid about the message."""
     greeting = _line(conn)
     if not greeting.startswith(b"OK SSSP/1."):
         raise unexpected(greeting)
@@ -127,7 +127,7 @@ def parse(lines: Iterable[bytes]) -> Finding:
 
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
-    """What a reply that is not as it should be has found all the same."""
+    """What an incomplete or malformed reply found."""
     return parse(lines_of(reply))
 
 
