@@ -155,7 +155,7 @@ PROGRAMS: dict[bytes, Program] = {
             "found": rb'virus="(?!is OK")[^"]',
             "protected": _ESET_PROTECTED,
         },
-        "its words for clean are not known: clean by its exit status alone",
+        "its output for clean is not known: clean by its exit status alone",
     ),
     b"ecls": Program(
         (b"/opt/eset/esets/bin/ecls", b"/usr/bin/ecls"),
@@ -186,7 +186,7 @@ PROGRAMS: dict[bytes, Program] = {
             "found": rb'(?:threat|virus)="(?!is OK")[^"]',
             "protected": _ESET_PROTECTED,
         },
-        "its words for clean are not known: clean by its exit status alone",
+        "its output for clean is not known: clean by its exit status alone",
     ),
     b"drweb": Program(
         (b"/opt/drweb/drweb", b"/usr/local/drweb/drweb", b"/usr/bin/drweb"),
@@ -200,7 +200,7 @@ PROGRAMS: dict[bytes, Program] = {
             "found": rb"(?<!probably )\binfected (?:with|by) ",
             "suspected": rb"\bprobably infected (?:with|by) ",
         },
-        "its words for clean are not known, nor a status for what it could not open:"
+        "its output for clean is not known, nor a status for what it could not open:"
         " clean by its exit status alone",
     ),
     b"kavscanner": Program(
@@ -218,7 +218,7 @@ PROGRAMS: dict[bytes, Program] = {
             "unscannable": b"10 15",
             **_KASPERSKY,
         },
-        "its words for clean are not known: clean by its exit status alone",
+        "its output for clean is not known: clean by its exit status alone",
     ),
     b"aveclient": Program(
         (
@@ -234,7 +234,7 @@ PROGRAMS: dict[bytes, Program] = {
             "unscannable": b"6 8",
             **_KASPERSKY,
         },
-        "its words for clean are not known: clean by its exit status alone",
+        "its output for clean is not known: clean by its exit status alone",
     ),
     b"fsav": Program(
         (b"/usr/bin/fsav", b"/opt/f-secure/fsav/bin/fsav"),
@@ -255,7 +255,7 @@ PROGRAMS: dict[bytes, Program] = {
             rb"(?i:permission|could not open|no such file|too long|memory)[^:/\n]*$"
             rb"|^[^/\n]*(?i:connection to fsavd)",
         },
-        "its words for clean are not known: clean by its exit status alone",
+        "its output for clean is not known: clean by its exit status alone",
     ),
     b"uvscan": Program(
         (b"/usr/local/uvscan/uvscan", b"/usr/local/bin/uvscan", b"/usr/bin/uvscan"),
