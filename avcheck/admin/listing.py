@@ -7,7 +7,7 @@ from typing import Any
 
 from avcheck.admin import output, subject
 from avcheck.admin.output import Styled
-from avcheck.admin.quarantine_store import BEGUN, Act, Entry
+from avcheck.admin.quarantine_records import BEGUN, Act, Entry
 from avcheck.printable import printable
 
 HEADER = ("ENTRY", "AGE", "VERDICT", "FOUND", "SIZE", "FROM", "TO", "STATE", "SUBJECT")

@@ -4,8 +4,7 @@ QUARANTINE/20260102T030405Z-0123456789ab    an entry (see avcheck.entry)
 QUARANTINE/.log      what administrators did: a line of JSON each
 QUARANTINE/.lock     held by one who changes something
 
-All of it belongs to the account that avcheck runs as, which is not root's friend: names,
-times and texts are whatever that account wants them to be.
+All of it belongs to the account that avcheck runs as, which root does not trust.
 """
 
 from __future__ import annotations
@@ -17,23 +16,20 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import replace
 
 from avcheck import entry as form
-from avcheck import files, report, spool
+from avcheck import files, report
 from avcheck.admin import locks, output, places, subject, walk
 from avcheck.admin.output import Trouble
+from avcheck.admin.quarantine_records import LOG, Act, Entry, append_to_log, parse_entry, read_log
 from avcheck.directory import Directory
 from avcheck.printable import printable
 
-LOG = ".log"
 LOCK = b".lock"
 NEW = os.fsdecode(form.NEW)
 
-# The names that avcheck and infected.sh give their entries.  Others are none, and are
-# neither shown nor touched.
+# The names that avcheck and infected.sh give their entries; nothing else is shown or touched.
 NAME = re.compile(form.NAME)
 
 # For syslog: LOG_MAIL and LOG_NOTICE.
@@ -42,77 +38,12 @@ NOTICE = 21
 # Far more than a sidecar of thousands of recipients.
 SIDECAR_MAX = 4 * 1024 * 1024
 
-# Of a log that is larger, which has some 200 000 lines, only the end is read.
-LOG_MAX = 64 * 1024 * 1024
-
-# How many of the names that are none of ours are told.
+# How many names of what is no entry are shown.
 OTHERS_MAX = 5
-
-BEGUN = "release begun"
-RELEASED = "released"
-FAILED = "not released"
-DELETED = "deleted"
-EXPIRED = "expired"
 
 
 class NotThere(Trouble):
     """There is no quarantine directory: none of avcheck's messages has been put there yet."""
-
-
-@dataclass(frozen=True)
-class Act:
-    """A line of the log: what was done with an entry, by whom, and when."""
-
-    time: str
-    what: str
-    entry: str
-    by: str
-    to: tuple[str, ...] = ()
-    sendmail: str = ""
-    said: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A message in the quarantine.  Its texts come from strangers; print them printable."""
-
-    name: str
-    time: datetime
-    size: int
-    verdict: str = "?"
-    virus: str = ""
-    scanner: str = ""
-    text: str = ""
-    subject: str = ""
-    queue_id: str = ""
-    sha256: str = ""
-    sender: str = ""
-    recipients: tuple[str, ...] = ()
-    sendmail: str = ""
-    wrong: str = ""
-    acts: tuple[Act, ...] = field(default=())
-
-    @property
-    def age(self) -> float:
-        return (datetime.now(UTC) - self.time).total_seconds()
-
-    def released(self) -> Act | None:
-        """The last release that was done, or begun and perhaps done."""
-        done = self._releases()
-        return done[-1] if done else None
-
-    def sent_to(self) -> set[str]:
-        """Whom it was released to, or perhaps was."""
-        return {address for act in self._releases() for address in act.to}
-
-    def _releases(self) -> list[Act]:
-        done: list[Act] = []
-        for act in self.acts:
-            if act.what in (RELEASED, FAILED) and done and done[-1].what == BEGUN:
-                done.pop()  # this is how it ended
-            if act.what in (RELEASED, BEGUN):
-                done.append(act)
-        return done
 
 
 class Quarantine:
@@ -146,9 +77,9 @@ class Quarantine:
         return sorted((each for each in found if each), key=lambda each: (each.time, each.name))
 
     def one(self, word: str) -> Entry:
-        """The entry whose name begins so, or else the one of the message with that queue ID.
+        """The entry whose name begins with the word, or else the one with that queue ID.
 
-        Raises Trouble if that is none, or more than one.
+        Raises Trouble if there is none, or more than one.
         """
         names = self.names()
         fitting = [name for name in names if name.startswith(word) and word]
@@ -197,7 +128,7 @@ class Quarantine:
                 acts = tuple(self.log().get(name, ()))
                 try:
                     facts = json.loads(folder.read(form.SIDECAR, SIDECAR_MAX))
-                    return _entry(name, status, facts, acts)
+                    return parse_entry(name, status, facts, acts)
                 except (OSError, ValueError, RecursionError) as why:
                     when = output.moment(status.st_mtime)
                     wrong = f"{form.SIDECAR.decode()}: {printable(str(why), 100)}"
@@ -233,38 +164,14 @@ class Quarantine:
     def acts(self) -> list[Act]:
         """What administrators did, in order; lines that make no sense are left out."""
         try:
-            fd = files.open_regular(LOG, dir_fd=self.fd)
-        except FileNotFoundError:
-            return []
-        try:
-            size = os.fstat(fd).st_size
-            os.lseek(fd, max(size - LOG_MAX, 0), os.SEEK_SET)
-            lines = places.content(fd, LOG_MAX).split(b"\n")
+            return read_log(self.fd)
         except OSError as why:
             raise Trouble(f"{printable(self.path)}/{LOG}: {why.strerror}") from why
-        finally:
-            os.close(fd)
-        found = []
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError, RecursionError):
-                found.append(_act(json.loads(line)))
-        return found
 
     def note(self, act: Act) -> None:
         """Add to the log, durably, and tell syslog; raises Trouble if that cannot be done."""
-        facts = {name: value for name, value in vars(act).items() if value}
-        line = json.dumps(facts).encode("ascii") + b"\n"
         try:
-            fd = files.open_regular(LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND, self.fd)
-            try:
-                # What a power cut has left of a line does not spoil this one.
-                size = os.fstat(fd).st_size
-                if size and os.pread(fd, 1, size - 1) != b"\n":
-                    line = b"\n" + line
-                spool.write(fd, line)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            append_to_log(self.fd, act)
         except OSError as why:
             raise Trouble(f"{printable(self.path)}/{LOG}: {why.strerror}") from why
         self._log = None
@@ -291,48 +198,15 @@ class Quarantine:
             raise Trouble(f"{entry.name}: cannot be removed: {why.strerror}") from why
 
 
-def _entry(name: str, status: os.stat_result, facts: Any, acts: tuple[Act, ...]) -> Entry:
-    """The entry of a sidecar; raises ValueError if it is not as it should be."""
-    if not isinstance(facts, dict):
-        raise ValueError("not as avcheck writes it")
-    texts = {key: facts.get(key, "") for key in form.TEXTS}
-    when, recipients = facts.get("time", ""), facts.get("recipients")
-    if not isinstance(recipients, list) or not _are_texts(when, *texts.values(), *recipients):
-        raise ValueError("not as avcheck writes it")
-    time = datetime.strptime(when, form.TIME).replace(tzinfo=UTC)
-    return Entry(name, time, status.st_size, recipients=tuple(recipients), acts=acts, **texts)
-
-
-def _act(facts: Any) -> Act:
-    """The act of a line of the log; raises ValueError or TypeError if it is none."""
-    if not isinstance(facts, dict) or not isinstance(to := facts.pop("to", []), list):
-        raise ValueError("not as avcheckctl writes it")
-    if not _are_texts(*facts.values(), *to):
-        raise ValueError("not as avcheckctl writes it")
-    return Act(to=tuple(to), **facts)
-
-
-def _are_texts(*words: Any) -> bool:
-    """Whether all of them are texts that can be bytes again, as addresses have to be."""
-    if not all(isinstance(each, str) for each in words):
-        return False
-    try:
-        "".join(words).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def opened(path: str, change: bool = False) -> Iterator[Quarantine]:
-    """The quarantine, as its owner; with change, no other administrator is at it meanwhile.
+    """The quarantine, as its owner; with change, it is locked against other administrators.
 
-    Raises Trouble if there is none or if it is not safe, and turns what the system refuses
-    within the with block into Trouble.
+    Raises Trouble if there is none, if it is not safe, and for an OSError in the with block.
     """
     name = os.fsencode(path)
-    with _walked(name) as folder, folder.acting():
-        _unless_safe(name, os.fstat(folder.fd))
+    with _walk(name) as folder, folder.acting():
+        _require_safe(name, os.fstat(folder.fd))
         try:
             with places.Folder(name, folder.itself()) as directory:
                 if not change:
@@ -349,7 +223,7 @@ def opened(path: str, change: bool = False) -> Iterator[Quarantine]:
             raise Trouble(f"quarantine {printable(name)}: {why.strerror or why}") from why
 
 
-def _walked(name: bytes) -> places.Folder:
+def _walk(name: bytes) -> places.Folder:
     try:
         return places.walk(name)
     except FileNotFoundError as why:
@@ -359,13 +233,13 @@ def _walked(name: bytes) -> places.Folder:
         raise places.unseen(name, why) from why
 
 
-def _unless_safe(name: bytes, status: os.stat_result) -> None:
+def _require_safe(name: bytes, status: os.stat_result) -> None:
     """Raise Trouble unless only its owner can see and change what is in the directory."""
     where = printable(name)
     us = os.geteuid()
     if status.st_uid not in (us, 0):
         raise Trouble(f"quarantine {where}: owned by somebody else", places.AS_ROOT)
-    # The group of a directory that is ours has no business in it: see avcheck.spool.
+    # The group of a directory that is ours has no business in it: see avcheck.directory.
     group = stat.S_IWGRP if status.st_uid == us else 0
     if status.st_mode & (form.OTHERS | group):
         remedy = f"chmod g-w,o= {where}" if status.st_uid == us else places.AS_ROOT

@@ -10,7 +10,8 @@ from time import gmtime
 import pytest
 
 from avcheck import entry
-from avcheck.admin.quarantine_store import NAME, Entry
+from avcheck.admin.quarantine_records import Entry
+from avcheck.admin.quarantine_store import NAME
 from avcheck.run import Run
 from avcheck.verdict import INFECTED, Answer, Finding
 from tests.support.tree import ROOT

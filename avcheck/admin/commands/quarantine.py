@@ -16,7 +16,8 @@ from click.shell_completion import CompletionItem
 from avcheck.admin import account, listing, output, quarantine_store, recipient, sites
 from avcheck.admin.commands import release
 from avcheck.admin.output import Trouble
-from avcheck.admin.quarantine_store import BEGUN, DELETED, EXPIRED, RELEASED, Act, Entry, NotThere
+from avcheck.admin.quarantine_records import BEGUN, DELETED, EXPIRED, RELEASED, Act, Entry
+from avcheck.admin.quarantine_store import NotThere
 from avcheck.admin.services import Service
 from avcheck.printable import printable
 from avcheck.verdict import VERDICTS

@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 # the owner of the quarantine may not be able to read Python's files.
 from avcheck import deliver, spool
 from avcheck.admin.output import Trouble
-from avcheck.admin.quarantine_store import BEGUN, FAILED, RELEASED, Act, Entry, Quarantine
+from avcheck.admin.quarantine_records import BEGUN, FAILED, RELEASED, Act, Entry
+from avcheck.admin.quarantine_store import Quarantine
 from avcheck.admin.services import load_config
 from avcheck.deliver import sendmail, smtp  # noqa: F401
 from avcheck.exits import Leave, Usage

@@ -14,10 +14,11 @@ from functools import cache
 from hashlib import sha256
 
 from avcheck import quarantine, report
-from avcheck.admin import listing, output, quarantine_store
+from avcheck.admin import listing, output, quarantine_records
 from avcheck.admin.commands import quarantine as commands
 from avcheck.admin.commands import release
-from avcheck.admin.quarantine_store import Act, Entry, Quarantine
+from avcheck.admin.quarantine_records import Act, Entry
+from avcheck.admin.quarantine_store import Quarantine
 from avcheck.directory import Directory
 from avcheck.run import Run
 from avcheck.verdict import VERDICTS, Answer, Finding
@@ -51,7 +52,7 @@ def _write(name: str, data: bytes) -> None:
 def sidecar(data: bytes) -> None:
     """Whatever a sidecar is, the entry can be listed, shown and released, or is called wrong."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(quarantine_store.LOG, dir_fd=place().fd)
+        os.unlink(quarantine_records.LOG, dir_fd=place().fd)
     _write(f"{NAME}/about.json", data)
     (entry,) = Quarantine(place()).entries()
     is_usable(entry)
@@ -134,7 +135,7 @@ def sidecars() -> Iterator[bytes]:
 def log(data: bytes) -> None:
     """Whatever the log is, lines that make no sense are left out, and a new one is found again."""
     _write(f"{NAME}/about.json", b"{}")
-    _write(quarantine_store.LOG, data)
+    _write(quarantine_records.LOG, data)
     store = Quarantine(place())
     for act in store.acts():
         assert all(
@@ -150,7 +151,7 @@ def log(data: bytes) -> None:
     try:
         act = Act(
             release.now(),
-            quarantine_store.BEGUN,
+            quarantine_records.BEGUN,
             NAME,
             "root",
             ("a@\udcff", "b"),
@@ -171,7 +172,12 @@ def logs() -> Iterator[bytes]:
     begun = json.dumps(
         vars(
             Act(
-                "2026-01-02T03:04:05+00:00", quarantine_store.BEGUN, NAME, "root", ("a@b",), "mx:25"
+                "2026-01-02T03:04:05+00:00",
+                quarantine_records.BEGUN,
+                NAME,
+                "root",
+                ("a@b",),
+                "mx:25",
             )
         )
     ).encode()
@@ -179,7 +185,7 @@ def logs() -> Iterator[bytes]:
         vars(
             Act(
                 "2026-01-02T03:04:06+00:00",
-                quarantine_store.RELEASED,
+                quarantine_records.RELEASED,
                 NAME,
                 "root",
                 ("a@b",),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from avcheck import quarantine, spool
-from avcheck.admin import account, listing, quarantine_store
+from avcheck.admin import account, listing, quarantine_records, quarantine_store
 from avcheck.admin.commands import release
 from avcheck.admin.commands.quarantine import chosen
 from avcheck.directory import Directory
@@ -290,7 +290,7 @@ def test_odd_addresses_are_sent_as_the_bytes_they_were(place: Path) -> None:
     assert release.text(entry_of(place, name).recipients[0]) == bytes_
 
 
-def entry_of(place: Path, name: str) -> quarantine_store.Entry:
+def entry_of(place: Path, name: str) -> quarantine_records.Entry:
     with quarantine_store.opened(str(place)) as opened:
         return opened.one(name)
 
@@ -337,7 +337,9 @@ def test_a_release_that_was_interrupted_is_not_done_again(place: Path) -> None:
     name = keep(place)
     with quarantine_store.opened(str(place), change=True) as opened:
         opened.note(
-            quarantine_store.Act("2026", quarantine_store.BEGUN, name, "anna", tuple(RECIPIENTS))
+            quarantine_records.Act(
+                "2026", quarantine_records.BEGUN, name, "anna", tuple(RECIPIENTS)
+            )
         )
     said = ctl(place, "release", name, "-S", ":9")
     assert said.status == 2
@@ -452,7 +454,7 @@ def test_expire_by_age_and_by_size(place: Path) -> None:
 def test_the_oldest_are_chosen() -> None:
     now = datetime.now(UTC)
     found = [
-        quarantine_store.Entry(str(days), now - timedelta(days=days), 100) for days in (9, 5, 1)
+        quarantine_records.Entry(str(days), now - timedelta(days=days), 100) for days in (9, 5, 1)
     ]
 
     def names(older: float | None, keep: int | None) -> list[str]:

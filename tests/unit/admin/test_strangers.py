@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from avcheck import report
-from avcheck.admin import clamdconf, output, quarantine_store
+from avcheck.admin import clamdconf, output, quarantine_records, quarantine_store
 from avcheck.admin.commands import stats
 from avcheck.admin.services import settings_from
 from avcheck.options.reading import parse_options
@@ -217,7 +217,7 @@ def test_whoever_began_a_release_may_have_any_name(place: Path) -> None:
 
 
 def test_of_a_large_log_only_the_end_is_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quarantine_store, "LOG_MAX", 1000)
+    monkeypatch.setattr(quarantine_records, "LOG_MAX", 1000)
     act = {"time": "t", "what": "deleted", "entry": NAME, "by": "b"}
     lines = [json.dumps({**act, "by": str(number)}) for number in range(100)]
     (place / ".log").write_text("\n".join(lines) + "\n")
