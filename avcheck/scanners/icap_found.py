@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from avcheck.scanners.icap_head import Head
     from avcheck.verdict import Verdict
 
-# Phrases in a reason (a sentence, never a name), and what it is a reason for.
+# Phrases in a reason, and what it is a reason for.  The first counts: where it is a virus, its name
+# (W97M/Macro.A) or a file's (password.zip) may be there as well, and make it nothing less.
 _REASONS: tuple[tuple[bytes, Verdict], ...] = (
+    (b"virus", INFECTED),
+    (b"malware", INFECTED),
+    (b"malicious", INFECTED),
+    (b"infect", INFECTED),
+    (b"trojan", INFECTED),
     (b"encrypted", ENCRYPTED),
     (b"password", ENCRYPTED),
     (b"macro", POLICY),
