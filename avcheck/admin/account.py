@@ -16,6 +16,9 @@ from time import strptime
 
 from avcheck.printable import printable
 
+# Accounts that others use, the scanner among them.
+SHARED = ("nobody", "clamav", "www-data")
+
 
 @contextmanager
 def account(user: int, group: int | None = None) -> Iterator[None]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 
 from avcheck.admin import places, programs
 from avcheck.admin.account import account
+from avcheck.admin.master_cf import GUARDS, NAME
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import PLACES
 from avcheck.printable import printable
@@ -16,14 +18,27 @@ from avcheck.printable import printable
 # Seconds for postqueue(1), which reads the envelope of each message in the queue.
 PATIENCE = 60.0
 
-# What pipe(8) notes of the words of avcheck and avcheck-guard.sh, without the status code
-# before them (pipe_command.c of Postfix 3.7).  What other servers have said stands after
-# "host NAME said:".
+# How the lines of avcheck and of avcheck-guard.sh begin, without the status code before them,
+# which pipe(8) takes for its own.  What other servers have said stands after "host NAME said:".
 OURS = (
     "avcheck: ",
     "avcheck-guard has ",
     "avcheck could not be started ",
     "avcheck was killed ",
+)
+
+# What pipe(8) itself says of a command (pipe_command.c and sys_exits.c of Postfix 3.7): that a
+# limit or a signal has ended it, or an exit status in words and the output, which may be the
+# shell's or pipe's own where avcheck was not started.
+PIPE = re.compile(
+    r"Command (?:time limit exceeded|died with (?:status|signal) \d+|failed): "
+    r"|[A-Za-z][a-z '/]*\. Command output: "
+)
+
+# In that, the path of our command, or the beginning of one of our lines.
+NAMED = re.compile(
+    rf"(?<![^\s\"/])(?:{'|'.join(map(re.escape, (NAME, *GUARDS)))})(?![^\s\":,])"
+    rf"|{'|'.join(map(re.escape, OURS))}"
 )
 
 
@@ -70,9 +85,16 @@ def parse(listing: bytes) -> Deferred:
         try:
             message = json.loads(line)
             reasons = [str(each.get("delay_reason", "")) for each in message["recipients"]]
-            if any(reason.startswith(OURS) for reason in reasons):
+            if any(map(is_ours, reasons)):
                 arrivals.append(float(message["arrival_time"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as why:
             text = f"postqueue -j: not understood: {printable(line, 80)}"
             raise Trouble(text, "see what waits with mailq") from why
     return Deferred(len(arrivals), min(arrivals, default=0.0))
+
+
+def is_ours(reason: str) -> bool:
+    """Whether a message waits for avcheck, or because avcheck could not be run."""
+    if reason.startswith(OURS):
+        return True
+    return PIPE.match(reason) is not None and NAMED.search(reason) is not None

@@ -10,6 +10,8 @@ from functools import cached_property
 
 from avcheck.admin import clamdconf, peer, places
 from avcheck.admin.account import account
+from avcheck.admin.account import name as account_name
+from avcheck.admin.commands import ping
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.services import Service
@@ -54,6 +56,7 @@ class Look:
     service: Service
     postfix: Postfix | None = None
     clamd_conf: str = ""
+    asked: ping.Asked = field(default_factory=ping.Asked)
     found: dict[int, peer.Peer | None] = field(default_factory=dict)
 
     @property
@@ -82,7 +85,20 @@ class Look:
             user = self._owner(us)
         if us not in (0, user):
             raise Skip("only root can see what the account of avcheck sees", AS_ROOT)
+        if self.spool_owner not in (user, 0):
+            text = f"spool {printable(self.settings.spool)} is not {account_name(user)}'s"
+            raise Skip(text, "see spool_owner")
         return user, group
+
+    @cached_property
+    def spool_owner(self) -> int:
+        """Whose the spool directory is, or the nearest one above it; 0 where that is not safe."""
+        if self.service.pipe is None or not self.settings.spool:
+            return self.service.runs_as[0]
+        try:
+            return places.owner(self.settings.spool)
+        except (OSError, Trouble):
+            return 0  # spool_usable says so
 
     def _owner(self, us: int) -> int:
         """Whose the spool directory is; whoever cannot look there is not its owner."""

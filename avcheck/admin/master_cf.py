@@ -89,6 +89,11 @@ class Pipe:
         return os.path.join(os.path.dirname(self.guard), NAME) if self.guard else self.argv[0]
 
     @property
+    def call(self) -> tuple[str, ...]:
+        """What is run: the guard, with avcheck if that is named, or avcheck alone."""
+        return self.argv[: len(self.argv) - len(self.arguments)]
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments that avcheck gets, as they stand in master.cf."""
         return self.argv[2 if self._named else 1 :]

@@ -120,7 +120,11 @@ def _named(directory: str | None, given: list[GivenOption], need: Sequence[str])
         raise click.UsageError("--postfix takes avcheck's options from master.cf: give none here")
     instance = postfix.read(directory)
     if not instance.pipes:
-        raise Trouble("no service in master.cf runs avcheck", "avcheckctl setup postfix prints one")
+        raise Trouble(
+            "no service in master.cf runs avcheck",
+            "avcheckctl setup postfix prints one; if a script of yours runs avcheck, give its"
+            " options in place of --postfix",
+        )
     return Site(tuple(of_pipe(pipe) for pipe in instance.pipes), instance, directory)
 
 

@@ -8,9 +8,8 @@ from time import time
 from typing import TYPE_CHECKING
 
 from avcheck.admin import deferred, flight, locks, output, pausing, places, sites
-from avcheck.admin.account import account
 from avcheck.admin.commands import ping
-from avcheck.admin.commands.ping import Answer
+from avcheck.admin.commands.ping import Answer, Asked
 from avcheck.admin.flight import Flight
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service
@@ -47,8 +46,8 @@ class State:
 
     checked tells that mail gets a verdict: nothing holds it back, and as many scanners
     answer as are needed.  left_over names options whose files are in the spool directory
-    and which are not given.  deferred is None where it is not known; unknown is what
-    could not be found out, and why.
+    and which are not given, left_over_files patterns of those files.  deferred is None where
+    it is not known; unknown is what could not be found out, and why.
     """
 
     service: str
@@ -68,6 +67,7 @@ class State:
     canaries: list[Canary] = field(default_factory=list)
     counted_messages: int = 0
     left_over: list[str] = field(default_factory=list)
+    left_over_files: list[str] = field(default_factory=list)
     deferred: int | None = None
     oldest: str = ""
     unknown: str = ""
@@ -79,26 +79,10 @@ class State:
         return self.checked and answers and not self.deferred
 
 
-class Asked:
-    """What the scanners say to a ping; each place once, and all of them within PATIENCE."""
-
-    def __init__(self, site: sites.Site) -> None:
-        every = [target for each in site.services for _, target in _targets(each.require_settings)]
-        self.share = PATIENCE / max(len(every), 1)
-        self._answers: dict[tuple[object, ...], Answer] = {}
-
-    def answers(self, service: Service, scanner: Scanner) -> list[Answer]:
-        """One answer for each place of the scanner."""
-        found = []
-        for target in scanner.targets:
-            key = (scanner.type, target.way, ping.place(target), service.runs_as)
-            if key not in self._answers:
-                with account(*service.runs_as):
-                    self._answers[key] = ping.ask(
-                        scanner, target, service.require_settings, self.share
-                    )
-            found.append(self._answers[key])
-        return found
+def asking(site: sites.Site) -> Asked:
+    """To ask the scanners of these services, all of their places within PATIENCE."""
+    every = [target for each in site.services for _, target in _targets(each.require_settings)]
+    return Asked(PATIENCE / max(len(every), 1))
 
 
 def _targets(settings: Settings) -> Iterator[tuple[Scanner, Target]]:
@@ -115,7 +99,8 @@ def state(service: Service, asked: Asked) -> State:
     if settings.spool:
         facts |= _spool(settings)
     answers = [
-        asked.answers(service, scanner) for scanner in (*settings.scanners, *settings.backups)
+        [asked.answer(service, scanner, target) for target in scanner.targets]
+        for scanner in (*settings.scanners, *settings.backups)
     ]
     enough = (
         sum(any(not each.wrong or each.hidden for each in group) for group in answers)
@@ -171,7 +156,7 @@ def _spool(settings: Settings) -> dict[str, object]:
                     if (found := _canary(folder, name, *tests[name]))
                 ],
                 "counted_messages": len(counts),
-                "left_over": _left_over(names - slots - set(tests) - counts),
+                **_left_over(names - slots - set(tests) - counts, settings.spool),
             }
     except OSError as why:
         where = printable(settings.spool)
@@ -192,13 +177,14 @@ def _tests(settings: Settings) -> dict[bytes, tuple[str, str]]:
 MADE_BY = {b"slot.": "--slots", b"canary.": "--canary", PREFIX: "--attempts"}
 
 
-def _left_over(names: set[bytes]) -> list[str]:
-    """The options that these files are of, which nobody uses."""
-    return [
-        option
+def _left_over(names: set[bytes], spool: bytes) -> dict[str, list[str]]:
+    """The options that these files are of, which nobody uses, and the files."""
+    found = {
+        option: f"{printable(spool.rstrip(b'/') + b'/' + beginning)}*"
         for beginning, option in MADE_BY.items()
         if any(name.startswith(beginning) for name in names)
-    ]
+    }
+    return {"left_over": list(found), "left_over_files": list(found.values())}
 
 
 def _canary(folder: places.Folder, file: bytes, scanner: str, where: str) -> Canary | None:
@@ -215,7 +201,7 @@ def _canary(folder: places.Folder, file: bytes, scanner: str, where: str) -> Can
 
 
 def with_queue(found: list[State], directory: str) -> list[State]:
-    """The states with what waits in the queue of Postfix, which all services share."""
+    """The states with what waits in the queue of Postfix, for whichever service of it."""
     try:
         waiting = deferred.of_postfix(directory)
     except Trouble as why:

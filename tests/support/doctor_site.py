@@ -78,6 +78,9 @@ class Site:
         for file in (*(self.bin / name for name in names), self.guard):
             file.write_text("#!/bin/sh\n")
             file.chmod(0o755)
+        (self.bin / "avcheck").write_text("#!/bin/sh\necho avcheck 1.0.0\n")
+        for guard in (self.guard, self.bin / "avcheck-guard.sh"):
+            guard.write_text('#!/bin/sh\nexec "${1:-$(dirname "$0")/avcheck}" --version\n')
         self.clamd = directory / "clamd"
         self.conf = directory / "scan.conf"
         self.conf.write_text(GOOD_CLAMD)

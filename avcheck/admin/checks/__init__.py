@@ -14,9 +14,11 @@ from avcheck.admin.checks import (
     handling,
     main_cf,
     pipe,
+    program,
     reinjection,
     scanner,
     spool,
+    waitfile,
 )
 from avcheck.admin.look import AS_ROOT, ERROR, SKIPPED, Look, Result, Skip
 from avcheck.admin.output import Trouble
@@ -26,14 +28,14 @@ Check = Callable[[Look], Iterator[Result]]
 
 # In the order of the report.
 CHECKS: tuple[Check, ...] = (
+    spool.spool_owner,
     spool.spool_usable,
     spool.spool_private,
-    spool.spool_owner,
     spool.spool_room,
     spool.spool_nameless,
     spool.spool_local,
     spool.spool_left_behind,
-    spool.waitfile,
+    waitfile.waitfile,
     scanner.scanner_answers,
     scanner.scanner_knows_virus,
     scanner.scanner_words,
@@ -48,8 +50,8 @@ CHECKS: tuple[Check, ...] = (
     clamd.clamd_scan_time,
     clamd.clamd_threads,
     handling.deadline,
-    handling.program,
-    handling.guard,
+    program.program,
+    program.guard,
     handling.handler,
     handling.quarantine,
     handling.delivers_unproved,

@@ -1,13 +1,16 @@
-"""Checks of what is done with mail, and of the program that does it."""
+"""Checks of what is done with mail."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from avcheck import handle, policy
-from avcheck.admin import output
+from avcheck.admin import places
+from avcheck.admin.checks.program import read
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result, misplaced
+from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.printable import printable
@@ -29,49 +32,7 @@ def deadline(look: Look) -> Iterator[Result]:
         text = f"-t {settings.timeout:.0f} is never reached: --deadline comes first"
         yield Result(WARNING, text, f"--deadline {settings.timeout * 2:.0f}")
     else:
-        yield Result(OK, f"avcheck gives up after {output.age(settings.deadline)}")
-
-
-def program(look: Look) -> Iterator[Result]:
-    """The account can run avcheck itself, and the guard before it."""
-    guard = look.service.pipe.guard if look.service.pipe is not None else ""
-    for path in filter(None, (guard, look.service.program)):
-        with look.acting():
-            allowed = os.access(path, os.X_OK, effective_ids=True)
-        if not os.path.exists(path):
-            yield Result(ERROR, f"{printable(path)}: not there", "correct argv= in master.cf")
-        elif not allowed:
-            text = f"{printable(path)}: the account that is to run it may not"
-            yield Result(ERROR, text, f"namei -l {printable(path)}")
-        else:
-            yield Result(OK, f"{printable(path)} can be run")
-
-
-def guard(look: Look) -> Iterator[Result]:
-    """The guard is the one that came with this avcheck: an upgrade does not replace it."""
-    pipe = look.service.pipe
-    if pipe is None or not pipe.guard:
-        return
-    here = os.path.join(os.path.dirname(pipe.program), "avcheck-guard.sh")
-    try:
-        same = read(pipe.guard) == read(here)
-    except OSError:
-        return  # a package may keep no second one, and what is missing is said elsewhere
-    if same:
-        yield Result(OK, f"{printable(pipe.guard)} is the one that came with avcheck")
-    else:
-        yield Result(
-            WARNING,
-            f"{printable(pipe.guard)} is not the one that came with avcheck",
-            f"install -m 755 {printable(here)} {printable(pipe.guard)}.new &&"
-            f" mv -f {printable(pipe.guard)}.new {printable(pipe.guard)}",
-        )
-
-
-def read(path: str) -> bytes:
-    """The bytes of a file of ours; raises OSError."""
-    with open(path, "rb") as file:
-        return file.read()
+        yield Result(OK, f"avcheck gives up after {settings.deadline:g} s")
 
 
 def handler(look: Look) -> Iterator[Result]:
@@ -109,20 +70,36 @@ def quarantine(look: Look) -> Iterator[Result]:
     look.accounts()
     user = look.service.pipe.user if look.service.pipe is not None else ""
     user = printable(user) if user not in ("", "root") else "avclient"
-    places = [
+    directories = [
         (verdict.name, directory)
         for verdict, (action, directory) in look.settings.on.items()
         if action == policy.QUARANTINE
     ]
     if any(action == policy.HANDLE for action, _ in look.settings.on.values()):
-        places += [("infected", directory) for directory in _of_handler(look)]
-    for verdict_name, directory in places:
-        if unsafe := misplaced(directory):
+        directories += [("infected", directory) for directory in _of_handler(look)]
+    for verdict_name, directory in directories:
+        if unsafe := _roots(look, directory) or misplaced(directory):
             yield unsafe
             continue
         with look.acting():
             result = _directory(verdict_name, directory, user)
         yield result
+
+
+def _roots(look: Look, path: bytes) -> Result | None:
+    """What to say of root's quarantine in a directory of the account's, as an undo leaves it."""
+    user, _ = look.accounts()
+    try:
+        status = os.lstat(path)
+        if not user or status.st_uid or places.owner(os.path.dirname(path)) != user:
+            return None
+    except (OSError, Trouble):
+        return None
+    if not stat.S_ISDIR(status.st_mode):
+        return None
+    place = printable(path)
+    text = f"quarantine {place} belongs to root, and avcheck cannot store in it"
+    return Result(ERROR, text, f"mv -T {place} {place}.old")
 
 
 def _of_handler(look: Look) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import pwd
 import re
 from collections.abc import Iterator
 
+from avcheck.admin.account import SHARED
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import MACRO
 from avcheck.printable import printable
@@ -114,7 +115,7 @@ def pipe_user(look: Look) -> Iterator[Result]:
         return
     if uid == 0 or pipe.user == owner:
         yield Result(ERROR, f"user={pipe.user}: pipe(8) refuses that, and rightly", good)
-    elif pipe.user in ("nobody", "clamav", "www-data"):
+    elif pipe.user in SHARED:
         yield Result(WARNING, f"user={pipe.user}: others use that account, too", good)
     else:
         yield Result(OK, f"avcheck runs as {pipe.user}")
@@ -188,7 +189,8 @@ def pipe_recipients(look: Look) -> Iterator[Result]:
         reason = "if the way back refuses one recipient, the others wait, and bounce, with it"
         yield Result(WARNING, f"{name} is {number}: {reason}", f"{name} = 1")
     else:
-        yield Result(OK, f"{number} recipients of a message share a run")
+        share = "have a run each" if number == 1 else f"share a run, up to {number}"
+        yield Result(OK, f"the recipients of a message {share}")
 
 
 def pipe_once(look: Look) -> Iterator[Result]:

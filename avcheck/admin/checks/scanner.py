@@ -6,13 +6,18 @@ import os
 import stat
 from collections.abc import Iterator
 
-from avcheck.admin import known_answer, sites
+from avcheck.admin import known_answer
 from avcheck.admin.commands import ping
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
+from avcheck.directory import Directory
+from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.scanners import command
 from avcheck.scanners.rows import PATH
 from avcheck.settings import Scanner, Target
+
+# Where systemd runs as the first process (sd_booted(3)).
+BOOTED = "/run/systemd/system"
 
 # Days after which signatures are a fault and no longer an oddity.
 VERY_OLD = 30
@@ -20,7 +25,7 @@ VERY_OLD = 30
 
 def _answers(look: Look) -> list[ping.Answer]:
     look.accounts()
-    return list(ping.every(sites.Site((look.service,))))
+    return [look.asked.answer(look.service, scanner, target) for scanner, target in look.targets]
 
 
 def scanner_answers(look: Look) -> Iterator[Result]:
@@ -42,11 +47,24 @@ def _how_to_start(answer: ping.Answer) -> str:
 def scanner_knows_virus(look: Look) -> Iterator[Result]:
     """Each scanner tells the EICAR test virus from an innocent mail."""
     settings = look.settings
+    try:
+        with look.acting(), Directory(settings.spool):
+            pass
+    except Defer as why:
+        raise Skip(f"the test needs the spool directory: {why.text}", "see spool_usable") from why
     for scanner in (*settings.scanners, *settings.backups):
+        answers = [look.asked.answer(look.service, scanner, each) for each in scanner.targets]
+        if all(each.wrong for each in answers):
+            text = f"{scanner.type} does not answer, and so was not tested"
+            yield Result(SKIPPED, text, "see scanner_answers")
+            continue
         with look.acting():
             error = known_answer.error(scanner, settings)
         if error:
-            yield Result(ERROR, f"{scanner.type}: not to be trusted: {error}", "avcheckctl probe")
+            probe = (
+                "avcheckctl probe --postfix" if look.postfix else "avcheckctl probe -s ... -d ..."
+            )
+            yield Result(ERROR, f"{scanner.type}: not to be trusted: {error}", probe)
         else:
             yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
 
@@ -128,13 +146,23 @@ def scanner_socket(look: Look) -> Iterator[Result]:
             continue
         where = printable(path)
         if stat.S_ISSOCK(mode) and mode & stat.S_IWOTH and directory & stat.S_IXOTH:
-            yield Result(
-                WARNING,
-                f"{scanner.type} {where}: every account on this host can talk to it",
-                "systemctl edit clamav-daemon.socket: [Socket] SocketGroup=avgroup SocketMode=0660",
-            )
+            text = f"{scanner.type} {where}: every account on this host can talk to it"
+            yield Result(WARNING, text, _close(scanner, where))
         else:
             yield Result(OK, f"{scanner.type} {where}: not open to every account")
+
+
+def _close(scanner: Scanner, where: str) -> str:
+    """How to take the socket away from others; of clamd's it is systemd that may have made it."""
+    if scanner.type != "clamd":
+        return f"chgrp avgroup {where}; chmod 0660 {where}, or as its own configuration has it"
+    remedy = "in clamd.conf: LocalSocketGroup avgroup, LocalSocketMode 660"
+    if os.path.isdir(BOOTED):
+        remedy += (
+            "\nif systemd makes the socket: systemctl edit clamav-daemon.socket:"
+            " [Socket] SocketGroup=avgroup SocketMode=0660"
+        )
+    return remedy
 
 
 def scanner_chroot(look: Look) -> Iterator[Result]:

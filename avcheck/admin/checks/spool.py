@@ -1,17 +1,15 @@
-"""Checks of the spool directory and of the waitfile."""
+"""Checks of the spool directory."""
 
 from __future__ import annotations
 
 import grp
 import os
-import pwd
-import stat
 from collections.abc import Iterator
 from time import time
 
-from avcheck.admin import output, pausing
+from avcheck.admin import output
+from avcheck.admin.account import SHARED, name
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result, Skip, misplaced
-from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.printable import printable
@@ -56,13 +54,6 @@ def _modes(look: Look) -> str:
     return f"-o {printable(user)} -g {printable(group)} -m 0710"
 
 
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _group(gid: int | None) -> str:
     try:
         return grp.getgrgid(gid or 0).gr_name
@@ -87,13 +78,29 @@ def spool_owner(look: Look) -> Iterator[Result]:
     user, _ = look.service.runs_as
     if look.service.pipe is None or user == 0:  # never hand it to root; pipe_user says so
         return
-    status = _status(look)
     place = printable(look.settings.spool)
-    if status.st_uid not in (user, 0):
-        text = f"spool {place} belongs to {_user(status.st_uid)}, and avcheck runs as {_user(user)}"
-        yield Result(ERROR, text, f"chown {_user(user)} {place}")
-    else:
-        yield Result(OK, f"spool {place} belongs to the account that runs avcheck")
+    if look.spool_owner not in (user, 0):
+        owner = look.spool_owner
+        text = f"spool {place} belongs to {name(owner)}, and avcheck runs as {name(user)}"
+        yield Result(ERROR, text, _one_account(look, owner, user))
+        return
+    _status(look)
+    yield Result(OK, f"spool {place} belongs to the account that runs avcheck")
+
+
+def _one_account(look: Look, owner: int, user: int) -> str:
+    """How the service and the spool directory get the same account: avcheck's own, if it has one.
+
+    What others use is not given what avcheck has.
+    """
+    place = printable(look.settings.spool)
+    if name(user) in SHARED or name(owner) not in SHARED:
+        try:
+            group = os.stat(look.settings.spool).st_gid
+        except OSError:
+            group = None
+        return f"user={name(owner)}{f':{_group(group)}' if group is not None else ''}"
+    return f"chown -h {name(user)} {place}"
 
 
 def spool_room(look: Look) -> Iterator[Result]:
@@ -188,52 +195,16 @@ def spool_left_behind(look: Look) -> Iterator[Result]:
             raise unseen(look) from why
     place = printable(path)
     user, _ = look.service.runs_as
-    as_user = f"runuser -u {_user(user)} -- " if user else ""
+    as_user = f"runuser -u {name(user)} -- " if user else ""
     if old:
         yield Result(
             WARNING,
-            f"spool {place}: {len(old)} messages are left from runs that were killed (the mail"
-            " system has them still), or by a handler that took them over and left them there",
+            f"spool {place}: {output.counted(len(old), 'message')} left by runs that were killed"
+            " (the mail system has them still), or by a handler that took them over",
             f"{as_user}find {place} -maxdepth 1 -name 'avcheck.*' -mtime +0 -delete",
         )
     else:
         yield Result(OK, f"nothing was left behind in spool {place}")
-
-
-def waitfile(look: Look) -> Iterator[Result]:
-    """Nobody else decides about the waitfile, and it is not forgotten there."""
-    settings = look.settings
-    if not settings.waitfile:
-        yield Result(
-            WARNING,
-            "there is no waitfile, so mail cannot be held back while the scanner is restarted",
-            f"-w {printable(settings.spool.rstrip(b'/'))}/wait",
-        )
-        return
-    place = pausing.Place(settings.waitfile, settings.spool)
-    name = printable(settings.waitfile)
-    try:
-        with look.acting():
-            mode = os.stat(place.parent).st_mode
-        if mode & stat.S_IWOTH:
-            text = f"waitfile {name}: everybody can make it, and hold back all mail"
-            yield Result(ERROR, text, f"-w {printable(settings.spool.rstrip(b'/'))}/wait")
-            return
-        note = pausing.read(place)
-    except (OSError, Trouble) as why:
-        reason = why.strerror if isinstance(why, OSError) else why.message
-        yield Result(ERROR, f"waitfile {name}: {reason}", "correct the path of -w")
-        return
-    if note is not None:
-        overdue = bool(note.end) and note.end <= pausing.now()
-        words = note.words(pausing.now())
-        yield Result(
-            ERROR if overdue else WARNING,
-            f"mail is held back by {name}" + (f": {words}" if words else ""),
-            f"avcheckctl resume -w {name}",
-        )
-    else:
-        yield Result(OK, f"waitfile {name} does not exist, so mail is checked")
 
 
 def _status(look: Look) -> os.stat_result:

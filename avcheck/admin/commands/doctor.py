@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from avcheck.admin import checks, output, sites
+from avcheck.admin.commands import ping
 from avcheck.admin.look import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
 
 # How many checks that say the same are named; --json has them all.
@@ -28,13 +29,14 @@ class Found:
 
 
 def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
-    """What every check finds at every service."""
+    """What every check finds at every service; each scanner is asked once."""
+    asked = ping.Asked()
     for service in site.services:
         if service.settings is None:
             text = f"avcheck cannot run with these options: {service.error}"
             yield Found(service.name, "options", ERROR, text, "avcheckctl setup postfix")
             continue
-        look = Look(service, site.postfix, clamd_conf)
+        look = Look(service, site.postfix, clamd_conf, asked)
         for check in checks.CHECKS:
             for result in checks.results(check, look):
                 yield Found(service.name, check.__name__, result.level, result.text, result.remedy)

@@ -22,6 +22,7 @@ from avcheck.printable import printable
 from avcheck.scanners import command as command_scanner
 
 if TYPE_CHECKING:
+    from avcheck.admin.services import Service
     from avcheck.settings import Scanner, Settings, Target
 
 # Seconds for each place, unless -t says otherwise: a ping is answered at once.
@@ -104,21 +105,35 @@ def _clamd(
     )
 
 
+class Asked:
+    """What the scanners say to a ping: each place once, by the account that avcheck runs as."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self.patience = patience
+        self._answers: dict[tuple[object, ...], Answer] = {}
+
+    def answer(self, service: Service, scanner: Scanner, target: Target) -> Answer:
+        key = (scanner.type, target.way, place(target), service.runs_as)
+        if key not in self._answers:
+            with account(*service.runs_as):
+                self._answers[key] = ask(scanner, target, service.require_settings, self.patience)
+        return self._answers[key]
+
+
 def every(site: sites.Site, progress: output.Progress | None = None) -> Iterator[Answer]:
-    """One answer for each place of each scanner, asked by the account that avcheck runs as."""
+    """One answer for each place of each scanner."""
+    asked = Asked()
     seen = set()
     for service in site.services:
         settings = service.require_settings
         for scanner in (*settings.scanners, *settings.backups):
             for target in scanner.targets:
-                asked = (scanner.type, target.way, place(target))
-                if asked not in seen:
-                    seen.add(asked)
-                    if progress:
-                        limit = min(settings.timeout, PATIENCE)
-                        progress.now(f"asking {scanner.type} {place(target)}", limit)
-                    with account(*service.runs_as):
-                        answer = ask(scanner, target, settings)
+                if progress:
+                    limit = min(settings.timeout, PATIENCE)
+                    progress.now(f"asking {scanner.type} {place(target)}", limit)
+                answer = asked.answer(service, scanner, target)
+                if id(answer) not in seen:
+                    seen.add(id(answer))
                     yield answer
 
 

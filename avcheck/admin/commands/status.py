@@ -30,7 +30,7 @@ def command(site: sites.Site, as_json: bool) -> None:
     ):
         raise click.UsageError("-w or --waitfile or -d or --spool is needed, or --postfix")
     with output.Progress("asking the scanners", state.PATIENCE) as progress:
-        asked = state.Asked(site)
+        asked = state.asking(site)
         states = [state.state(service, asked) for service in site.services]
         if site.postfix is not None:
             progress.now("reading the queue", deferred.PATIENCE)
@@ -46,10 +46,15 @@ def command(site: sites.Site, as_json: bool) -> None:
 
 
 def _show(states: list[State], directory: str) -> None:
-    for number, each in enumerate(states):
-        if number:
+    queue: Row = ("Deferred", _deferred(states[0]))  # of all services together
+    for each in states:
+        if len(states) == 1:
+            output.table([*rows(each), queue])
+        else:
+            output.table(rows(each))
             output.say()
-        output.table(rows(each))
+    if len(states) > 1:
+        output.table([queue])
     if any(each.deferred for each in states) and all(each.checked for each in states):
         output.note(f"To have them tried again at once: {deferred.flush(directory)}")
 
@@ -70,7 +75,6 @@ def rows(each: State) -> list[Row]:
         found.append(("Scanner", _scanner(answer)))
     if each.spool:
         found += _spool(each)
-    found.append(("Deferred", _deferred(each)))
     if each.unknown:
         found.append(("Not known", Styled(each.unknown, DOUBTFUL)))
     return found
@@ -114,8 +118,8 @@ def _spool(each: State) -> list[Row]:
         text = f"{test.scanner} {test.where} {word}, {output.age(test.age_seconds)} ago"
         found.append(("Canary", Styled(text, GOOD if test.good else BAD)))
     if each.left_over:
-        options = ", ".join(each.left_over)
-        found.append(("Left over", f"files of {options}, which is not in use as given here"))
+        options, files = ", ".join(each.left_over), " ".join(each.left_over_files)
+        found.append(("Left over", f"files of options that are not given ({options}): rm {files}"))
     return found
 
 

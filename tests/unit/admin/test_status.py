@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from avcheck.admin import deferred, flight, output
-from avcheck.admin.commands import status
-from avcheck.admin.output import Trouble
-from avcheck.admin.services import Service, settings_from
-from avcheck.admin.state import State
+from avcheck.admin import flight, output
+from avcheck.admin.services import settings_from
 from avcheck.options import reading
 from avcheck.state import canary
-from tests.support.admin import KnowingClamd, Said, avcheckctl, postfix_says
+from tests.support.admin import KnowingClamd, Said, avcheckctl
 from tests.support.fakes import FakeClamd
 from tests.support.tree import ROOT
 from tests.unit.admin.test_ping import HungClamd
@@ -39,15 +32,6 @@ def shown(*words: str | os.PathLike[str]) -> tuple[Said, dict[str, str]]:
 def place(tmp_path: Path) -> Path:
     tmp_path.chmod(0o700)
     return tmp_path
-
-
-@pytest.fixture
-def in_cet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 # The waitfile.
@@ -181,10 +165,15 @@ def test_what_options_no_longer_used_have_left_is_not_taken_for_the_state(place:
     said, rows = shown("-d", place)
     assert said.status == 0
     assert not {"Slots", "Canary", "Scanned in vain"} & set(rows)
-    assert rows["Left over"].strip().startswith("files of --slots, --canary, --attempts,")
+    assert (
+        rows["Left over"]
+        .strip()
+        .startswith("files of options that are not given (--slots, --canary, --attempts): rm ")
+    )
+    assert rows["Left over"].endswith(f" {place}/slot.* {place}/canary.* {place}/attempts.*")
     said, rows = shown("-d", place, "--slots", "1")
     assert rows["Slots"].strip() == "0 of 1 taken"
-    assert "files of --slots, --canary" in rows["Left over"]
+    assert "(--slots, --canary" in rows["Left over"]
 
 
 def test_a_known_answer_test_that_went_wrong_is_not_well(place: Path) -> None:
@@ -243,100 +232,3 @@ def test_a_queue_id_is_what_avcheck_takes_for_one(line: str, queue_id: str) -> N
 def test_a_process_that_is_gone_has_no_queue_id() -> None:
     assert flight._queue_id(0) == ""
     assert str(flight.Flight(0, "")) == "process 0"
-
-
-# What waits.
-
-NOW = 1_700_000_000
-
-
-def listed(*reasons: str, arrival: int = NOW) -> bytes:
-    """A line of postqueue -j."""
-    recipients = [{"address": "a@b", "delay_reason": reason} for reason in reasons]
-    message = {"queue_name": "deferred", "arrival_time": arrival, "recipients": recipients}
-    return json.dumps(message).encode() + b"\n"
-
-
-def test_those_that_wait_for_our_reason_are_counted() -> None:
-    listing = (
-        listed("avcheck: clamd: connect: no", arrival=NOW)
-        + listed("host mx[192.0.2.1] said: 450 avcheck: no", arrival=NOW - 9)
-        + listed("connect to mx: no", "avcheck could not be started (status 1)", arrival=NOW - 5)
-        + b'{"arrival_time": 1, "recipients": [{"address": "a@b"}]}\n'
-    )
-    assert deferred.parse(listing) == deferred.Deferred(2, NOW - 5)
-    assert deferred.parse(b"") == deferred.Deferred(0)
-
-
-def test_the_guards_words_are_known() -> None:
-    lines = [line for line in GUARD.read_text().splitlines() if "echo" in line and "4.3." in line]
-    assert len(lines) == 3
-    for line in lines:
-        assert re.split(r"4\.3\.\d ", line)[1].startswith(deferred.OURS)
-
-
-@pytest.mark.parametrize("listing", [b"Mail queue is empty\n", b"[]\n", b'{"recipients": [1]}\n'])
-def test_another_list_is_not_understood(listing: bytes) -> None:
-    with pytest.raises(Trouble, match="not understood"):
-        deferred.parse(listing)
-
-
-@pytest.fixture
-def mail_system(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Postfix that says what its files say; the script that is its postqueue."""
-    programs = place / "programs"
-    programs.mkdir()
-    line = "avcheck unix - n n - 10 pipe user=nobody\n argv=/bin/avcheck -f a -w {0}/wait"
-    line += " -d {0} -s clamd:{0}/clamd x\n"
-    postfix_says(place / "config", line.format(place), {})
-    monkeypatch.setattr(deferred, "PLACES", str(programs))
-    monkeypatch.setattr(Service, "runs_as", (os.geteuid(), None))
-    return programs / "postqueue"
-
-
-def says(program: Path, listing: bytes, status_: int = 0) -> None:
-    program.with_name("list").write_bytes(listing)
-    program.write_text(f"#!/bin/sh\ncat {program.parent}/list\nexit {status_}\n")
-    program.chmod(0o755)
-
-
-def test_two_that_wait_are_not_well(place: Path, mail_system: Path, in_cet: None) -> None:
-    says(mail_system, listed("avcheck: no") + listed("avcheck: no", arrival=NOW - 3600))
-    with KnowingClamd(place / "clamd"):
-        said, rows = shown(f"--postfix={place}/config")
-        (facts,) = avcheckctl("status", f"--postfix={place}/config", "--json").facts
-    assert said.status == 1
-    assert (
-        rows["Deferred"].strip().startswith("2 messages, the oldest since 2023-11-14 22:13:20 CET")
-    )
-    assert f"postqueue -c {place}/config -f" in said.err
-    assert (facts["deferred"], facts["oldest"]) == (2, "2023-11-14T21:13:20+00:00")
-
-
-def test_none_that_waits_is_well(place: Path, mail_system: Path) -> None:
-    says(mail_system, listed("connect to mx: no"))
-    with KnowingClamd(place / "clamd"):
-        said, rows = shown(f"--postfix={place}/config")
-    assert (said.status, said.err) == (0, "")
-    assert rows["Deferred"].strip() == "none"
-
-
-def test_a_queue_that_cannot_be_seen_is_not_well_and_not_ill(
-    place: Path, mail_system: Path
-) -> None:
-    with KnowingClamd(place / "clamd"):
-        said, rows = shown(f"--postfix={place}/config")
-        assert said.status == 2
-        assert (rows["Deferred"].strip(), rows["Not known"].strip()) == (
-            "not known",
-            "postqueue: not found",
-        )
-        says(mail_system, b"", 69)
-        assert avcheckctl("status", f"--postfix={place}/config", "--json").facts[0]["unknown"]
-    assert avcheckctl("status", f"--postfix={place}/config").status == 1
-
-
-def test_rows_of_an_unknown_author() -> None:
-    rows = dict(status.rows(State("x", waitfile="/w", paused=True, held=-1)))
-    assert rows["By"] == "unknown"
-    assert rows["Held back"] == "not counted"

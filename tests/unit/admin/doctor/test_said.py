@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -19,20 +18,6 @@ from tests.support.doctor_site import (
     Site,
 )
 from tests.support.fakes import FakeSmtp
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
-@pytest.fixture
-def clamd(site: Site) -> Iterator[KnowingClamd]:
-    now = datetime.now().strftime("%a %b %d %H:%M:%S %Y")
-    with KnowingClamd(site.clamd, version=f"ClamAV 1.4.6/27412/{now}".encode()) as daemon:
-        site.clamd.chmod(0o600)
-        yield daemon
-
 
 # What postconf(1), clamconf(1) and /proc say.
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
 
 import pytest
 
 from avcheck.admin import checks, master_cf
 from avcheck.admin.checks import pipe as pipe_checks
+from avcheck.admin.checks import program
 from avcheck.admin.look import ERROR, OK, WARNING, Look
 from avcheck.printable import printable
-from tests.support.admin import KnowingClamd
 from tests.support.doctor_site import (
     SENDMAIL,
     US,
@@ -23,20 +20,6 @@ from tests.support.doctor_site import (
     text,
 )
 from tests.support.fakes import FakeSmtp
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
-@pytest.fixture
-def clamd(site: Site) -> Iterator[KnowingClamd]:
-    now = datetime.now().strftime("%a %b %d %H:%M:%S %Y")
-    with KnowingClamd(site.clamd, version=f"ClamAV 1.4.6/27412/{now}".encode()) as daemon:
-        site.clamd.chmod(0o600)
-        yield daemon
-
 
 # The way back.
 
@@ -291,11 +274,40 @@ def test_the_guard_and_its_avcheck_are_both_looked_at(site: Site) -> None:
     site.user = US
     assert levels("program", site.look()) == {OK}
     site.guard.chmod(0o644)
-    assert levels("program", site.look()) == {OK, ERROR}
+    assert levels("program", site.look()) == {ERROR}
     site.guard.unlink()
+    (result,) = found("program", site.look())
+    new = f"{site.guard}.new"
+    put = f"install -m 755 {site.bin}/avcheck-guard.sh {new} && mv -f {new} {site.guard}"
+    assert result.remedy == put
     (site.bin / "avcheck").unlink()
     assert levels("program", site.look()) == {ERROR}
     assert levels("guard", site.look()) == set()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("#!/nowhere/python3\n", "status 75"),
+        ("#!/bin/sh\necho no module named avcheck >&2\nexit 1\n", "no module named avcheck"),
+        ("#!/bin/sh\necho something else\n", "something else"),
+        ("#!/bin/sh\nexec sleep 60\n", "no end within"),
+        ("#!/bin/sh\nexec yes\n", "wrote more than"),
+    ],
+)
+def test_an_avcheck_that_cannot_be_run_is_found_by_running_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    """access(2) allows it: the interpreter is what the account cannot run."""
+    site.user = US
+    monkeypatch.setattr(program, "RUN_MAX", 5.0)
+    site.guard.write_text('#!/bin/sh\n"$@" || exit 75\n')
+    (site.bin / "avcheck").write_text(script)
+    (result,) = found("program", site.look())
+    assert result.level == ERROR
+    assert "cannot be run by" in result.text
+    assert reason in result.text
+    assert f"{site.guard} {site.bin}/avcheck --version" in result.remedy
 
 
 def test_a_guard_that_an_upgrade_has_left_behind(site: Site) -> None:

@@ -1,0 +1,99 @@
+"""Checks of the program that the mail system runs: avcheck, with the guard before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from avcheck.admin import programs
+from avcheck.admin.account import name as account_name
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Pipe
+from avcheck.printable import printable
+
+# For `avcheck --version`: seconds, bytes, and the environment that pipe(8) gives.
+RUN_MAX = 30.0
+OUTPUT_MAX = 64 * 1024
+ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
+
+
+def program(look: Look) -> Iterator[Result]:
+    """The account can run avcheck itself, and the guard before it: it is made to do so."""
+    pipe = look.service.pipe
+    guard = pipe.guard if pipe is not None else ""
+    there = True
+    for path in filter(None, (guard, look.service.program)):
+        with look.acting():
+            allowed = os.access(path, os.X_OK, effective_ids=True)
+        if not os.path.exists(path):
+            remedy = "install avcheck again, or correct argv= in master.cf"
+            if pipe is not None and path == guard:
+                remedy = _put(_own_guard(pipe), guard)
+            yield Result(ERROR, f"{printable(path)}: not there", remedy)
+            there = False
+        elif not allowed:
+            text = f"{printable(path)}: the account that is to run it may not"
+            yield Result(ERROR, text, f"namei -l {printable(path)}")
+            there = False
+    if there and look.service.program:
+        yield _runs(look, list(pipe.call) if pipe is not None else [look.service.program])
+
+
+def _runs(look: Look, call: list[str]) -> Result:
+    """Whether the call prints a version, as the account, and without an environment."""
+    shown = " ".join(printable(each) for each in call)
+    user, _ = look.accounts()
+    try:
+        with look.acting():
+            done = programs.run([*call, "--version"], RUN_MAX, OUTPUT_MAX, ENVIRONMENT)
+    except OSError as why:
+        reason = why.strerror
+    else:
+        if done.status == 0 and done.out.startswith(b"avcheck "):
+            return Result(OK, f"{shown} can be run")
+        reason = f"status {done.status}: {printable(done.err + b' ' + done.out, 300)}"
+    return Result(
+        ERROR,
+        f"{shown} cannot be run by {account_name(user)}: {reason}",
+        f"runuser -u {account_name(user)} -- {shown} --version\n"
+        "a Python that the account can reach: /usr/bin/python3 -m venv --clear, and install again",
+    )
+
+
+def _own_guard(pipe: Pipe) -> str:
+    """The guard that came with the avcheck of the service."""
+    return os.path.join(os.path.dirname(pipe.program), "avcheck-guard.sh")
+
+
+def _put(guard: str, place: str) -> str:
+    """The commands that put the guard there, never leaving the place empty."""
+    return (
+        f"install -m 755 {printable(guard)} {printable(place)}.new &&"
+        f" mv -f {printable(place)}.new {printable(place)}"
+    )
+
+
+def guard(look: Look) -> Iterator[Result]:
+    """The guard is the one that came with this avcheck: an upgrade does not replace it."""
+    pipe = look.service.pipe
+    if pipe is None or not pipe.guard:
+        return
+    here = _own_guard(pipe)
+    try:
+        same = read(pipe.guard) == read(here)
+    except OSError:
+        return  # a package may keep no second one, and what is missing is said elsewhere
+    if same:
+        yield Result(OK, f"{printable(pipe.guard)} is the one that came with avcheck")
+    else:
+        yield Result(
+            WARNING,
+            f"{printable(pipe.guard)} is not the one that came with avcheck",
+            _put(here, pipe.guard),
+        )
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file of ours; raises OSError."""
+    with open(path, "rb") as file:
+        return file.read()
