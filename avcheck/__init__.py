@@ -14,8 +14,8 @@
     report      what happened is said in one line         metrics
 
 What belongs to this one message, such as its deadline and whether somebody else has it by
-now, travels with it as a Run (run, which asks caller and is ended by signals).  What cannot
-be finished raises Defer (exits) and leaves with 75.
+now, travels with it as a Run (run, which asks caller; process is what belongs to them all).
+What cannot be finished raises Defer (exits) and leaves with 75.
 """
 
 __version__ = "1.0.0"

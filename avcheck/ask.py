@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck import conn, dial, policy, scanners, signals
+from avcheck import conn, dial, policy, process, scanners
 from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
@@ -228,7 +228,7 @@ def _ask_in_threads(
         done.append(lock)
     # A signal that a thread takes would not end the wait of this one, which alone runs
     # the handlers; so the threads take none.
-    with signals.blocked():
+    with process.signals_blocked():
         for number, scanner in enumerate(asked):
             try:
                 start_new_thread(work, (number,))

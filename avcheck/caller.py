@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from avcheck.descriptors import close, events, has_hung_up
+from avcheck.process import close, events, has_hung_up
 
 # init, or what stands for it in a container: who loses his parent becomes its child.
 _INIT = 1

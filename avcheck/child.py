@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from stat import S_ISCHR, S_ISREG
 
-from avcheck import descriptors, signals
+from avcheck import process
 from avcheck.exits import CONFIG, Defer, Stopped
 from avcheck.printable import printable
 from avcheck.program import Program
@@ -121,7 +121,7 @@ def run(
     # The word of one whom we have only half killed: a script of another user sees its programs
     # killed, may end with 0 then, and would have said of a part of the message that it is clean.
     if program.struck and program.wait is not None:
-        program.wait = signals.KILL
+        program.wait = process.KILL
     return _ended(program)
 
 
@@ -166,7 +166,7 @@ def _decide(program: Program, stdin: int, run: Run, status: int) -> None:
     Can be called again: a signal may strike just before the first call has begun.
     """
     # A signal between its status 0 and our knowing of it would be a second delivery.
-    with signals.blocked():
+    with process.signals_blocked():
         run.commit()  # nobody knows what it has done
         program.end()
         if program.wait == 0 and not program.unread:
@@ -205,6 +205,6 @@ def _was_read(stdin: int) -> bool:
             return offset >= status.st_size or elsewhere
         if S_ISCHR(status.st_mode):
             return True
-        return bool(descriptors.events(stdin)) and not os.read(stdin, 1)
+        return bool(process.events(stdin)) and not os.read(stdin, 1)
     except OSError:
         return True

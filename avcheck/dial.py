@@ -137,7 +137,7 @@ def _looked_up_until(address: Address, until: float) -> list[Any]:
     """
     from _thread import allocate_lock, start_new_thread
 
-    from avcheck import signals
+    from avcheck import process
 
     found: list[list[Any] | BaseException] = []
     done = allocate_lock()
@@ -152,7 +152,7 @@ def _looked_up_until(address: Address, until: float) -> list[Any]:
             done.release()
 
     try:
-        with signals.blocked():
+        with process.signals_blocked():
             start_new_thread(look, ())
     except RuntimeError as why:  # too many processes, or too little memory
         raise Defer(f"{address}: no thread to look the name up: {why}", SILENT) from why

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from errno import EINVAL, EISDIR, ELOOP, EOPNOTSUPP
 
-from avcheck.descriptors import close
 from avcheck.exits import CONFIG, Defer, defer_from
 from avcheck.printable import printable
+from avcheck.process import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

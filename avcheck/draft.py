@@ -13,7 +13,7 @@ from stat import S_ISDIR
 from time import time
 
 from avcheck import entry, files
-from avcheck.descriptors import close
+from avcheck.process import close
 from avcheck.spool import write
 
 TYPE_CHECKING = False

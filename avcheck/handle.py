@@ -6,10 +6,10 @@ import os
 
 from avcheck import child
 from avcheck.deliver import injector
-from avcheck.descriptors import close
 from avcheck.directory import release_file, remove_leftovers
 from avcheck.exits import CONFIG, OK, SYSTEM, Defer, Leave, defer_from
 from avcheck.printable import printable
+from avcheck.process import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

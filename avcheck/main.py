@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from avcheck import act, ask, deliver, policy, report, signals, spool
+from avcheck import act, ask, deliver, policy, process, report, spool
 from avcheck.directory import Directory
 from avcheck.exits import OK, Defer, HelpRequest, Leave, Usage
 from avcheck.options import reading
@@ -108,5 +108,5 @@ def _unless_taken_amiss(ok_status: int) -> None:
 def _load(path: bytes) -> bytes:
     from avcheck.options.file import read_config
 
-    signals.after(LOAD_MAX)  # it may be a pipe
+    process.alarm_after(LOAD_MAX)  # it may be a pipe
     return read_config(path)

@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from select import POLLIN, poll
 from time import monotonic, sleep
 
-from avcheck import descriptors, signals
+from avcheck import process
 from avcheck.exits import defer_from
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ class Program:
             for fd in (self._out, self._failed):
                 os.set_blocking(fd, False)
             # After a signal between the fork and our knowing of it the child would be alone.
-            with signals.blocked(), _changing:
+            with process.signals_blocked(), _changing:
                 self.pid = os.fork()
                 if not self.pid:
                     _become(argv, stdin, env, directory, output, failed)
@@ -82,15 +82,15 @@ class Program:
             raise defer_from(self.name, why) from why
         finally:
             for fd in (output, failed):
-                descriptors.close(fd)
+                process.close(fd)
 
     def watch(self, deadline: float) -> None:
         """Return when it has ended, is late, or cannot be watched."""
-        process = -1
+        ended = -1
         try:
-            process = os.pidfd_open(self.pid)
+            ended = os.pidfd_open(self.pid)
             waiting = poll()
-            for fd in (process, self._failed, self._out):
+            for fd in (ended, self._failed, self._out):
                 waiting.register(fd, POLLIN)
             while True:
                 left = max(deadline - monotonic(), 0.0)
@@ -100,7 +100,7 @@ class Program:
                         waiting.unregister(fd)
                 # poll looks at the process first, so what it wrote last has been read; a
                 # process of its own that writes on for ever is not listened to.
-                if process in ready:
+                if ended in ready:
                     self._over = True
                     return
                 # Only now: we may have been stopped (SIGSTOP) until long after the deadline.
@@ -110,7 +110,7 @@ class Program:
         except OSError as why:  # it may have done its work: how it ended will tell
             self.lost = _reason(why)
         finally:
-            descriptors.close(process)
+            process.close(ended)
 
     def end(self) -> None:
         """Kill it if it has not ended, and wait for it.  The one place where that is done.
@@ -121,7 +121,7 @@ class Program:
             return
         if not self._has_ended():
             self.struck = True
-            signals.kill_group(self.pid)
+            process.kill_group(self.pid)
         with _changing:
             _running.discard(self.pid)
         self._reap()
@@ -132,8 +132,8 @@ class Program:
             self._hear(fd)
 
     def close(self) -> None:
-        descriptors.close(self._out)
-        descriptors.close(self._failed)
+        process.close(self._out)
+        process.close(self._failed)
 
     def _has_ended(self) -> bool:
         """Whether there is nothing to kill.
@@ -190,7 +190,7 @@ def end_all() -> None:
     # Whoever has it is about to tell us of a program.  It is never given back.
     _changing.acquire(timeout=GONE_MAX)
     for pid in [*_running]:
-        signals.kill_group(pid)
+        process.kill_group(pid)
 
 
 def _become(
@@ -204,7 +204,7 @@ def _become(
     """In the child: turn into the program, or send its errno to failed."""
     try:
         os.setsid()
-        signals.set_default()
+        process.set_default_signals()
         # 0, 1 and 2 are open (see __main__), so none of ours is one of them but stdin.
         os.dup2(stdin, 0)
         os.dup2(output, 1)
@@ -214,7 +214,7 @@ def _become(
         os.umask(0o077)
         os.dup2(failed, 3, inheritable=False)  # closed by a successful exec
         failed = 3
-        descriptors.close_from(4)
+        process.close_from(4)
         os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell: that is the point
     except OSError as why:
         os.write(failed, (why.errno or 0).to_bytes(4, "big"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from avcheck import signals
+from avcheck import process
 from avcheck.caller import Caller
 from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 
@@ -69,19 +69,19 @@ class Run:
         """Be the current run: a signal that ends a process raises Stopped from now on."""
         global current
         current = self
-        signals.catch(_stop_current)
+        process.catch_signals(_stop_current)
 
     def limit(self, seconds: float) -> None:
         """Set the deadline, so many seconds after the beginning, and the alarm after it."""
         self.deadline = self.record.began + seconds
-        signals.after(seconds + GRACE)
+        process.alarm_after(seconds + GRACE)
 
     def stop(self, number: int) -> None:
         """Raise Stopped for the signal, unless that would do harm or has been done."""
         if self.committed or self._stopped:
             return
         self._stopped = True
-        if number == signals.ALARM:
+        if number == process.ALARM:
             raise Stopped("the time for the whole run is up (--deadline)", EXPIRED)
         raise Stopped(f"stopped by signal {int(number)}", HELD)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 
-from avcheck.descriptors import close
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
 from avcheck.printable import printable
+from avcheck.process import close
 from avcheck.seen import FRONT, Reader, is_from_line
 
 TYPE_CHECKING = False

@@ -16,7 +16,7 @@ import pwd
 import sys
 from typing import NoReturn
 
-from avcheck import descriptors, signals
+from avcheck import process
 
 USAGE = "usage: uchroot [-u user] [-d dir] newroot command [argument ...]"
 
@@ -95,7 +95,7 @@ def enter(root: str, directory: str) -> None:
     """Change the root directory, and to the directory in it."""
     try:
         # Nothing but 0, 1 and 2 goes along: an open directory is a way out.
-        descriptors.close_from(STDERR + 1)
+        process.close_from(STDERR + 1)
         os.chdir(root)
         os.chroot(".")
         os.chdir("/")
@@ -131,7 +131,7 @@ def become(account: tuple[int, int]) -> None:
 
 def execute(command: list[str]) -> NoReturn:
     """Turn into the command, found by PATH in the new root; raises Failure."""
-    signals.set_default()
+    process.set_default_signals()
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell: that is the point
     except FileNotFoundError as why:

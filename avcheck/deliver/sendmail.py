@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from avcheck import child
-from avcheck.descriptors import close
 from avcheck.exits import Defer
 from avcheck.printable import printable
+from avcheck.process import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from __future__ import annotations
 import os
 
 from avcheck import spool
-from avcheck.descriptors import close
 from avcheck.directory import give, new_file_name, take_back
 from avcheck.exits import defer_from
 from avcheck.printable import printable
+from avcheck.process import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ BUG = """
 import os, sys
 import _thread
 from time import monotonic
-from avcheck import __main__ as way_in, child, main, signals
+from avcheck import __main__ as way_in, child, main, process
 from avcheck.run import Run
 
 def program():
@@ -199,7 +199,7 @@ def program():
 
 def run(*words):
     Run().begin()
-    with signals.blocked():
+    with process.signals_blocked():
         _thread.start_new_thread(program, ())
     os.read(os.open(sys.argv[3], os.O_RDONLY), 1)
     raise MemoryError("a bug")

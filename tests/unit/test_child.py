@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import child, signals
+from avcheck import child, process
 from avcheck import program as program_
 from avcheck.child import OUTPUT_MAX, Ended
 from avcheck.exits import CONFIG, SYSTEM, Defer, Stopped
@@ -254,7 +254,7 @@ def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A script of another user, who cannot be killed, sees its programs killed and ends with 0."""
-    monkeypatch.setattr(signals, "kill_group", lambda pid: os.kill(pid, signal.SIGTERM))
+    monkeypatch.setattr(process, "kill_group", lambda pid: os.kill(pid, signal.SIGTERM))
     script = "trap 'exit 0' TERM; echo begun; sleep 1000 & wait"
     heard = []
     real = os.read
@@ -276,7 +276,7 @@ def test_who_cannot_be_killed_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, takes: bool
 ) -> None:
     struck: list[int] = []
-    monkeypatch.setattr(signals, "kill_group", struck.append)
+    monkeypatch.setattr(process, "kill_group", struck.append)
     monkeypatch.setattr(program_, "GONE_MAX", 0.05)
     with given(b"") as stdin:
         argv = (b"/bin/sleep", b"1000")

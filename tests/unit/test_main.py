@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import act, ask, deliver, main, report, signals, spool
+from avcheck import act, ask, deliver, main, process, report, spool
 from avcheck import run as run_
 from avcheck.exits import Defer, Leave, Rejected, Stopped
 from avcheck.options import help
@@ -239,7 +239,7 @@ def test_a_bug_is_for_the_way_out(place: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_clock_is_set_for_the_whole_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clocks: list[float] = []
-    monkeypatch.setattr(signals, "after", clocks.append)
+    monkeypatch.setattr(process, "alarm_after", clocks.append)
     monkeypatch.setattr(
         ask, "ask_scanners", lambda message, settings, deadline: clocks.append(deadline)
     )

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from avcheck import process
 from avcheck import run as run_
-from avcheck import signals
 from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 from avcheck.run import Run
 from tests.support.wire import PATIENCE
@@ -80,7 +80,7 @@ def test_the_next_run_of_a_process_starts_clean() -> None:
 
 def test_no_signal_strikes_where_they_are_blocked() -> None:
     Run().begin()
-    with signals.blocked():
+    with process.signals_blocked():
         signal.raise_signal(signal.SIGTERM)
         assert signal.SIGTERM in signal.sigpending()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import descriptors, signals, uchroot
+from avcheck import process, uchroot
 from avcheck.uchroot import Failure
 from tests.support.servers import packages
 
@@ -67,7 +67,7 @@ def test_without_root_nothing_is_done(
 
     monkeypatch.setattr(os, "chroot", refuse)
     monkeypatch.setattr(os, "chdir", lambda path: None)
-    monkeypatch.setattr(descriptors, "close_from", lambda first: None)
+    monkeypatch.setattr(process, "close_from", lambda first: None)
     monkeypatch.setattr(sys, "argv", ["uchroot", "/", "true"])
     with pytest.raises(SystemExit) as why:
         uchroot.main()
@@ -130,12 +130,12 @@ def test_what_may_not_be_given_up_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_steps_come_in_this_order(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[object] = []
-    monkeypatch.setattr(descriptors, "close_from", lambda first: steps.append(("close", first)))
+    monkeypatch.setattr(process, "close_from", lambda first: steps.append(("close", first)))
     monkeypatch.setattr(os, "chdir", lambda path: steps.append(("chdir", path)))
     monkeypatch.setattr(os, "chroot", lambda path: steps.append(("chroot", path)))
     monkeypatch.setattr(uchroot, "become", lambda account: steps.append(("become", account)))
     monkeypatch.setattr(os, "execvp", lambda name, words: steps.append(("exec", words)))
-    monkeypatch.setattr(signals, "set_default", lambda: steps.append("signals"))
+    monkeypatch.setattr(process, "set_default_signals", lambda: steps.append("signals"))
     uchroot.run(["-u", str(NOBODY), "-d", "/sub", "/r", "cmd", "x"])
     assert steps == [
         ("close", 3),
@@ -160,7 +160,7 @@ def test_a_command_that_does_not_run_has_a_status(
         raise error
 
     monkeypatch.setattr(os, "execvp", fail)
-    monkeypatch.setattr(signals, "set_default", lambda: None)
+    monkeypatch.setattr(process, "set_default_signals", lambda: None)
     with pytest.raises(Failure) as why:
         uchroot.execute(["cmd"])
     assert why.value.status == status
@@ -171,7 +171,7 @@ def test_a_directory_that_is_not_in_the_new_root(monkeypatch: pytest.MonkeyPatch
         if path == "/no":
             raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(descriptors, "close_from", lambda first: None)
+    monkeypatch.setattr(process, "close_from", lambda first: None)
     monkeypatch.setattr(os, "chdir", go)
     monkeypatch.setattr(os, "chroot", lambda path: None)
     with pytest.raises(Failure, match="/no in /r: No such file"):

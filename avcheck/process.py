@@ -1,4 +1,4 @@
-"""Signals of this process and of its children, and the alarm clock."""
+"""What the kernel keeps for a process: signals, the alarm, descriptors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ _CAUGHT = (
 # Nobody can catch, block or ignore these two.
 _NOT_OURS = {signal.SIGKILL, signal.SIGSTOP}
 
+# fs.nr_open as the kernel has it: each of them is tried where there is neither /proc nor
+# close_range(2) (Linux 5.9, glibc 2.34), which takes a tenth of a second.
+_DESCRIPTORS_MAX = 1 << 20
 
-def catch(handler: Callable[[int, FrameType | None], None]) -> None:
+
+def catch_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     """Have the handler called from now on for each signal that ends a process.
 
     Whatever the caller has ignored or blocked: a nohup(1) or a background job of a shell
@@ -41,7 +45,7 @@ def catch(handler: Callable[[int, FrameType | None], None]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def after(seconds: float) -> None:
+def alarm_after(seconds: float) -> None:
     """Send us SIGALRM after so many seconds, and again each second; infinity is no limit.
 
     For what has no clock of its own, above all a standard input that never ends.
@@ -51,7 +55,7 @@ def after(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds if seconds < 1e9 else 0, 1.0)
 
 
-class blocked:  # noqa: N801 - used as a word in a with statement
+class signals_blocked:  # noqa: N801 - used as a word in a with statement
     """No signal reaches this thread in the with block, nor ever the threads started in it."""
 
     def __enter__(self) -> None:
@@ -61,7 +65,7 @@ class blocked:  # noqa: N801 - used as a word in a with statement
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
-def set_default() -> None:
+def set_default_signals() -> None:
     """In a child before exec: every signal is at its default, and none is blocked.
 
     What we catch would go back to default by itself; what is ignored, by Python (SIGPIPE)
@@ -79,3 +83,44 @@ def kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
         except OSError:  # it is gone already
             continue
+
+
+def close(fd: int) -> None:
+    """Close the descriptor, and never mind if that fails.
+
+    For what is only read, or belongs to somebody else already: after the message has been
+    handed on, an error here would be a second delivery.
+    """
+    try:
+        os.close(fd)
+    except OSError:
+        return
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from this number on; before exec.
+
+    Not up to the limit (RLIMIT_NOFILE): descriptors that were opened before it was lowered
+    are above it.
+    """
+    try:
+        last = max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:  # no /proc
+        last = _DESCRIPTORS_MAX
+    os.closerange(first, last + 1)
+
+
+def has_hung_up(fd: int) -> bool:
+    """Whether the other end is closed; what was written before may still be there."""
+    from select import POLLHUP
+
+    return bool(events(fd) & POLLHUP)
+
+
+def events(fd: int) -> int:
+    """What poll(2) says of the descriptor without waiting; 0 is nothing."""
+    from select import POLLIN, poll
+
+    waiting = poll()
+    waiting.register(fd, POLLIN)
+    return sum(event for _, event in waiting.poll(0))

@@ -1,15 +1,17 @@
-"""Signals: what a process inherits of them, the alarm, and the end of a child."""
+"""What the kernel keeps for a process: signals, the alarm, and descriptors."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from avcheck import signals
+from avcheck import process
 from tests.support.wire import PATIENCE
 
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
@@ -26,15 +28,15 @@ def signals_as_before() -> Iterator[None]:
 
 
 def test_the_clock_strikes_again_for_who_was_not_waiting_yet() -> None:
-    signals.after(1000)
+    process.alarm_after(1000)
     left, again = signal.getitimer(signal.ITIMER_REAL)
     assert 0 < left <= 1000
     assert again == 1.0
 
 
 def test_no_limit_is_no_clock() -> None:
-    signals.after(1000)
-    signals.after(float("inf"))
+    process.alarm_after(1000)
+    process.alarm_after(float("inf"))
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
 
@@ -42,7 +44,7 @@ def test_what_the_caller_ignored_or_blocked_is_not_inherited() -> None:
     for number in (*CAUGHT, signal.SIGALRM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [*CAUGHT, signal.SIGALRM])
-    signals.catch(lambda number, frame: None)
+    process.catch_signals(lambda number, frame: None)
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
     for number in (*CAUGHT, signal.SIGALRM):
         assert callable(signal.getsignal(number)), number
@@ -50,15 +52,15 @@ def test_what_the_caller_ignored_or_blocked_is_not_inherited() -> None:
 
 
 def test_a_group_that_is_gone_cannot_be_killed_and_need_not_be() -> None:
-    with subprocess.Popen(["/bin/true"], start_new_session=True) as process:
-        process.wait(PATIENCE)
-        signals.kill_group(process.pid)
+    with subprocess.Popen(["/bin/true"], start_new_session=True) as child:
+        child.wait(PATIENCE)
+        process.kill_group(child.pid)
 
 
 def test_a_group_is_killed() -> None:
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as process:
-        signals.kill_group(process.pid)
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        process.kill_group(child.pid)
+        assert child.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_a_child_that_leads_no_group_yet_is_killed_all_the_same() -> None:
@@ -66,6 +68,41 @@ def test_a_child_that_leads_no_group_yet_is_killed_all_the_same() -> None:
     pid = os.fork()
     if not pid:
         signal.pause()
-    signals.kill_group(pid)
+    process.kill_group(pid)
     _, status = os.waitpid(pid, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+# Before exec.
+
+
+def test_descriptors_above_the_limit_are_closed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for those that are opened after it was set."""
+    for proc in (True, False):
+        pid = os.fork()
+        if not pid:
+            try:
+                os._exit(_closes_above_the_limit(proc))
+            finally:
+                os._exit(100)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, proc
+
+
+def _closes_above_the_limit(proc: bool) -> int:
+    """In a child of its own; 0 is yes."""
+    high = fcntl.fcntl(0, fcntl.F_DUPFD, 900)
+    low = fcntl.fcntl(0, fcntl.F_DUPFD, 5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    with pytest.MonkeyPatch.context() as system:
+        if not proc:
+            system.setattr(os, "listdir", lambda _: os.stat("/nonexistent"))
+        process.close_from(low)
+    left = 0
+    for number, fd in enumerate((high, low)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            continue
+        left += number + 1
+    return left
