@@ -295,7 +295,7 @@ PROGRAMS: dict[bytes, Program] = {
                 rb"Files with errors: *0+\n",
                 without=rb"Skipped files: *0*[1-9]",
             ),
-            "protected": rb"^\[[^\]\n]*(?i:encrypted|password)[^\]\n]*\]",
+            "protected": rb"^(?:\[Unscannable\] )?[\[<][^\]>/\n]*(?i:encrypted|password)",
         },
     ),
     b"bdscan": Program(

@@ -227,6 +227,7 @@ ENDS: list[tuple[str, int, bytes, Verdict | None, tuple[str, ...]]] = [
     ("fpscan", 65, b"", INFECTED, ()),
     ("fpscan", 64, b"", UNSCANNABLE, ()),
     ("fpscan", 64, b"[Encrypted] /s/m", ENCRYPTED, ()),
+    ("fpscan", 64, b"[Unscannable] <encrypted> \t/s/m", ENCRYPTED, ()),
     ("fpscan", 8, b"", UNSCANNABLE, ()),
     ("fpscan", 16, b"", None, ()),
     ("fpscan", 80, b"", None, ()),
@@ -275,6 +276,7 @@ UNOPENED = [
     ("fsav", 9, b"/s/m: [%b]: Scan error: corrupt\n"),
     ("fsav", 9, b"/s/m: [%b] ERROR: Malformed archive [FSE]\n"),
     ("fpscan", 64, b"[Unscannable] /s/m->%b\n"),
+    ("fpscan", 64, b"[Unscannable] <corrupted> \t/s/m->%b\n"),
 ]
 
 
