@@ -6,112 +6,17 @@ namespace in which /dev/log is a socket of the test.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
-import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from avcheck import report
-from avcheck.exits import Defer
-from avcheck.options import reading
-from avcheck.run import Run
-from avcheck.settings import Settings
-from avcheck.verdict import CLEAN, INFECTED, Answer, Finding
 from tests.support.mta import MAIL, Ended, Site
 from tests.support.servers import packages
-from tests.support.wire import no_file
-
-FOUND = b"Eicar-Test-Signature FOUND"
-
-# $1: an empty directory; $2: the socket; then the command.
-NAMESPACE = """
-set -e
-mount -t tmpfs tmpfs "$1"
-for device in null zero full urandom; do
-    : >"$1/$device"
-    mount --bind "/dev/$device" "$1/$device"
-done
-: >"$1/log"
-mount --bind "$2" "$1/log"
-mount --rbind "$1" /dev
-shift 2
-exec "$@"
-"""
-
-LINE = re.compile(
-    r"<(?P<priority>\d+)>(?P<time>\w{3} [ \d]\d \d\d:\d\d:\d\d) "
-    r"avcheck\[(?P<pid>\d+)\]: (?P<queue_id>[^:]+): (?P<facts>.*)"
-)
-
-# syslog.h: LOG_MAIL is 2 << 3.
-INFO, NOTICE, WARNING = 22, 21, 20
-
-
-class Line:
-    """What is in a line of the log; facts by key, in their order."""
-
-    def __init__(self, datagram: bytes) -> None:
-        text = datagram.decode("ascii")
-        assert text.isprintable()
-        found = LINE.fullmatch(text)
-        assert found, text
-        self.text = text
-        self.priority = int(found["priority"])
-        self.pid = int(found["pid"])
-        self.queue_id = found["queue_id"]
-        self.facts: dict[str, str] = {}
-        rest = found["facts"]
-        while fact := re.match(r"([\w.+-]+)=(<[^<>]*>|[^<>, ()]+), ", rest):
-            assert fact[1] not in self.facts or fact[1] == "clamd", text
-            self.facts[fact[1]] = fact[2]
-            rest = rest[fact.end() :]
-        # The status is the last, and its text may be anything.
-        ended = re.fullmatch(r"status=(\d+) \((.*)\)", rest)
-        assert ended, (rest, text)
-        self.status = int(ended[1])
-        self.said = ended[2]
-
-
-class Log:
-    """A syslog daemon."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(path))
-        self.socket.setblocking(False)
-
-    @property
-    def lines(self) -> list[Line]:
-        """What has come since the last time."""
-        found = []
-        with suppress(BlockingIOError):
-            while True:
-                found.append(Line(self.socket.recv(65536)))
-        return found
-
-    @property
-    def line(self) -> Line:
-        """The only one."""
-        (line,) = self.lines
-        return line
-
-    def fill(self) -> None:
-        """Let nobody else in."""
-        with (
-            suppress(BlockingIOError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other,
-        ):
-            other.setblocking(False)
-            other.connect(str(self.path))
-            while True:
-                other.send(b"x" * 1000)
+from tests.support.syslog import FOUND, INFO, NAMESPACE, NOTICE, WARNING, Log
 
 
 @pytest.fixture
@@ -377,81 +282,6 @@ def test_without_a_daemon_nothing_else_changes(site: Site, tmp_path: Path, what:
         ended = site.deliver()
     assert ended.status == 75
     assert ended.output.count(b"\n") == 1
-
-
-# The same without a namespace, for those who are not root.
-
-
-def settings(*words: bytes) -> Settings:
-    line = [b"-s", b"clamd", b"-d", b"/spool", b"-f", b"a@example.com", *words]
-    return reading.read([*line, b"b@example.net"], no_file)
-
-
-@pytest.fixture
-def ours(log: Log, monkeypatch: pytest.MonkeyPatch) -> Log:
-    """The log of this process, too."""
-    monkeypatch.setattr(report, "LOG", str(log.path))
-    return log
-
-
-def run() -> Run:
-    this = Run()
-    made = this.record
-    made.settings = settings(b"--queue-id", b"4XYZ")
-    made.size = 10
-    made.answer, made.action = Answer("clamd", "", Finding(CLEAN)), "deliver"
-    made.answers = [made.answer]
-    return this
-
-
-def test_what_is_done_is_logged(ours: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    assert report.success(run(), "clean: said", 0) == 0
-    assert capfd.readouterr() == ("clean: said\n", "")
-    line = ours.line
-    assert (line.priority, line.pid, line.queue_id) == (INFO, os.getpid(), "4XYZ")
-    assert line.said == "clean: said"
-
-
-def test_what_is_left_is_logged(ours: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    assert report.failure(run(), Defer("no room", "4.3.1")) == 75
-    assert capfd.readouterr() == ("", "4.3.1 avcheck: no room\n")
-    line = ours.line
-    assert (line.priority, line.status, line.said) == (WARNING, 75, "4.3.1 no room")
-    assert line.facts["action"] == "defer"
-
-
-def test_a_full_log_raises_nothing(ours: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    ours.fill()
-    assert report.success(run(), "said", 0) == 0
-    assert report.failure(run(), Defer("why")) == 75
-    assert capfd.readouterr() == ("said\n", "4.3.0 avcheck: why\n")
-
-
-def test_nothing_stays_open(ours: Log) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(5):
-        report.success(run(), "said", 1)
-    ours.socket.close()
-    ours.path.unlink()
-    report.success(run(), "said", 1)
-    assert len(os.listdir("/proc/self/fd")) == before - 1
-
-
-def test_the_place_of_the_log_is_the_usual_one() -> None:
-    assert report.LOG == "/dev/log"
-    if os.path.exists(report.LOG):
-        assert stat.S_ISSOCK(os.stat(report.LOG).st_mode)
-
-
-def test_a_virus_found_is_worth_a_notice(ours: Log) -> None:
-    this = run()
-    made = this.record
-    finding = Finding(INFECTED, (b"One", b"Two"))
-    made.answer, made.action = Answer("clamd", "", finding), "quarantine"
-    report.success(this, "said", 0)
-    line = ours.line
-    assert line.priority == NOTICE
-    assert line.facts["virus"] == "<One, Two>"
 
 
 # --verbose

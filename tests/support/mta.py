@@ -9,6 +9,7 @@ the output, and where the message is afterwards.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pty
 import re
@@ -42,6 +43,18 @@ MEASURED = 3
 
 # Postfix's rule (dsn_valid), for what makes it keep the message.
 KEEP = re.compile(rb"4\.\d{1,3}\.\d{1,3} ")
+
+
+# Shell words that run the command after them with these descriptors closed.
+CLOSING = {
+    "".join(map(str, closed)): [
+        "/bin/sh",
+        "-c",
+        'exec "$0" "$@" ' + " ".join(f"{fd}>&-" for fd in closed),
+    ]
+    for number in range(4)
+    for closed in itertools.combinations((0, 1, 2), number)
+}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from tests.campaigns import sweeps
 from tests.campaigns.chaos import notes
 from tests.campaigns.chaos.gate import Gate
 from tests.campaigns.chaos.storm import MailUnderTest, Storm, small_spool
-from tests.command.test_log import NAMESPACE
 from tests.live.recipe import MailSystem
 from tests.live.test_exim import started as exim
 from tests.live.test_sendmail import started as sendmail
@@ -25,6 +24,7 @@ from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sendmail import Program
+from tests.support.syslog import NAMESPACE
 
 COUNT = sweeps.messages(15)
 

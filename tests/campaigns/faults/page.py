@@ -68,7 +68,7 @@ no fault, is done, with one copy, and leaves nothing.
   rounds only.
 - vDSO calls and memory that runs out without a call that says so; brk(2).
 - Faults in sendmail, the handler and the scanner: from outside they are what
-  tests/command/test_pipe*.py and tests/campaigns/chaos do. The shell of avcheck-guard.sh itself.
+  tests/command/test_*.py and tests/campaigns/chaos do. The shell of avcheck-guard.sh itself.
 - SIGTERM before avcheck catches it (*killed*, above) is a death by signal: Postfix and sendmail
   keep the mail then, and Exim does with avcheck-guard.sh in between.
 - SIGKILL leaves what the manual page says (a named file, for scanners by path, programs and the

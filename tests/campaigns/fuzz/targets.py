@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from tests.campaigns.fuzz import (
+    on_envelopes,
     on_infected,
     on_options,
     on_programs,
@@ -76,7 +77,7 @@ TARGETS = {
         on_smtp.conversation, on_smtp.conversations, "what the mail server says, any message"
     ),
     "smtp-envelope": Target(
-        on_smtp.envelope, on_smtp.envelopes, "the dialogue's commands for any addresses"
+        on_envelopes.envelope, on_envelopes.envelopes, "the dialogue's commands for any addresses"
     ),
     "stuffing": Target(
         on_smtp.stuffing, on_smtp.stuffings, "any message in any pieces, as it is handed on"

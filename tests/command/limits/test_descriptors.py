@@ -18,9 +18,9 @@ from tests.command.limits.runs import (
     USAGE,
     Runner,
 )
-from tests.command.test_pipe import CLOSING
+from tests.support.mta import CLOSING
 
-# The others are in tests/command/test_pipe.py.
+# The others are in tests/command/test_process.py.
 FOUR = (CLEAN, HANDLER, DEFERRED, USAGE)
 
 

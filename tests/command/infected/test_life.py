@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command.test_infected import MAIL, PATIENCE, Site, end
+from tests.command.infected.test_killed import end
+from tests.support.infected_site import MAIL, PATIENCE, Site
 from tests.support.servers import packages
 
 TOOLS = [
@@ -45,12 +46,6 @@ TOOLS = [
 ]
 FEW = ["flock", "cat", "awk", "sync", "mv", "rm"]  # those that change something, or are close to it
 OTHER = (b"", b"", b"carol@example.org")
-
-
-@pytest.fixture(params=["dash", "bash"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    packages.need(request.param, commands=[request.param])
-    return Site(tmp_path, request.param)
 
 
 @pytest.fixture

@@ -19,11 +19,15 @@ from pathlib import Path
 import pytest
 
 from avcheck import draft
+from tests.campaigns import sweeps
 from tests.support.mta import MAIL, Running, Site, until
 from tests.support.traced import Call
 from tests.unit.test_quarantine import FOUND, TRY, Quarantine, at, goes_on, steps, tell
 
 AGE = 2 * draft.OLD
+
+# One in so many of the calls; `make faults` takes all of them.
+EVERY = 7
 
 
 @pytest.fixture
@@ -95,7 +99,8 @@ def test_wherever_the_clock_is_set_ahead_the_entry_is_whole_or_the_message_is_ke
     infected: Site, quarantine: Quarantine, more: tuple[str, ...]
 ) -> None:
     seen = set()
-    for number, call in enumerate(while_it_is_made(steps(infected, quarantine, *more))):
+    calls = while_it_is_made(steps(infected, quarantine, *more))
+    for number, call in enumerate(sweeps.some(calls, EVERY)):
         each = Quarantine(infected.directory / f"q{number:09d}")
         with stopped(infected, infected.words("--on", each.action, *more), call) as slow:
             make_old(each.unfinished)
@@ -119,7 +124,8 @@ def test_what_makes_an_entry_and_what_removes_it_do_not_meet_halfway(
     [*_, maker] = [call for call in calls if call.name.startswith(last)]
     if last == "open":  # of the directory, not of a file in it
         maker = next(call for call in calls if call.name.startswith(last))
-    for number, call in enumerate(while_it_is_removed(infected, infected.directory / "left")):
+    others = while_it_is_removed(infected, infected.directory / "left")
+    for number, call in enumerate(sweeps.some(others, EVERY)):
         each = Quarantine(infected.directory / f"q{number:09d}")
         words = infected.words("--on", each.action)
         with stopped(infected, words, maker) as slow:

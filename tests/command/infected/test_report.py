@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.command.test_infected import MAIL, Site
-from tests.support.servers import packages
+from tests.support.infected_site import MAIL, Site
 
 HEADER = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"]
 HEADER += ["Content-Type"]
 FORGED = b"x\r\nBcc: victim@example.org\r\n\r\n  Stored in:   /dev/null\n\x0b\x0c.\r\n"
-
-
-@pytest.fixture(params=["dash", "bash"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    packages.need(request.param, commands=[request.param])
-    return Site(tmp_path, request.param)
 
 
 @pytest.mark.parametrize(
