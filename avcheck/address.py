@@ -11,7 +11,7 @@ LOCALHOST = b"127.0.0.1"  # as in the original manual page
 class Address:
     """A Unix-domain socket (path is set) or a TCP address (host and port are).
 
-    A port is a number or a service name; a host is a name, an IPv4 or an IPv6 address.
+    A port is a number or a service name; a host is a name or an IP address.
     """
 
     __slots__ = ("host", "path", "port")
@@ -25,10 +25,10 @@ class Address:
         return printable(self.path or self.spelled())
 
     def spelled(self) -> bytes:
-        """The words that parse() reads as this address."""
+        """The address as parse() reads it."""
         if self.path:
             return b"unix:" + self.path
-        # A host may have any name.
+        # A host may be called unix, too.
         bare = b":" not in self.host and self.host != b"unix"
         host = self.host if bare else b"[%b]" % self.host
         return host + b":" + self.port
@@ -45,7 +45,7 @@ class Address:
 
 
 def parse(where: bytes, port: bytes) -> Address:
-    """The address that where names; port is the one to take where it names none.
+    """The address that where names; port is the one to use if it names none.
 
     Forms: /path, unix:/path, host:port, host:, :port, host, [::1]:port, [::1].
     Raises Usage for anything else.
@@ -56,10 +56,10 @@ def parse(where: bytes, port: bytes) -> Address:
     if where.startswith(b"["):
         host, closed, rest = where[1:].partition(b"]")
         colon, given = rest[:1], rest[1:]
-        odd = b"/" in where or b"[" in host or b":" in given
-        if not closed or not host or colon not in (b"", b":") or odd:
+        malformed = b"/" in where or b"[" in host or b":" in given
+        if not closed or not host or colon not in (b"", b":") or malformed:
             raise Usage(f"{printable(where)}: an IPv6 address is written [::1]:3310")
-        return Address(host=host, port=given or _usual(port, where))
+        return Address(host=host, port=given or _default(port, where))
     host, _, given = where.partition(b":")
     if b":" in given:
         raise Usage(f"{printable(where)}: write an IPv6 address in brackets, as in [::1]:3310")
@@ -67,10 +67,10 @@ def parse(where: bytes, port: bytes) -> Address:
         raise Usage(f"{printable(where)}: a socket's path begins with a slash")
     if host.isdigit() and not given:
         raise Usage(f"{printable(where)}: write a port as :{printable(host)}")
-    return Address(host=host or LOCALHOST, port=given or _usual(port, where))
+    return Address(host=host or LOCALHOST, port=given or _default(port, where))
 
 
-def _usual(port: bytes, where: bytes) -> bytes:
+def _default(port: bytes, where: bytes) -> bytes:
     if not port:
         raise Usage(f"{printable(where)}: no port, and this scanner has no usual one")
     return port

@@ -1,4 +1,4 @@
-"""What the command line comes to: settings that are complete and checked.  Pure."""
+"""What the command line and the file of --config mean: settings, complete and checked.  Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Target:
-    """A place to ask a scanner, and how.
+    """Where a scanner is asked, and how.
 
     address is where it listens (None for a program), way how it gets the message, tls
     whether the connection is encrypted; path is what followed host:port (or the program),
-    and parameters what followed a "?", decoded.
+    parameters are what followed a "?", decoded.
     """
 
     __slots__ = ("address", "parameters", "path", "tls", "way")
@@ -39,7 +39,7 @@ class Target:
 
 
 class Scanner:
-    """One -s: the type of the scanner, and where to ask it, in order of preference."""
+    """One -s: the type of the scanner, and where it is asked, in order of preference."""
 
     __slots__ = ("row", "targets", "type")
 
@@ -50,12 +50,12 @@ class Scanner:
 
     @property
     def opens_path(self) -> bool:
-        """Whether the message file needs a name for it; a program gets a copy."""
+        """Whether it opens the message by name; a program gets a copy."""
         return not self.row.program and any(target.way == PATH for target in self.targets)
 
 
 class Settings:
-    """The command line, complete and checked; no later code asks whether an option was given."""
+    """All settings, with defaults for what was not given: no later code has to ask."""
 
     sender: bytes
     recipients: tuple[bytes, ...]
@@ -65,8 +65,8 @@ class Settings:
     deadline: float
     no_inject: bool
     ok_status: int
-    program: tuple[bytes, ...]  # the sendmail program and its words, or empty
-    server: Address  # where to speak SMTP when there is no program
+    program: tuple[bytes, ...]  # the sendmail program and its arguments, or empty
+    server: Address  # the SMTP server, if there is no program
     header: bytes
     infected: bytes
     waitfile: bytes

@@ -51,9 +51,9 @@ def parse(text: str, inode: int, mode: str) -> list[int]:
     """
     found = []
     for line in text.splitlines():
-        words = line.split()
-        if words[1:4] != ["FLOCK", "ADVISORY", mode] or len(words) < 8:
+        fields = line.split()
+        if fields[1:4] != ["FLOCK", "ADVISORY", mode] or len(fields) < 8:
             continue
-        if words[5].rpartition(":")[2] == str(inode):
-            found.append(int(words[4]))
+        if fields[5].rpartition(":")[2] == str(inode):
+            found.append(int(fields[4]))
     return found

@@ -8,13 +8,13 @@ import socket
 import struct
 from dataclasses import dataclass
 
-# Seconds: the other side need not say anything.
+# Seconds to wait for a listener, which may be anybody.
 PATIENCE = 5.0
 
-# A process can say anything in the place of its arguments, and as much as it wants.
+# A process can put anything in the place of its arguments, of any length.
 ARGV_MAX = 64 * 1024
 
-# The process that listens for daemons which are started by systemd.
+# systemd, which listens for daemons that it starts when they are called.
 SYSTEMD = 1
 
 
@@ -37,9 +37,9 @@ class Peer:
 
 
 def listener(path: bytes) -> int:
-    """The process that listens there; 0 if that cannot be told.
+    """The process that listens there; 0 if that cannot be found out.
 
-    To be called as the account that runs avcheck, which could have led us anywhere.
+    To be called as the account that runs avcheck, which decides where the path leads.
     """
     try:
         with socket.socket(socket.AF_UNIX) as link:
@@ -53,7 +53,7 @@ def listener(path: bytes) -> int:
 
 
 def only(name: str) -> int:
-    """The process of that name if there is exactly one, or else 0."""
+    """The process of that name, if there is exactly one, else 0."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -72,8 +72,7 @@ def process(pid: int) -> Peer | None:
         with open(f"/proc/{pid}/status", "rb") as status:
             facts = dict(line.split(b":", 1) for line in status.read().splitlines() if b":" in line)
         with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-            words = cmdline.read(ARGV_MAX).split(b"\0")[:-1]
-        argv = tuple(os.fsdecode(word) for word in words)
+            argv = tuple(os.fsdecode(arg) for arg in cmdline.read(ARGV_MAX).split(b"\0")[:-1])
         root = os.readlink(f"/proc/{pid}/root")
     except OSError:
         return None

@@ -1,17 +1,17 @@
-"""Directories and files that are somebody else's, opened for the administrator.
+"""Directories and files of other accounts, opened for the administrator.
 
 Root does not trust the account that avcheck runs as, nor the scanner's: such an account
-may rename, link and replace whatever is in its own directories, at any moment.  So
+can rename, link and replace whatever is in its own directories, at any moment.  So
 
-- a path is walked by descriptors, a component at a time, and no symbolic link is
-  followed but one that root has made where nobody else can;
+- a path is walked by descriptors, one component at a time, and a symbolic link is
+  followed only if root has made it where nobody else can;
 - root refuses a directory if anybody but root and its owner could put another one in
-  its place: the owner of a directory above it, or everybody where one is open to others;
-- root becomes the owner of what it has found, and refuses what is root's own if others
-  may write in it;
-- all that is done there is done by the descriptor that was looked at.
+  its place: the owner of a directory above it, or everybody if one is open to others;
+- root acts as the owner of the directory it has found, and refuses one of root's own
+  that others may write in;
+- everything there is done by the descriptor that was checked.
 
-So an account can make root do nothing, by whatever means, that it cannot do itself.
+So no account can make root do what the account cannot do itself.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ from avcheck.admin.output import Trouble
 from avcheck.admin.walk import absolute, walked
 from avcheck.printable import printable
 
-# The remedy where an account cannot look, whatever may be wrong there: others would change
-# what may be in order.
+# The remedy if an account is not allowed to look: whatever it might change may be in order.
 AS_ROOT = "run this as root"
 
 
 class Folder:
-    """A directory that was found safe.  Close it by leaving the with block."""
+    """A directory that was found safe.  Leaving the with block closes it."""
 
     def __init__(self, path: bytes, fd: int) -> None:
         self.path = path
@@ -50,19 +49,19 @@ class Folder:
         os.close(self.fd)
 
     def acting(self) -> contextlib.AbstractContextManager[None]:
-        """Act as its owner, if we are root, while in the with block."""
+        """Act as its owner while in the with block, if we are root."""
         return account(self.owner)
 
     def itself(self) -> int:
-        """A descriptor of the directory to list and to lock."""
+        """A descriptor of the directory that it can be listed and locked by."""
         return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
 
     def named(self, name: bytes) -> bytes:
-        """A path of a file in it, whatever becomes of the directory's own."""
+        """A path of a file in it that stays right if the directory is moved or replaced."""
         return b"/proc/self/fd/%d/" % self.fd + name
 
     def names(self) -> list[bytes]:
-        """The names of what is in it, in order."""
+        """The names in it, sorted."""
         fd = self.itself()
         try:
             return sorted(os.fsencode(name) for name in os.listdir(fd))
@@ -104,13 +103,13 @@ def opened(path: bytes) -> Iterator[Folder]:
 
 
 def unseen(path: bytes, why: OSError) -> Trouble:
-    """What to say of a directory that cannot be opened; an account may only not be allowed to."""
+    """The Trouble with a directory that cannot be opened; perhaps only root may open it."""
     remedy = as_root(why) or "name an existing directory"
     return Trouble(f"{printable(path)}: {why.strerror}", remedy)
 
 
 def as_root(why: OSError) -> str:
-    """What an account has to do that is not allowed to look; empty for anything else."""
+    """The remedy if we are not allowed to look; empty for any other error."""
     return AS_ROOT if isinstance(why, PermissionError) and os.geteuid() != 0 else ""
 
 
@@ -126,9 +125,9 @@ def read(path: bytes, limit: int) -> bytes:
 
 
 def owner(path: bytes) -> int:
-    """Whose the directory is, or the nearest one above it that is there.
+    """The owner of the directory, or of the nearest one above it that exists.
 
-    Raises Trouble if it is not safe, OSError if that cannot be seen.
+    Raises Trouble if it is not safe, OSError if that cannot be found out.
     """
     fd, _ = walked(path, True, missing=True)
     with Folder(path, fd) as folder:
@@ -141,6 +140,6 @@ def walk(path: bytes) -> Folder:
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:
-    """The directory of a file and its name there; no link is looked at for that."""
+    """The directory of a file, and its name there; links are not looked at."""
     directory, _, name = absolute(path).rpartition(b"/")
     return directory or b"/", name

@@ -60,7 +60,7 @@ class Service:
         directory, us.  The group is None for the user's own.  Raises Trouble if root is not
         to trust the directory: see places.
         """
-        with contextlib.suppress(KeyError):  # no such account: doctor says so
+        with contextlib.suppress(KeyError):  # there is no such account, as doctor says
             if self.pipe is not None:
                 user = pwd.getpwnam(self.pipe.user)
                 group = self.pipe.group
@@ -88,8 +88,8 @@ def of_pipe(pipe: master_cf.Pipe) -> Service:
 
 
 def with_config(given: list[GivenOption]) -> list[GivenOption]:
-    """The options, with those of the file of --config; raises Leave where it cannot be read."""
-    # Once read, it is not to be read again; and with -c there would be nothing to look at.
+    """The options, with those of the file of --config; raises Leave if it cannot be read."""
+    # --config has been read then, and -c would leave nothing to look at.
     every = reading.add_config(given, load_config)
     return [each for each in every if each.option.attribute not in ("config", "client")]
 
@@ -107,9 +107,10 @@ def load_config(path: bytes) -> bytes:
 
 
 def settings_from(given: Sequence[GivenOption], need: Sequence[str]) -> Settings:
-    """The settings of these options; raises Leave where they mean nothing.
+    """The settings of these options; raises Leave if they mean nothing.
 
-    What avcheck needs and the command does not is made up.
+    need are the attributes that must be given; placeholders stand in for the others that
+    avcheck would need.
     """
     attributes = attributes_of(given)
     for attribute in need:
@@ -130,7 +131,7 @@ def settings_from(given: Sequence[GivenOption], need: Sequence[str]) -> Settings
 
 
 def check_backups(settings: Settings) -> None:
-    """Raise Usage for a backup that could not be asked: avcheck finds out when it has to."""
+    """Raise Usage for a backup that could not be asked: avcheck would find out in need only."""
     for scanner in settings.backups:
         arguments.check(scanner)
 

@@ -24,7 +24,7 @@ from avcheck.exits import Leave
 from avcheck.options import help, rows
 from avcheck.options.reading import GivenOption
 
-# Attributes of Settings, of which a command may need some.
+# Attributes of Settings that several commands need.
 SCANNERS = ("scanners", "backups", "timeout", "scanner_ca", "scanner_cert", "scanner_key")
 CONFIG = ("config",)
 
@@ -33,7 +33,7 @@ CONFIG = ("config",)
 class Site:
     """All that a command was told to look at.
 
-    directory is that of Postfix's configuration; empty for the usual one.
+    directory is that of Postfix's configuration, empty for the default one.
     """
 
     services: tuple[Service, ...]

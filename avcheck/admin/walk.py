@@ -1,8 +1,8 @@
 """The walk to a directory that root is to work in: what is followed, and what is refused.
 
-for each component: open it in the directory that has been reached, and look at what
-was opened; a link is followed if nobody but root can have put it there
-at the end: could anybody but root and the owner have led us elsewhere?
+Each component is opened in the directory that has been reached, and what was opened is
+looked at.  A link is followed only if nobody but root can have put it there.  In the end
+a directory is refused if anybody but root and its owner could have led us elsewhere.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from avcheck.admin.account import name as name_of
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 
-# Of a directory to look things up in, or of a link to be read; nothing is opened.
+# For a directory to look things up in, or a link to read; the file itself is not opened.
 LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# As many links as Linux follows in a path (path_resolution(7)).
+# Linux follows no more in a path (path_resolution(7)).
 LINKS_MAX = 40
 
-# In the place of a user: whoever may write where others may.
+# In the place of a user: all who may write where others may.
 ANYBODY = -1
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class _Walk:
-    """A walk from the root directory: where it is, and who could have led it elsewhere."""
+    """A walk from the root directory: how far it is, and who could have led it elsewhere."""
 
     def __init__(self, path: bytes) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class _Walk:
         self.others: set[int] = set()
 
     def step(self, found: int, name: bytes) -> bool:
-        """Go on to what was found by that name; False if it is no directory."""
+        """Go on to what has that name, opened as found; False if it is no directory."""
         above, status = os.fstat(self.fd), os.fstat(found)
         self.others |= _changers(above, status)
         if stat.S_ISLNK(status.st_mode):
@@ -60,9 +60,9 @@ class _Walk:
         return True
 
     def may_follow(self, above: os.stat_result, link: os.stat_result) -> bool:
-        """Whether the link is not somebody else's; for root, nor one that others have put there.
+        """Whether the link is ours or root's; root follows it only if only root can put it there.
 
-        A hard link to one of root's may be, where everybody may write.
+        Where everybody may write, it may be a hard link to a link of root's.
         """
         if os.geteuid() != 0:
             return link.st_uid in (0, os.geteuid())
@@ -77,7 +77,7 @@ class _Walk:
             self.start()
 
     def end(self) -> int:
-        """A descriptor of where it has come to; raises Trouble if root is not to work there."""
+        """A descriptor of the directory reached; raises Trouble if root must not work there."""
         status = os.fstat(self.fd)
         if os.geteuid() == 0:
             place = printable(self.path)
@@ -102,9 +102,9 @@ class _Walk:
 def walked(path: bytes, whole: bool, missing: bool = False) -> tuple[int, bytes]:
     """A descriptor of the directory, and the last component of the path.
 
-    If not whole, the directory is the one with the last component in it, which is no
-    directory itself.  With missing it is the last one that is there.  Raises OSError if
-    it cannot be found, Trouble if it is not safe.
+    Unless whole, the path is that of a file, and the directory the one that it is in.  With
+    missing the directory is the last one on the way that exists.  Raises OSError if there is
+    none, Trouble if it is not safe.
     """
     walk = _Walk(path)
     try:
@@ -134,12 +134,12 @@ def walked(path: bytes, whole: bool, missing: bool = False) -> tuple[int, bytes]
 
 
 def absolute(path: bytes) -> bytes:
-    """The path from the root directory; nothing else about it is changed."""
+    """The path from the root directory, otherwise unchanged."""
     return path if path.startswith(b"/") else os.getcwdb() + b"/" + path
 
 
 def _look(name: bytes, above: int) -> int:
-    """A descriptor of whatever has that name; a directory is mounted, where it is to be."""
+    """A descriptor of whatever has that name; a directory is mounted first if it has to be."""
     try:
         # O_PATH alone triggers no automount, and O_DIRECTORY does (open(2), namei.c).
         return os.open(name, LOOK | os.O_DIRECTORY, dir_fd=above)
@@ -148,15 +148,15 @@ def _look(name: bytes, above: int) -> int:
 
 
 def _components(path: bytes) -> list[bytes]:
-    """The components of a path, the last one first; /./ is avcheck's mark of a chroot."""
+    """The components of a path, last one first; /./ only marks a chroot."""
     return [each for each in reversed(path.split(b"/")) if each not in (b"", b".")]
 
 
 def _changers(above: os.stat_result, status: os.stat_result) -> set[int]:
-    """Who may put something else in the place of what is in a directory."""
+    """The users who may put something else in its place, in the directory above it."""
     if not above.st_mode & OTHERS_WRITE:
         return {above.st_uid}
-    if above.st_mode & stat.S_ISVTX:  # of what is there, only its owner may
+    if above.st_mode & stat.S_ISVTX:  # only the owner of each file may replace it
         return {above.st_uid, status.st_uid}
     return {above.st_uid, ANYBODY}
 

@@ -178,8 +178,8 @@ def status(value: bytes) -> int:
     return int(value)
 
 
-def words(value: bytes) -> tuple[bytes, ...]:
-    """A program and its arguments, or a server; no shell sees them, so nothing is quoted."""
+def destination(value: bytes) -> tuple[bytes, ...]:
+    """A program and its arguments, or a server; no shell reads it, so there are no quotes."""
     if b"\0" in value:
         raise Usage("a NUL in -S")
     return tuple(value.split())

@@ -241,9 +241,9 @@ CLIENT = ("sender", "program", "client", "verbose", "tls", "tls_ca", "tls_name")
 
 def _next_hop(given: Iterable[tuple[bytes, ...]]) -> tuple[tuple[bytes, ...], Address]:
     """The program of -S with its arguments, or none and the server that takes good mail."""
-    words = tuple([word for words in given for word in words]) or (address.LOCALHOST,)
-    if words[0].startswith(b"/"):
-        return words, address.parse(address.LOCALHOST, SMTP)
-    if len(words) > 1:
-        raise Usage(f"{printable(b' '.join(words))}: a program's path begins with a slash")
-    return (), address.parse(words[0], SMTP)
+    argv = tuple([arg for args in given for arg in args]) or (address.LOCALHOST,)
+    if argv[0].startswith(b"/"):
+        return argv, address.parse(address.LOCALHOST, SMTP)
+    if len(argv) > 1:
+        raise Usage(f"{printable(b' '.join(argv))}: a program's path begins with a slash")
+    return (), address.parse(argv[0], SMTP)

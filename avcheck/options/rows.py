@@ -1,7 +1,7 @@
 """The options of avcheck(1), each declared once.
 
-What knows an option reads OPTIONS: the quick reader (reading), the help for a person (help),
-and the tests that compare them with the manual page.
+Whatever knows an option has it from OPTIONS: the reader of command lines (reading), help and
+completion (help), and the tests that compare them with the manual page.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Option:
     """A row of OPTIONS.
 
-    letter and name are its spellings, argument what follows it (empty: nothing),
-    attribute the one of Settings that read's result becomes (empty: --help and
-    --version, which are handled apart), help what --help says.  An option that
-    is not many takes its last value.
+    letter and name are its spellings.  argument is what --help calls its argument, empty if
+    it takes none; read makes a value of it, which becomes the attribute of Settings (empty
+    for --help and --version, which are handled apart).  help is what --help says.  If an
+    option is given twice, the last one counts, or with many all of them do.
     """
 
     __slots__ = ("argument", "attribute", "default", "help", "letter", "many", "name", "read")
@@ -61,7 +61,7 @@ OPTIONS = (
            "Do not hand good mail back to the mail system."),
     Option("g", "ok-status", "N", "ok_status", arguments.status, 0,
            "Exit with N for good mail."),
-    Option("S", "sendmail", "WORDS", "program", arguments.words, (),
+    Option("S", "sendmail", "WORDS", "program", arguments.destination, (),
            "Program, or host:port, that takes good mail; 127.0.0.1:smtp unless given.", True),
     Option("h", "header", "TEXT", "header", arguments.header, b"",
            "Prepend X-AV-Checked: TIME TEXT to good mail."),

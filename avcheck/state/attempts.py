@@ -1,10 +1,10 @@
 """The poison brake: a message that was scanned in vain too often is not scanned again.
 
-Some messages make a scanner hang or crash each time.  Tried for five days, each
-try may start another endless scan (Cisco-Talos/clamav#1129).  So every scan that
-began and came to nothing adds a byte to a file named after the queue ID and the
-recipients; its size is the number.  There is nothing to lock and nothing to be
-half-written, and the files can be deleted.
+Some messages make a scanner hang or crash each time.  They are tried for five days, and
+each try may start another endless scan (Cisco-Talos/clamav#1129).  So every scan that
+begins and gives no verdict adds a byte to a file named after the queue ID and the
+recipients; its size is the count.  Nothing has to be locked, nothing can be half-written,
+and the files can be deleted.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 PREFIX = b"attempts."
 
-# Seconds after which a count is of no use: Postfix and sendmail give up after 5 days.
+# Seconds after which a count is useless: Postfix and sendmail give up after 5 days.
 OLD = 10 * 24 * 3600
 
 
 def key(settings: Settings) -> bytes:
-    """What is counted: the tries of the message for these recipients.
+    """The name of the count: the queue ID, and a digest of the recipients.
 
-    A mail system may run us once for each recipient, with one queue ID.
+    A mail system may run us once for each recipient, with the same queue ID.
     """
-    # FNV-1a, 64 bits: a module with a digest costs more than the loop.
+    # FNV-1a, 64 bits: hashlib costs more to import than this loop takes.
     digest = 0xCBF29CE484222325
     for byte in b"\0".join(settings.recipients):
         digest = (digest ^ byte) * 0x100000001B3 % (1 << 64)
@@ -40,10 +40,10 @@ def key(settings: Settings) -> bytes:
 
 
 def too_many(directory: Directory, key: bytes, most: int) -> Answer | None:
-    """The answer UNSCANNABLE if the message has had so many scans in vain, else None."""
+    """The answer UNSCANNABLE if that many scans of the message came to nothing, else None."""
     try:
         status = os.stat(_name(key), dir_fd=directory.fd, follow_symlinks=False)
-    except OSError:  # it is the first one, or the count is lost: scanning is always right
+    except OSError:  # there is no count, or it is lost: scanning is never wrong
         return None
     made = status.st_size
     if made < most or not S_ISREG(status.st_mode) or not _of_this_time(status):
@@ -55,8 +55,8 @@ def too_many(directory: Directory, key: bytes, most: int) -> Answer | None:
 def count(directory: Directory, key: bytes, answer: Answer) -> None:
     """Count a scan that came to nothing; never raises.
 
-    One that never began, because nobody answered or was to be trusted, does not count:
-    that is not the message's fault.
+    A scan that never began, because no scanner answered or none could be trusted, does not
+    count: that is not the message's fault.
     """
     if not answer.asked:
         return
@@ -82,7 +82,7 @@ def forget(directory: Directory, key: bytes) -> None:
 
 
 def _forget_old(directory: Directory) -> None:
-    """By the clock alone: a count that goes too early is one that begins again."""
+    """Remove counts by their age alone: one that is removed too early begins again."""
     for name in os.listdir(directory.fd):
         if not name.startswith(PREFIX.decode()):
             continue
@@ -90,14 +90,14 @@ def _forget_old(directory: Directory) -> None:
             status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
             if not _of_this_time(status):
                 os.unlink(name, dir_fd=directory.fd)
-        except OSError:  # another run was quicker
+        except OSError:  # another run was faster
             continue
 
 
 def _of_this_time(status: os.stat_result) -> bool:
-    """Whether the count can be of a message that is still in the queue.
+    """Whether the count can belong to a message that is still in the queue.
 
-    Queue IDs come again, and the clock may have been put back.
+    Queue IDs are used again, and the clock may have been set back.
     """
     return 0 <= time() - status.st_mtime <= OLD
 

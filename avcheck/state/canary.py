@@ -1,14 +1,14 @@
 """The known-answer test: does the scanner still recognise the test virus?
 
-At most every so many seconds one process sends two mails through the very same
-way before it asks about its own: one with the EICAR test file attached, and an
-innocent one.  FOUND and OK must come back, or the scanner counts as FAILED until
-a later test goes well.  So a scanner with an empty database, one that is told to
-skip mail, or one that sees an empty file instead of ours does not pass mail.
+When the last test is too old, one run sends two mails, the way its own message will go,
+before it asks about that: one with the EICAR test file attached, and an innocent one.  The
+answers must be INFECTED and CLEAN, or the scanner counts as FAILED until a later test
+succeeds.  So no mail passes because the scanner's database is empty, because it is told to
+skip mail, or because it sees an empty file in the place of ours.
 
-The result is kept in a file in the spool directory: its first byte is "+" or "-",
-its time of change is that of the test, and whoever has the lock does the next one.
-That somebody is at it is told by the lock alone, which goes with him.
+The result is a file in the spool directory.  Its first byte is "+" or "-", its time of
+modification is that of the test, and the run that has the lock on it makes the next test.
+The lock is all that says that a test is being made, and it ends with the process.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from avcheck.directory import Directory
     from avcheck.settings import Scanner, Target
 
-# A scanner that did not recognise it gets another chance after at most this many seconds.
+# A scanner that failed the test is tested again after at most this many seconds.
 AGAIN = 60.0
 
-# Seconds between two looks whether somebody else's test is done.
+# Seconds between two looks at another run's test.
 PAUSE = 0.02
 
-# How many times as long a good result is good while the next test is made: it is, at
-# any moment, younger than twice what --canary says.
+# While the next test is made, a good result is valid for this many times --canary.
 LONGER = 2
 
 # A file name has at most 255 bytes.
@@ -44,11 +43,11 @@ NAME_MAX = 200
 
 UNRELIABLE = "does not know the EICAR test virus from an innocent mail"
 
-# What the file says.
+# The first byte of the file.
 GOOD = b"+"
 BAD = b"-"
 
-OUR_TURN = b"?"  # in the place of a result: nobody else is testing
+OUR_TURN = b"?"  # in the place of a result: the test is ours to make
 
 HEADER = (
     b"Received: from localhost by localhost; Thu, 1 Jan 2026 00:00:00 +0000\n"
@@ -63,7 +62,7 @@ INNOCENT = HEADER + b"Content-Type: text/plain\n\nNothing is wrong with this.\n"
 def virus() -> bytes:
     """A mail with the EICAR test file (www.eicar.org) as an attachment.
 
-    It is put together here, so that no file of this package is taken for a virus.
+    It is put together here, so that no scanner takes a file of this package for a virus.
     """
     from binascii import b2a_base64
 
@@ -79,7 +78,7 @@ def virus() -> bytes:
 
 
 def mail(text: bytes, beside: Message) -> Message:
-    """A message of these bytes, in the same directory and with a name if the other has one."""
+    """A message of this text in the same directory, with a name if the other one has a name."""
     message = Message(beside.directory, b"", bool(beside.name))
     message.add(text)
     message.complete()
@@ -93,11 +92,11 @@ def check(
     deadline: float,
     send: Callable[[bytes], Finding],
 ) -> tuple[Finding | None, bool]:
-    """The finding FAILED if the scanner at that place is not to be trusted, else None.
+    """The finding FAILED if the scanner is not to be trusted, else None; and whether it was tested.
 
-    And whether it was tested just now.  name is that of the file with the result; seconds
-    is how long a good one is good for; send has the scanner asked about a message of these
-    bytes.  Raises Defer when it cannot be found out until the deadline.
+    name is that of the file with the result, seconds how long a good one is valid; send asks
+    the scanner about a message with that text.  Raises Defer if there is no result at the
+    deadline.
     """
     try:
         fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, directory.fd)
@@ -121,11 +120,11 @@ def check(
 
 
 def _result(fd: int, seconds: float) -> bytes:
-    """The result of the last test, or nothing if it is too old or there is none.
+    """The result of the last test; nothing if there is none, or if it is too old.
 
-    One from the future is none: the clock has been put back since.
+    Nor if it is from the future: the clock has been set back since.
     """
-    # In this order: what is written in between is then taken for older than it is.
+    # In this order: a result that is written in between seems older than it is, never newer.
     age = time() - os.fstat(fd).st_mtime
     result = os.pread(fd, 1, 0)
     if result == GOOD and 0 <= age < seconds:
@@ -141,7 +140,7 @@ def _wait_for_turn(fd: int, seconds: float, deadline: float) -> bytes:
     def look() -> bytes:
         if files.lock(fd):
             return _result(fd, seconds) or OUR_TURN
-        # Somebody is testing, and may hang.  What was good is good for as long again.
+        # Another run is testing, and may hang.  Until then a good result is valid for longer.
         return GOOD if _result(fd, LONGER * seconds) == GOOD else b""
 
     result = files.wait_for(look, deadline, PAUSE)
@@ -151,7 +150,7 @@ def _wait_for_turn(fd: int, seconds: float, deadline: float) -> bytes:
 
 
 def _test(send: Callable[[bytes], Finding]) -> Finding | None:
-    """None if all is well, else FAILED."""
+    """Test the scanner: None if it knows both mails, else the finding FAILED."""
     for text, wanted in ((virus(), INFECTED), (INNOCENT, CLEAN)):
         finding = send(text)
         if finding.verdict is FAILED:
@@ -166,11 +165,11 @@ def _distrusted() -> Finding:
 
 
 def state_file(scanner: Scanner, target: Target) -> bytes:
-    """The name of the file with the result: another one for each place and way to ask."""
+    """The name of the file with the result, one for each place and way to ask."""
     where = target.address.spelled() if target.address else b""
-    words = [scanner.type.encode(), target.way.encode(), b"%d" % target.tls, where, target.path]
-    words += [key.encode() + b"=" + value for key, value in sorted(target.parameters.items())]
-    name = b"\n".join(words).hex()
+    parts = [scanner.type.encode(), target.way.encode(), b"%d" % target.tls, where, target.path]
+    parts += [key.encode() + b"=" + value for key, value in sorted(target.parameters.items())]
+    name = b"\n".join(parts).hex()
     if len(name) > NAME_MAX:
         from hashlib import sha256
 

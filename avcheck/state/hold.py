@@ -1,9 +1,8 @@
 """No message is taken while the waitfile exists.
 
-A run that got past this holds a shared lock on the spool directory until it
-ends.  So whoever creates the waitfile and then gets the exclusive lock knows
-that no message is in flight any more: the manual page's "wait for some time"
-made exact.
+A run that gets past this holds a shared lock on the spool directory until it ends.
+So whoever creates the waitfile, and then gets the exclusive lock, knows that no message
+is in flight any more: the exact form of the manual page's "wait for some time".
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from avcheck.printable import printable
 
 
 def refuse_while_paused(waitfile: bytes) -> None:
-    """Raise Defer when the waitfile is there, or when that cannot be found out."""
+    """Raise Defer if the waitfile exists, or if that cannot be found out."""
     if not waitfile:
         return
     try:
@@ -29,7 +28,7 @@ def refuse_while_paused(waitfile: bytes) -> None:
 
 
 def _reason(name: bytes) -> str:
-    """What the waitfile itself says about it (see avcheckctl(8)); and one more is counted there."""
+    """The reason that the waitfile gives (see avcheckctl(8)); this attempt is counted in it."""
     from time import gmtime, strftime
 
     from avcheck import files
@@ -38,7 +37,7 @@ def _reason(name: bytes) -> str:
     try:
         try:
             fd = files.open_regular(name, os.O_RDWR | os.O_APPEND)
-        except PermissionError:  # somebody else's
+        except PermissionError:  # it is not our file to write to
             fd = files.open_regular(name)
         try:
             note = waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
@@ -46,16 +45,16 @@ def _reason(name: bytes) -> str:
                 os.write(fd, b".")
         finally:
             os.close(fd)
-    except OSError:  # it is there, which is all that matters
+    except OSError:  # it exists, and that is enough
         return ""
-    words = note.words(strftime(waitfile.TIME, gmtime()), _local)
-    return f": {words}" if words else ""
+    reason = note.explain(strftime(waitfile.TIME, gmtime()), _local)
+    return f": {reason}" if reason else ""
 
 
 def _local(stamp: str) -> str:
-    """A time of the waitfile as the mail system's log and mailq(1) have it.
+    """A time of the waitfile in local time, as in the mail system's log and in mailq(1).
 
-    By what time(2) knows alone: datetime costs as much as all of the delivery path.
+    Without datetime, which costs as much as all of the delivery path.
     """
     from time import gmtime, localtime, mktime, strftime, timezone
 
@@ -64,21 +63,21 @@ def _local(stamp: str) -> str:
     numbers = [int(stamp[at : at + 2]) for at in (5, 8, 11, 14, 17)]
     month, day, hour, minute, second = numbers
     try:
-        # mktime takes it for local standard time, which is so far from UTC.
+        # mktime() takes it for local standard time, and timezone is how far that is from UTC.
         standard = mktime((int(stamp[:4]), month, day, hour, minute, second, 0, 0, 0))
         seconds = standard - timezone
-        if strftime(TIME, gmtime(seconds)) == stamp:  # else there is no such day
+        if strftime(TIME, gmtime(seconds)) == stamp:  # not so on a day like February 30
             return strftime("%Y-%m-%d %H:%M:%S %Z", localtime(seconds))
-    except (OverflowError, ValueError, OSError):  # nor such a year
+    except (OverflowError, ValueError, OSError):  # there is no such year
         pass
     return stamp
 
 
 def lock_shared(directory: int, waitfile: bytes) -> None:
-    """Lock the directory (its descriptor) together with the other runs, then look again.
+    """Share the lock on the directory (a descriptor) with other runs, then look again.
 
-    The lock is gone with the process.  Raises Defer when somebody has the directory
-    for himself, or when the waitfile has come meanwhile.
+    The lock ends with the process.  Raises Defer if somebody has locked the directory
+    exclusively, or if the waitfile has been created meanwhile.
     """
     try:
         fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)

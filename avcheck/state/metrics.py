@@ -1,9 +1,9 @@
 """Counters for Prometheus, in a text file that is its own store.
 
-Each run reads the file, adds to it, and renames a new one over it, all under a
-lock on FILE.lock.  A collector such as node_exporter's textfile collector sees
-whole files only.  Counting never fails a message: what cannot be read is counted
-from nothing, what cannot be written is not counted.
+Each run reads the file, adds to it, and renames a new one over it, all under a lock on
+FILE.lock.  A collector such as node_exporter's textfile collector sees whole files only.
+Counting never fails a message: if the file cannot be read, counting begins at zero, and
+if it cannot be written, nothing is counted.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (text, 0.0.4).
 """
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from avcheck.verdict import Answer
 
-# Seconds to wait for the lock, and between two looks: a run holds it for a millisecond.
+# Seconds to wait for the lock, and between two tries: a run holds it for a millisecond.
 LOCK_MAX = 10.0
 PAUSE = 0.005
 
-# What a label's value is made of; "+" is for +Inf.
+# The characters of a label's value; "+" is for +Inf.
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
 
-# Upper ends of the histogram's buckets, in seconds.
+# Upper bounds of the histogram's buckets, in seconds.
 BUCKETS = ("0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30", "100", "+Inf")
 
 FAMILIES = (
-    # name, type, labels, what it is
+    # name, type, labels, help
     (
         "avcheck_messages_total",
         "counter",
@@ -82,19 +82,19 @@ def count(
     answers: Sequence[Answer],
     now: float,
 ) -> None:
-    """Add the message to the values, which are by name and labels."""
+    """Add the message to the values, whose keys are name and labels."""
     _add(values, f'avcheck_messages_total{{verdict="{verdict}",action="{action}"}}', 1)
     if verdict == CLEAN.name:
         values["avcheck_last_clean_timestamp_seconds"] = round(now, 3)
     for answer in answers:
-        # A type is made of harmless characters, but for somebody else's module name.
+        # The type of a scanner is plain, but for the name of an administrator's module.
         name = "".join(letter if letter in PLAIN else "_" for letter in answer.scanner)
         scanner = f'scanner="{name}"'
         found = answer.finding.verdict.name
         _add(values, f'avcheck_scans_total{{{scanner},verdict="{found}"}}', 1)
-        for end in BUCKETS:
-            within = answer.seconds <= float(end)
-            _add(values, f'avcheck_scan_seconds_bucket{{{scanner},le="{end}"}}', within)
+        for bound in BUCKETS:
+            within = answer.seconds <= float(bound)
+            _add(values, f'avcheck_scan_seconds_bucket{{{scanner},le="{bound}"}}', within)
         _add(values, f"avcheck_scan_seconds_sum{{{scanner}}}", round(answer.seconds, 6))
         _add(values, f"avcheck_scan_seconds_count{{{scanner}}}", 1)
         if answer.tested:
@@ -106,10 +106,10 @@ def _add(values: dict[str, float], key: str, more: float) -> None:
 
 
 def parse(text: bytes) -> dict[str, float]:
-    """The values of the file, by name and labels.
+    """The values in the file, by name and labels.
 
-    A line that render() would not have written is left out: kept, it could make the
-    whole file unreadable for ever.
+    A line that render() would not have written is left out: if it were kept, it could make
+    the whole file unreadable for ever.
     """
     values = {}
     for line in text.decode("ascii", "replace").split("\n"):
@@ -131,8 +131,8 @@ def _number(value: str) -> float | None:
 
 
 def _family(key: str) -> str:
-    """The family that the key belongs to, or nothing if it is not one of ours."""
-    name, _, words = key.partition("{")
+    """The family that the key belongs to; empty if it is none of ours."""
+    name, _, braced = key.partition("{")
     for family, kind, labels, _ in FAMILIES:
         if kind == "histogram":
             forms = {
@@ -142,18 +142,18 @@ def _family(key: str) -> str:
             }
         else:
             forms = {family: labels}
-        if name in forms and _has_labels(words, forms[name]):
+        if name in forms and _has_labels(braced, forms[name]):
             return family
     return ""
 
 
-def _has_labels(words: str, labels: Sequence[str]) -> bool:
-    """Whether the words, which follow a brace, are exactly these labels with plain values."""
+def _has_labels(braced: str, labels: Sequence[str]) -> bool:
+    """Whether what follows the opening brace is exactly these labels, with plain values."""
     if not labels:
-        return words == ""
-    if not words.endswith("}"):
+        return braced == ""
+    if not braced.endswith("}"):
         return False
-    pairs = words[:-1].split(",")
+    pairs = braced[:-1].split(",")
     return len(pairs) == len(labels) and all(
         pair.startswith(label + '="') and pair.endswith('"') and _plain(pair[len(label) + 2 : -1])
         for pair, label in zip(pairs, labels, strict=True)
@@ -165,12 +165,12 @@ def _plain(value: str) -> bool:
 
 
 def render(values: dict[str, float]) -> bytes:
-    """The file for the values."""
+    """The file with these values."""
     lines = []
-    for family, kind, _, sentence in FAMILIES:
+    for family, kind, _, help in FAMILIES:
         keys = [key for key in values if _family(key) == family]
         if keys:
-            lines += [f"# HELP {family} {sentence}", f"# TYPE {family} {kind}"]
+            lines += [f"# HELP {family} {help}", f"# TYPE {family} {kind}"]
             lines += [f"{key} {values[key]:.15g}" for key in keys]
     return "".join(line + "\n" for line in lines).encode("ascii", "replace")
 
@@ -200,7 +200,7 @@ def _replace(file: bytes, text: bytes) -> None:
         pass
     fd = files.create(new)
     try:
-        os.fchmod(fd, 0o644)  # the collector is somebody else
+        os.fchmod(fd, 0o644)  # the collector runs as another account
         while text:
             text = text[os.write(fd, text) :]
     finally:

@@ -1,7 +1,7 @@
 """At most so many scans at a time on this host, over all mail systems and transports.
 
-A slot is a lock on one of N files in the spool directory.  The kernel gives it
-back, however the process ends; the files hold nothing and can be deleted.
+A slot is a lock on one of N files in the spool directory.  The kernel frees it
+however the process ends; the files are empty and can be deleted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAUSE = 0.02
 
 
 class Slot:
-    """One of the slots, from entering the with block until it is left; Defer if none is free."""
+    """A slot, held for the with block; entering it raises Defer if none becomes free."""
 
     __slots__ = ("deadline", "directory", "fd", "number")
 
@@ -36,7 +36,7 @@ class Slot:
         self.fd = -1
 
     def __enter__(self) -> None:
-        # Processes that come at the same time begin with different ones.
+        # Processes that start at the same time try different slots first.
         first = os.getpid()
         names = [b"slot.%d" % ((first + each) % self.number) for each in range(self.number)]
         try:
@@ -49,7 +49,7 @@ class Slot:
     def _take(self, name: bytes) -> bool:
         fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, self.directory.fd)
         try:
-            # Deleted meanwhile, it would be a slot that only we know of.
+            # If the file has been deleted meanwhile, nobody else sees our lock.
             if files.lock(fd) and os.fstat(fd).st_nlink:
                 self.fd, fd = fd, -1
                 return True

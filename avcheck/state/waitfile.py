@@ -5,9 +5,9 @@
     by root on mail.example.org since 2026-01-02T03:00:00Z
     held ...
 
-Any file holds the mail back, an empty one too.  One of this form also says why and
-until when, and each message that is held back adds a dot to it, so that it is known
-in the end how many there were.
+Any file holds the mail back, even an empty one.  One of this form also says why and
+until when.  Each attempt that is held back adds a dot, so that the number of them is
+known in the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A reason is a sentence; the rest of the file is dots.
+# The rest of a longer file is dots.
 SIZE_MAX = 1024
 REASON_MAX = 200
 
@@ -30,10 +30,10 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Note:
-    """What a waitfile says: reason, end and author, each empty if it does not say.
+    """What a waitfile says: reason, end and author, each empty if it says none.
 
-    end is a time in UTC in the form of TIME, so that times compare as texts do.
-    counted is where the dots begin, or -1 if it has no place for them.
+    end is a time in UTC in the form of TIME, so that times can be compared as texts.
+    counted is the offset of the first dot, or -1 if there is no line for dots.
     """
 
     __slots__ = ("by", "counted", "end", "reason")
@@ -51,14 +51,17 @@ class Note:
             "ascii", "replace"
         )
 
-    def words(self, now: str, shown: Callable[[str], str] = str) -> str:
-        """What to tell who is held back; now is a time as end is one, shown makes it local."""
-        words = [self.reason] if self.reason else []
+    def explain(self, now: str, shown: Callable[[str], str] = str) -> str:
+        """Why mail is held back, and until when.
+
+        now is the time in the form of TIME; shown makes such a time readable.
+        """
+        parts = [self.reason] if self.reason else []
         if self.end and self.end <= now:
-            words.append(f"this was to end at {shown(self.end)}; to end it: avcheckctl resume")
+            parts.append(f"this was to end at {shown(self.end)}; to end it: avcheckctl resume")
         elif self.end:
-            words.append(f"until {shown(self.end)}")
-        return ", ".join(words)
+            parts.append(f"until {shown(self.end)}")
+        return ", ".join(parts)
 
 
 def parse(beginning: bytes) -> Note:

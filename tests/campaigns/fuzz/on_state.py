@@ -106,7 +106,7 @@ def metrics_texts() -> Iterator[bytes]:
 def note(data: bytes) -> None:
     """A waitfile of any bytes holds the mail back with one line that can be printed."""
     found = waitfile.parse(data[: waitfile.SIZE_MAX])
-    for words in (found.reason, found.by, found.end, found.words("2026-01-01T00:00:00Z")):
+    for words in (found.reason, found.by, found.end, found.explain("2026-01-01T00:00:00Z")):
         assert PLAIN.fullmatch(words)
         assert len(words) <= 400
     assert re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?", found.end)

@@ -55,11 +55,11 @@ def test_a_file_of_any_content_is_a_note(text: bytes) -> None:
 
 
 def test_the_words_tell_when_the_end_is_over() -> None:
-    assert Note("x").words(EARLY) == "x"
-    assert Note("x", LATE).words(EARLY) == f"x, until {LATE}"
-    assert "was to end" in Note("", EARLY).words(LATE)
-    assert "avcheckctl resume" in Note("", EARLY).words(EARLY)
-    assert Note().words(EARLY) == ""
+    assert Note("x").explain(EARLY) == "x"
+    assert Note("x", LATE).explain(EARLY) == f"x, until {LATE}"
+    assert "was to end" in Note("", EARLY).explain(LATE)
+    assert "avcheckctl resume" in Note("", EARLY).explain(EARLY)
+    assert Note().explain(EARLY) == ""
 
 
 def test_avcheck_says_the_reason_and_counts(tmp_path: Path) -> None:
