@@ -40,6 +40,7 @@ demo: ## See it work: a clean, an infected and two held-back messages on a real 
 check: ## Everything that has to be right: style, types, manual pages, all tests, coverage
 	@.ci/venv test
 	@.ci/packages mandoc shellcheck
+	@.ci/packages --tests
 	@$(MAKE) lint
 	@$(MAKE) test
 
@@ -69,12 +70,12 @@ campaigns: ## All of the following, before a release (hours; docs/faults.md)
 
 faults: ## Fail every system call of a run (half an hour)
 	@.ci/venv test
-	@.ci/packages strace
+	@.ci/packages --tests
 	@.venv/bin/python -m tests.campaigns faults --markdown
 
 rot: ## Spoil every byte that it gets or sends (a quarter of an hour)
 	@.ci/venv test
-	@.ci/packages strace
+	@.ci/packages --tests
 	@.venv/bin/python -m tests.campaigns rot --markdown
 
 fuzz: ## Feed it with bytes that nobody would think of (ten minutes)
@@ -84,16 +85,17 @@ fuzz: ## Feed it with bytes that nobody would think of (ten minutes)
 
 load: ## Twenty runs at a time while everything around them is killed (MINUTES=10)
 	@.ci/venv test
-	@.ci/packages strace
+	@.ci/packages --tests
 	@.venv/bin/python -m tests.campaigns load --minutes $(MINUTES) --markdown
 
 chaos: ## Messages through each mail system in bad weather (MESSAGES=1000)
 	@.ci/venv test
-	@.ci/packages strace
+	@.ci/packages --tests
 	@.venv/bin/python -m tests.campaigns chaos --messages $(MESSAGES) --markdown
 
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test
+	@.ci/packages --tests
 	@.venv/bin/python -m benchmarks $(BENCH)
 
 clean: ## Remove everything that the above made here

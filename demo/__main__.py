@@ -54,7 +54,7 @@ def install_clamd(screen: Screen) -> None:
             "    sudo apt-get install --no-install-recommends clamav-daemon\n"
         )
     screen.say("clamd is missing: installing Debian's package clamav-daemon, without starting it.")
-    packages.need("clamav-daemon", commands=["clamd"])
+    packages.install("clamav-daemon")
 
 
 def set_up(where: Stage) -> None:

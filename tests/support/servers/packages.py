@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,6 +12,56 @@ from collections.abc import Iterable
 
 # Daemons live in directories that an ordinary user's PATH does not name.
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+
+# What the tests need, each where it says need(); `make check` installs it.
+TESTS = (
+    "amavisd-new",
+    "bindfs",
+    "busybox-static",
+    "c-icap",
+    "clamav",
+    "clamav-daemon",
+    "clamav-testfiles",
+    "clamdscan",
+    "dash",
+    "haproxy",
+    "iproute2",
+    "libc-icap-mod-virus-scan",
+    "libnginx-mod-stream",
+    "m4",
+    "mandoc",
+    "nftables",
+    "nginx-light",
+    "postfix",
+    "rspamd",
+    "socat",
+    "strace",
+    "stunnel4",
+    "systemd",
+    "util-linux",
+)
+
+# What cannot be installed beside Postfix: unpacked in a directory of a test, and only the
+# libraries are installed.
+UNPACKED = (
+    "courier-authlib",
+    "exim4-daemon-heavy",
+    "exim4-daemon-light",
+    "fetchmail",
+    "getmail6",
+    "maildrop",
+    "procmail",
+    "sendmail-bin",
+    "sendmail-cf",
+)
+LIBRARY = re.compile(r"(?:^|, )(lib[^ ,|]+)")
+
+# The account that Exim was built to run as.
+EXIM = "Debian-exim"
+USERADD = (
+    *("useradd", "--system", "--user-group", "--home-dir", "/nonexistent"),
+    *("--no-create-home", "--shell", "/usr/sbin/nologin"),
+)
 
 # One installation at a time (the lock), no service started by it (Debian's
 # policy-rc.d, put there only while it is needed and only if the machine has
@@ -48,22 +99,33 @@ class NotRootError(MissingError, unittest.SkipTest):
 
 
 def need(*packages: str, commands: Iterable[str] = (), files: Iterable[str] = ()) -> None:
-    """Make sure that the packages are installed.
+    """Make sure that the packages are there; they are named in TESTS.
 
     They are taken to be there when every one of `commands` is found and every
-    one of `files` exists; with neither given, dpkg is asked.  Otherwise they
-    are installed, as root or by a sudo that asks no questions.
+    one of `files` exists; with neither given, dpkg is asked.  Nothing is installed:
+    `make check` does that, and says so, before it begins.
 
-    Raises MissingError when that cannot be done; NotRootError, which pytest and
-    unittest report as a skipped test, when the only reason is that a person
-    (not CI) runs this without root.
+    Raises MissingError, with the command that installs them; NotRootError, which pytest and
+    unittest report as a skipped test, when a person (not CI) runs this without root.
     """
     commands, files = tuple(commands), tuple(files)
-    if present(packages, commands, files):
+    if not present(packages, commands, files):
+        missing = f"not installed; make check does it, or root: apt-get install {_words(packages)}"
+        raise MissingError(missing) if become_root() is not None else without_root(missing)
+
+
+def install(*packages: str) -> None:
+    """Install those packages that are missing, and say so; as root, or by a sudo without questions.
+
+    Raises MissingError, with the command that does it, when that cannot be done.
+    """
+    packages = tuple(each for each in packages if not present([each], (), ()))
+    if not packages:
         return
     become = become_root()
     if become is None:
-        raise without_root(f"not installed; as root: apt-get install {shlex.join(packages)}")
+        raise MissingError(f"not installed; as root: apt-get install {_words(packages)}")
+    print(f"avcheck: installing Debian packages: {_words(packages)}", flush=True)
     done = subprocess.run(
         [*become, "sh", "-c", INSTALL, "install", *packages],
         stdin=subprocess.DEVNULL,
@@ -73,9 +135,39 @@ def need(*packages: str, commands: Iterable[str] = (), files: Iterable[str] = ()
         check=False,
     )
     if done.returncode != 0:
-        raise MissingError(f"apt-get install {shlex.join(packages)}:\n{done.stdout[-2000:]}")
-    if not present(packages, commands, files):
-        raise MissingError(f"{shlex.join(packages)}: installed, but without {[*commands, *files]}")
+        raise MissingError(f"apt-get install {_words(packages)}:\n{done.stdout[-2000:]}")
+
+
+def install_all() -> None:
+    """Everything that some test needs on this machine, Debian's account for Exim included."""
+    install(*TESTS)
+    install(*libraries(UNPACKED))
+    become = become_root()
+    if become is not None and not has_account(EXIM):
+        print(f"avcheck: making the account {EXIM}, as Debian's Exim would", flush=True)
+        subprocess.run([*become, *USERADD, EXIM], check=True)
+
+
+def has_account(name: str) -> bool:
+    """Whether there is an account of this name."""
+    return subprocess.run(["getent", "passwd", name], capture_output=True).returncode == 0
+
+
+def libraries(packages: Iterable[str]) -> list[str]:
+    """The libraries that these packages depend on."""
+    asked = subprocess.run(
+        ["apt-cache", "show", "--no-all-versions", *packages],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    depends = re.findall(r"^Depends: (.*)$", asked.stdout, re.MULTILINE)
+    return sorted({name for line in depends for name in LIBRARY.findall(line)})
+
+
+def _words(packages: Iterable[str]) -> str:
+    return shlex.join(packages)
 
 
 def need_root(what: str) -> None:

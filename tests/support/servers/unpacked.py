@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -49,17 +48,15 @@ def _libraries(archive: Path) -> set[str]:
     asked = subprocess.run(
         ["dpkg-deb", "-f", str(archive), "Depends"], stdout=subprocess.PIPE, text=True, check=True
     )
-    return set(re.findall(r"(?:^|, )(lib[^ ,|]+)", asked.stdout.strip()))
+    return set(packages.LIBRARY.findall(asked.stdout.strip()))
 
 
 def account(name: str) -> None:
-    """Make sure that a package's own account exists, as its installation would have."""
-    packages.need_root(f"{name}: accounts are made by root only")
-    if subprocess.run(["getent", "passwd", name], capture_output=True, check=False).returncode:
-        subprocess.run(
-            [
-                *("useradd", "--system", "--user-group", "--home-dir", "/nonexistent"),
-                *("--no-create-home", "--shell", "/usr/sbin/nologin", name),
-            ],
-            check=True,
-        )
+    """Make sure that a package's own account exists, as its installation would have made it.
+
+    Raises MissingError as packages.need() does.
+    """
+    packages.need_root(f"{name}: programs are run as another account by root only")
+    if not packages.has_account(name):
+        words = " ".join([*packages.USERADD, name])
+        raise packages.MissingError(f"no account {name}; make check makes it, or root: {words}")
