@@ -10,7 +10,7 @@ for another than everybody else does, it is shown what the others make of it:
   To libclamav it ends the header of a part of MIME: it is left out.
 - A CR that ends no line is data, and Postfix makes a blank of it.  To libclamav it ends a line,
   and two of them a header: in headers scanners see the blank.
-
+- Tabs after a boundary are padding (RFC 2046 5.1.1).  For fields of MIME see Header.
 What is delivered has none of this; it is the bytes as received.
 """
 
@@ -37,12 +37,74 @@ FRONT = (
 # A line without an end is judged by so many of its bytes.
 LINE_MAX = 64 * 1024
 
+NOTHING = b"X-AV-Front: a scanner sees this"  # a field without a meaning
+
+_FIRST_PART_ONLY = (b"parallel", b"signed")  # is looked into; scanners see multipart/mixed
+_NOT_LOOKED_INTO = (b"message/partial", b"message/external-body")
+
 # Where in the message a line stands.
 _TOP = "at the top, where an mbox has its From_ line"
 _HEADER = "in the message's own header"
 _PART = "in the header of a part"
 _BELOW = "below a header, where another begins if it is one of a message within"
 _BODY = "in a body, and the next line to look at is a boundary"
+
+
+class Header:
+    """One header, and what scanners see of its fields of MIME, because libclamav
+
+    - takes a part for a text if the last line ends in ";" or is a Content-Type without a type;
+    - looks for the end of a quote in the fields below, too;
+    - takes the last of several types, also of those into which it does not look;
+    - takes a line in the preamble of a part, if that begins with Content-, for a field.
+    """
+
+    __slots__ = ("_last", "_mime", "_quoted", "_type", "_typed", "multipart")
+
+    def __init__(self) -> None:
+        self.multipart = False  # whether it is one of several parts
+        self._typed = False  # whether it has had a type
+        self._start(b"")
+
+    def _start(self, name: bytes) -> None:
+        """Of each field the line that has its name."""
+        self._type = name == b"content-type"
+        self._mime = self._type or name == b"content-disposition"
+        self._quoted = False
+        self._last = b""
+
+    def field(self, text: bytes) -> bytes:
+        """What is seen of the first line of a field."""
+        name, _, value = text.partition(b":")
+        self._start(name.rstrip().lower())
+        if self._type:
+            if self._typed and value.strip().lower().startswith(_NOT_LOOKED_INTO):
+                self._start(b"")
+                return b"X-" + text
+            self._typed = True
+        return self.more(text)
+
+    def more(self, text: bytes) -> bytes:
+        """What is seen of this line of a field."""
+        if self._type and (at := text.lower().find(b"multipart/") + 10) > 9:
+            self.multipart = True
+            for kind in _FIRST_PART_ONLY:
+                if text[at:].lower().startswith(kind):
+                    text = text[:at] + b"mixed" + text[at + len(kind) :]
+        if self._mime:
+            odd = text.count(b'"') % 2 == 1  # so libclamav counts them
+            if odd and (self._quoted or b"=" in text.partition(b'"')[0]):
+                self._quoted = not self._quoted
+            self._last = text.rstrip(b" \t")
+        return text
+
+    def after(self, last: bytes = b"") -> list[bytes]:
+        """What is seen below a field; last for the last one."""
+        seen = [b' "'] if self._quoted else []
+        if last and not seen and self._last.endswith((b";", b":")):
+            seen.append(last)
+        self._start(b"")
+        return seen
 
 
 class Reader:
@@ -52,11 +114,12 @@ class Reader:
     that has not come as a whole is kept for the next.
     """
 
-    __slots__ = ("_end", "_long", "_mended", "_rest", "_where", "differs")
+    __slots__ = ("_end", "_header", "_long", "_mended", "_rest", "_where", "differs")
 
     def __init__(self) -> None:
         self.differs = False
         self._where = _TOP
+        self._header = Header()
         self._rest = b""
         self._end = b"\n"  # how the line above ends
         self._long = False  # within a line that was too long to be kept
@@ -103,22 +166,43 @@ class Reader:
         text = line.rstrip(b"\r\n")
         above, self._end = self._end, b"\r\n" if line.endswith(b"\r\n") else b"\n"
         if not text:
-            self._where = _BODY if self._where is _BELOW else _BELOW
-            return line
+            # Below the header of a part that has parts, there is a preamble.
+            if self._where is not _BELOW or not self._header.multipart:
+                self._where = _BODY if self._where is _BELOW else _BELOW
+            return self._below(self._header.after(NOTHING), above, line)
         if self._where is _TOP:
             if is_from_line(text):
                 return line
             self._where = _HEADER
         if self._where is not _HEADER and text.startswith(b"--"):
-            self._where, self._mended = _PART, False
-            return line
+            return self._boundary(line, text, above)
         goes_on = text.startswith((b" ", b"\t"))
         if self._where is _BELOW:
             self._where, self._mended = _PART, False
+            preamble = self._header.multipart and text[:8].lower() == b"content-"
+            self._header = Header()
+            if preamble:
+                return self._below([NOTHING], above, line)
             goes_on = False
         if goes_on or is_field(text):
-            return self._unfolded(line, text)
+            return self._unfolded(line, text, above, goes_on)
         return self._over(line, above)
+
+    def _boundary(self, line: bytes, text: bytes, above: bytes) -> bytes:
+        """What is seen of a line that may be a boundary."""
+        stripped = text.rstrip(b" \t")
+        if b"\t" in text[len(stripped) :] and not stripped.endswith(b"--"):
+            line = stripped + line[len(text) :]
+            self.differs = True
+        seen = self._below(self._header.after(NOTHING), above, line)
+        self._where, self._mended, self._header = _PART, False, Header()
+        return seen
+
+    def _below(self, lines: list[bytes], above: bytes, line: bytes) -> bytes:
+        """What is seen of a line that scanners see others before."""
+        if lines:
+            self.differs = self._mended = True
+        return b"".join([each + above for each in lines]) + line
 
     def _over(self, line: bytes, above: bytes) -> bytes:
         """What is seen of a line that is no field, and so the first below its header."""
@@ -126,22 +210,23 @@ class Reader:
         # the programs that people read mail with.
         ended = self._where is _HEADER or self._mended
         self._where = _PART if line.startswith(b"--") else _BODY
-        self._mended = False
-        if not ended:
-            return line
-        self.differs = True
-        return above + line
+        if ended:
+            line = self._below([*self._header.after(NOTHING), b""], above, line)
+        self._mended, self._header = False, Header()
+        return line
 
-    def _unfolded(self, line: bytes, text: bytes) -> bytes:
+    def _unfolded(self, line: bytes, text: bytes, above: bytes, goes_on: bool) -> bytes:
         """What is seen of a line of a header."""
         if not text.strip(b" \t\r"):
-            seen = b""
-        elif b"\r" in text:
-            seen = text.replace(b"\r", b" ") + line[len(text) :]
-        else:
-            return line
-        self.differs = self._mended = True
-        return seen
+            self.differs = self._mended = True
+            return b""
+        before = [] if goes_on else self._header.after()
+        seen = text.replace(b"\r", b" ")
+        seen = self._header.more(seen) if goes_on else self._header.field(seen)
+        if seen != text:
+            self.differs = self._mended = True
+            line = seen + line[len(text) :]
+        return self._below(before, above, line)
 
 
 def is_field(line: bytes) -> bool:

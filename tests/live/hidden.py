@@ -1,0 +1,73 @@
+"""Mail in which people see an attachment, and clamd 1.4.6 nothing: each with the test virus."""
+
+from __future__ import annotations
+
+import base64
+
+from tests.support.letters import EICAR
+
+TOP = b"From: a@b.org\nSubject: x\nMIME-Version: 1.0\n"
+TEXT = b"--b\nContent-Type: text/plain\n\nHello.\n"
+TYPE = b'Content-Type: application/octet-stream; name="a.com"\n'
+CODED = b"Content-Transfer-Encoding: base64\n"
+BODY = b"\n" + base64.encodebytes(EICAR)
+
+
+def parts(
+    header: bytes = TYPE + CODED,
+    *,
+    kind: bytes = b"mixed",
+    padding: bytes = b"",
+    more: bytes = b"",
+    preamble: bytes = b"",
+) -> bytes:
+    """An entity with a text, and the virus in base64, with that header."""
+    head = b"Content-Type: multipart/" + kind + b'; boundary="b"\n' + more
+    mark = b"--b" + padding + b"\n"
+    return head + b"\n" + preamble + TEXT + mark + header + BODY + b"--b--\n"
+
+
+def within(entity: bytes, kind: bytes = b"multipart/mixed; boundary=outer") -> bytes:
+    """A mail with the entity in another."""
+    return TOP + b"Content-Type: " + kind + b"\n\n--outer\n" + entity + b"\n--outer--\n"
+
+
+PARTIAL = b"Content-Type: message/partial; id=x; number=1; total=1\n"
+
+# Where scanners are shown what the programs of the recipients make of it.
+SHOWN = {
+    "a line of blanks in the header of a part": parts(b"X-A: b\n \n" + TYPE + CODED),
+    "two bare CRs in the header of a part": parts(b"X-A: b\r\rc\n" + TYPE + CODED),
+    "a tab after a boundary": parts(padding=b"\t"),
+    "blanks and a tab after a boundary": parts(padding=b" \t "),
+    "multipart/parallel": parts(kind=b"parallel"),
+    "multipart/signed": parts(kind=b'signed; protocol="application/pgp-signature"'),
+    "a last line with a semicolon": CODED + TYPE.replace(b"\n", b";\n") + BODY,
+    "the same of a page": CODED + b"Content-Type: text/html; charset=utf-8;\n" + BODY,
+    "the same of Content-Disposition": CODED
+    + b"Content-Type: a/b\nContent-Disposition: attachment; filename=a.com;\n"
+    + BODY,
+    "an empty Content-Type": TYPE + CODED + b"Content-Type:\n" + BODY,
+    "no closing quote": TYPE.replace(b'm"', b"m") + CODED + BODY,
+    "no closing quote in the last line": CODED + TYPE.replace(b'm"', b"m") + BODY,
+    "no closing quote of Content-Disposition": CODED
+    + b'Content-Type: a/b\nContent-Disposition: attachment; filename="a.com\n'
+    + BODY,
+    "a second type, message/partial": parts(more=PARTIAL),
+    "a second type, message/external-body": TYPE
+    + CODED
+    + b"Content-Type: message/external-body; access-type=x\n"
+    + BODY,
+}
+NESTED = {
+    "a preamble with a type": parts(preamble=b"Content-Type: text/html\n\n"),
+    "a preamble with a type, further down": parts(preamble=b"\n\n" + PARTIAL + b"\n"),
+}
+
+# Of two types the last is as good as the first: some take this one, others that one.
+MISSED = {
+    "a second type, message/rfc822": TOP + TYPE + CODED + b"Content-Type: message/rfc822\n" + BODY,
+    "a second type, a text, of a part with parts": within(
+        parts(more=b"Content-Type: text/plain\n")
+    ),
+}
