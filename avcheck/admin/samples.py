@@ -41,6 +41,7 @@ class Sample:
 
     Without a virus, getting through is what it should do.  limit is the setting that it
     goes beyond, and makes no sense without; stream tells that this is one for streams.
+    gap is the type of a scanner of which everybody knows that it gets through.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Sample:
     virus: bool = True
     limit: str = ""
     stream: bool = False
+    gap: str = ""
 
 
 def mail(content: bytes, name: str, *, header: bytes = RECEIVED + FROM) -> Mail:
@@ -216,6 +218,26 @@ def _two_boundaries() -> Mail:
     ]
 
 
+def _signed() -> Mail:
+    (text,) = mail(EICAR, "eicar.com", header=RECEIVED + FROM)
+    first = b"\n\n--avcheck\nContent-Type: text/plain\n\nHello.\n--avcheck\n"
+    return [text.replace(b"mixed", b"signed").replace(b"\n\n--avcheck\n", first, 1)]
+
+
+def _folded() -> Mail:
+    (text,) = mail(EICAR, "eicar.com")
+    return [text.replace(b"octet-stream; ", b"octet-stream;\n \n ")]
+
+
+def _alone(more: bytes, name: bytes = b'"eicar.com"') -> Mail:
+    """A mail that is the attachment, with more at the end of its header."""
+    fields = (
+        b"MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n"
+        b"Content-Type: application/octet-stream; name=" + name + more + b"\n\n"
+    )
+    return [RECEIVED + FROM + fields + encoded(EICAR)]
+
+
 def _long(limits: Limits, name: str) -> Mail:
     """A mail that is longer than the limit, with the virus at its beginning."""
     padding = (b"x" * 75 + b"\n") * (MEGABYTE // 76)
@@ -224,6 +246,8 @@ def _long(limits: Limits, name: str) -> Mail:
     rest = [b"--avcheck\nContent-Type: text/plain\n\n"]
     return [first, *rest, *[padding] * (limits[name] // len(padding) + 2), b"--avcheck--\n"]
 
+
+SHOWN_OTHERWISE = "what scanners are shown in place of such a header is to prevent that"
 
 SAMPLES = (
     Sample(
@@ -291,6 +315,27 @@ SAMPLES = (
     Sample(
         "two-boundaries", "in MIME that names two boundaries", lambda limits: _two_boundaries(),
         "nothing (CVE-2024-28054 was about this); ask who makes it",
+    ),
+    Sample(
+        "signed", "as an attachment of a signed mail", lambda limits: _signed(), SHOWN_OTHERWISE,
+    ),
+    Sample(
+        "folded", "under a header with a line of blanks", lambda limits: _folded(),
+        SHOWN_OTHERWISE,
+    ),
+    Sample(
+        "semicolon", "under a header that ends with a semicolon", lambda limits: _alone(b";"),
+        SHOWN_OTHERWISE,
+    ),
+    Sample(
+        "open-quote", "under a header with a quote that is not closed",
+        lambda limits: _alone(b"", b'"eicar.com'), SHOWN_OTHERWISE,
+    ),
+    Sample(
+        "two-types", "under a header with two types",
+        lambda limits: _alone(b"\nContent-Type: message/rfc822"),
+        "no setting changes it; a second scanner, of another maker (-s twice), may find it",
+        gap="clamd",
     ),
     Sample(
         "long-mail", "in a mail over MaxFileSize", lambda limits: _long(limits, "MaxFileSize"),
