@@ -1,4 +1,4 @@
-"""Files in directories where others may be at work: opened so that nobody misleads us, and locked.
+"""Files where others may be at work: opened so that nobody can mislead us, and locked.
 
 Imported only where a file with a name is used; a clean message needs none.
 """
@@ -25,9 +25,9 @@ _OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 def open_regular(
     name: bytes | str, flags: int = os.O_RDONLY, dir_fd: int | None = None, *, follow: bool = False
 ) -> int:
-    """A descriptor of a regular file, made for us alone if flags have O_CREAT.
+    """A descriptor of a regular file; with O_CREAT it is made, for us alone, if there is none.
 
-    Raises OSError if it is anything else: with follow a symbolic link may lead to the file.
+    Raises OSError for anything else.  A symbolic link is followed only if follow says so.
     """
     flags |= _OPEN if follow else _OPEN | os.O_NOFOLLOW
     fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
@@ -46,7 +46,7 @@ def create(name: bytes, dir_fd: int | None = None) -> int:
 
 
 def read_up_to(fd: int, limit: int) -> bytes:
-    """What is in the file from where it is read, but no more than limit bytes."""
+    """The rest of the file from its offset on, but no more than limit bytes."""
     data = b""
     while len(data) < limit and (piece := os.read(fd, limit - len(data))):
         data += piece
@@ -63,9 +63,9 @@ def lock(fd: int) -> bool:
 
 
 def wait_for(look: Callable[[], T], deadline: float, pause: float) -> T:
-    """What look() returns, as soon as it is true; what it returned last if it never is.
+    """Call look() until it returns something true, or the deadline has passed; its last result.
 
-    Nobody tells when a lock is given back, so it is looked at again after each pause.
+    With pauses between: no system call waits for a lock until a deadline.
     """
     while not (found := look()) and monotonic() <= deadline:
         sleep(pause)

@@ -2,7 +2,7 @@
 
 QUARANTINE/20260102T030405Z-0123456789ab    an entry (see avcheck.entry)
 QUARANTINE/.log      what administrators did: a line of JSON each
-QUARANTINE/.lock     held by one who changes something
+QUARANTINE/.lock     held while an administrator changes something
 
 All of it belongs to the account that avcheck runs as, which root does not trust.
 """

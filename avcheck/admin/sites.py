@@ -59,14 +59,14 @@ HELP = {
 
 
 def takes(
-    *attributes: str, need: Sequence[str] = (), words: Mapping[str, str] = MappingProxyType({})
+    *attributes: str, need: Sequence[str] = (), texts: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[..., Any]:
     """Give the command the options of avcheck, and its function the Site that they name.
 
     attributes are those of Settings that its help shows, need those that must be given;
-    words is the help of those that mean something of their own to this command.
+    texts is the help of those that mean something else to this command than to others.
     """
-    texts = {**HELP, **words}
+    help_of = {**HELP, **texts}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -78,7 +78,7 @@ def takes(
             if option.attribute:
                 parameter = help.parameter(option)
                 parameter.hidden = option.attribute not in shown
-                parameter.help = texts.get(option.attribute, option.help)
+                parameter.help = help_of.get(option.attribute, option.help)
                 if option.attribute in need:
                     parameter.help += "  Required without --postfix."
                 # As click's own decorators do it.

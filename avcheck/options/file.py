@@ -1,4 +1,4 @@
-"""The file of --config, read.  What is in it is for options to say."""
+"""Reads the file of --config; what its lines mean is for reading to say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE_MAX = 256 * 1024
 
 
 def read_config(path: bytes) -> bytes:
-    """The bytes of the file; raises Defer where it cannot be read."""
+    """The bytes of the file; raises Defer if it cannot be read."""
     data = b""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
 """avcheck for a person: --help, --version, wrong usage and shell completion.
 
-A click command made of the rows of rows.OPTIONS.  It reads no command line: that is the
-quick reader's work (reading), whose errors are printed here.  It is imported only when a
-person is asking, because click takes as long to import as a message takes to be checked.
+A click command made of the rows of rows.OPTIONS.  It reads no command line: reading does
+that, and its errors are printed here.  This is imported only when a person is asking,
+because click takes as long to import as a message takes to be checked.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class GivenOption:
 def read(argv: list[bytes], load: Callable[[bytes], bytes]) -> Settings:
     """The settings that the command line (without the command's name) means.
 
-    load gives the bytes of the file of --config.  Raises Usage where it means nothing,
+    load gives the bytes of the file of --config.  Raises Usage if it means nothing,
     HelpRequest for --help and --version, and what load raises.
     """
     return build_settings(*parse_options(argv), load)
@@ -188,7 +188,7 @@ def add_config(given: list[GivenOption], load: Callable[[bytes], bytes]) -> list
 
 
 def _values(given: list[GivenOption]) -> dict[str, Any]:
-    """The value of each attribute, its default where it was not given."""
+    """The value of each attribute, or its default."""
     values: dict[str, Any] = {
         option.attribute: option.default for option in OPTIONS if option.attribute
     }

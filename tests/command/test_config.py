@@ -265,6 +265,17 @@ def test_a_pipe_is_read_to_its_end(configured: Configured) -> None:
     assert ended.output == b"infected: Eicar-Test-Signature; discarded\n"
 
 
+def test_a_pipe_is_read_once_for_a_person_too(configured: Configured) -> None:
+    """What is wrong in it is known then, and a second look would wait for ever."""
+    os.mkfifo(configured.file)
+    writer = threading.Thread(target=configured.write, args=("nonsense",))
+    writer.start()
+    person = configured.site.at_a_terminal(configured.words())
+    writer.join()
+    assert person.status == 64
+    assert b"line 1: no such option: nonsense" in b" ".join(person.output.split())
+
+
 def test_with_c_the_file_is_not_looked_at(configured: Configured) -> None:
     """Every other option is ignored, this one too: a handler must be able to rely on it."""
     words = ("-c", "-S", str(configured.site.hop[1]))

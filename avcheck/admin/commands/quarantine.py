@@ -190,7 +190,7 @@ def _lines(file: IO[bytes], body: bool) -> None:
 @click.option("--again", is_flag=True, help="Even if it has been released already.")
 @sites.takes(
     "program", "sender",
-    words={
+    texts={
         "sender": "Sender, in the place of the recorded one; empty or <> for a bounce.",
         "program": "Program, or host:port, that takes the mail; as recorded unless given.",
     },
