@@ -9,7 +9,7 @@ from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
 from avcheck.settings import Scanner
-from avcheck.verdict import CLEAN, FAILED, Answer, Finding
+from avcheck.verdict import ALERTS, CLEAN, FAILED, Answer, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _found(module: Any, reply: bytes, message: Message, target: Target) -> Findi
         finding: Finding = read(reply, message, target)
     except Defer:
         return None
-    return finding if finding.verdict.rank < FAILED.rank else None
+    return finding if finding.verdict in ALERTS else None
 
 
 def _ask_in_threads(

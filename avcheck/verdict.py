@@ -41,6 +41,9 @@ CLEAN = Verdict(6, "clean")
 
 VERDICTS = (INFECTED, SUSPICIOUS, POLICY, FAILED, ENCRYPTED, UNSCANNABLE, CLEAN)  # worst first
 
+# Something was found in the message.
+ALERTS = (INFECTED, SUSPICIOUS, POLICY)
+
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
     """The worst of them; None if there is none."""

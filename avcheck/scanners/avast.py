@@ -27,7 +27,16 @@ from __future__ import annotations
 from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners import class_of_text, lines_of
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
+from avcheck.verdict import (
+    ALERTS,
+    CLEAN,
+    ENCRYPTED,
+    INFECTED,
+    SUSPICIOUS,
+    UNSCANNABLE,
+    Finding,
+    worst,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +112,7 @@ def parse(lines: Iterable[bytes], path: bytes) -> Finding:
             else:
                 trouble.append(line)
     verdict = worst(kinds)
-    if verdict is INFECTED or verdict is SUSPICIOUS:
+    if verdict in ALERTS:
         return Finding(verdict, tuple(names), b", ".join(names))
     if any(line.startswith(b"466") or b"licen" in line.lower() for line in trouble):
         raise Defer(f"licence: {printable(b'; '.join(trouble))}", CONFIG)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from avcheck.exits import BROKEN, Defer, unexpected
 from avcheck.scanners import lines_of
-from avcheck.verdict import CLEAN, ENCRYPTED, FAILED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.verdict import ALERTS, CLEAN, ENCRYPTED, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ CLASSES: dict[bytes, Verdict] = {
     b"234": UNSCANNABLE,  # corrupt
     b"240": ENCRYPTED,
 }
-ALERTS = (FOUND, *(code for code, verdict in CLASSES.items() if verdict.rank < FAILED.rank))
+BAD = (FOUND, *(code for code, verdict in CLASSES.items() if verdict in ALERTS))
 
 
 def scan(conn: Conn, message: Message, target: Target) -> Finding:
@@ -78,7 +78,7 @@ def parse(lines: Iterable[bytes]) -> Finding:
             result = line
             break
     verdict = CLASSES.get(result[:3]) if result[3:4] in (b" ", b"-", b"") else None
-    if names and verdict not in (INFECTED, SUSPICIOUS):
+    if names and verdict not in ALERTS:
         verdict = INFECTED
     if verdict is None:
         raise unexpected(result)
@@ -87,5 +87,5 @@ def parse(lines: Iterable[bytes]) -> Finding:
 
 def found(reply: bytes, message: Message, target: Target) -> Finding:
     """What an incomplete or malformed reply found."""
-    bad = [line for line in lines_of(reply) if line[:3] in ALERTS]
+    bad = [line for line in lines_of(reply) if line[:3] in BAD]
     return parse([*[line for line in bad if line.startswith(FOUND)], *bad])

@@ -35,7 +35,7 @@ from sys import byteorder
 from time import ctime
 
 from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
-from avcheck.verdict import CLEAN, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
+from avcheck.verdict import ALERTS, CLEAN, INFECTED, SUSPICIOUS, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def parse(result: int, report: bytes) -> Finding:
                 kinds.append(kind)
     verdict = worst(kinds)
     said = f"answer 0x{result:02x}"
-    if verdict is INFECTED or verdict is SUSPICIOUS:
+    if verdict in ALERTS:
         return Finding(verdict, tuple(names), said)
     if high in SETUP:
         raise Defer(f"{said}: {SETUP[high]}", CONFIG)
@@ -131,7 +131,7 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
         begin = 6 if more == REPORT else 2
         size = int.from_bytes(rest[2:begin], byteorder)
         report, rest = rest[begin : begin + size], rest[begin + size :]
-        bad = result >= BASE and CLASSES.get((result - BASE) % 16) in (INFECTED, SUSPICIOUS)
+        bad = result >= BASE and CLASSES.get((result - BASE) % 16) in ALERTS
         if bad or any(mark in report for mark, _ in MARKS):
             return parse(result, report)
     raise unexpected(reply)

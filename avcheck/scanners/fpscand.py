@@ -27,9 +27,9 @@ from avcheck.exits import unexpected
 from avcheck.scanners import class_of_text, lines_of
 from avcheck.scanners.rows import STREAM
 from avcheck.verdict import (
+    ALERTS,
     CLEAN,
     ENCRYPTED,
-    FAILED,
     INFECTED,
     POLICY,
     SUSPICIOUS,
@@ -100,7 +100,7 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
             continue
         description = rest.partition(b"> ")[0]
         verdict = worst(_kinds(int(number), description))
-        if verdict is not None and verdict.rank < FAILED.rank:
+        if verdict in ALERTS:
             name = _name(description)
             return Finding(verdict, (name,) if name else (), line)
     raise unexpected(reply)

@@ -28,6 +28,7 @@ from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners import class_of_text, lines_of
 from avcheck.verdict import (
+    ALERTS,
     CLEAN,
     ENCRYPTED,
     INFECTED,
@@ -59,7 +60,6 @@ FOUND: tuple[tuple[bytes, Verdict], ...] = (
     (b"SUSPICION", SUSPICIOUS),
     (b"RISKWARE", POLICY),
 )
-ALERTS = (INFECTED, SUSPICIOUS, POLICY)
 ASIDE = (b"OPEN_ARCHIVE", b"CLOSE_ARCHIVE")
 
 # Phrases in a SCAN_FAILURE.  The first that fits decides; None is the daemon's trouble.

@@ -28,6 +28,7 @@ from avcheck.exits import CONFIG, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners import class_of_name, class_of_text, lines_of
 from avcheck.verdict import (
+    ALERTS,
     CLEAN,
     ENCRYPTED,
     INFECTED,
@@ -57,7 +58,6 @@ ERROR = b"350"
 # Reported in passing: repairable, a document, an address, a frame, low-level information.
 ASIDE = (b"401", b"420", b"421", b"430", b"440", b"450", b"499")
 
-ALERTS = (INFECTED, SUSPICIOUS, POLICY)
 BAD = (ALERT, ALERTS_END, *MACROS)
 
 # Seconds for the line that ends the scan after a 350.

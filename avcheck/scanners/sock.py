@@ -30,6 +30,7 @@ from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners import lines_of
 from avcheck.verdict import (
+    ALERTS,
     CLEAN,
     ENCRYPTED,
     INFECTED,
@@ -143,7 +144,7 @@ def parse(
         if not every:
             break
     verdict = worst(kinds)
-    if verdict is None or (strange and verdict not in (INFECTED, SUSPICIOUS, POLICY)):
+    if verdict is None or (strange and verdict not in ALERTS):
         raise unexpected(strange[0] if strange else said)
     return Finding(verdict, tuple(names), said)
 
