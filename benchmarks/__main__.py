@@ -34,25 +34,25 @@ COMMAND = "python -m benchmarks"
 INTRODUCTION = """\
 # Performance
 
-avcheck is a process for every message, so the whole process is what is measured: from
-the exec to the exit, its children included, beside the programs that people use in its
-place, all in one run on one machine, in interleaved rounds (A B C, A B C, ...).  Only
-the ratios mean anything elsewhere.
+avcheck is one process per message, so the whole process is measured, from exec to exit, with
+its children. The programs that people use in its place are measured with it, in one run on one
+machine, in interleaved rounds (A B C, A B C, ...). On another machine only the ratios are
+comparable.
 
 - **avcheck** as pip installs it, in a virtual environment without anything else.
 - **bare**: `python -I -c pass` of the same interpreter in the same environment.
-- **shell filter**: the simple content filter of Postfix's FILTER_README with
-  `clamdscan --fdpass` and a sendmail program (`benchmarks/shell-filter.sh`); with Postfix's
-  own sendmail, which puts the message into the queue, and, so that this is not held against
-  it, with a trivial one that only reads the message.
+- **shell filter**: the simple content filter of Postfix's FILTER_README with `clamdscan
+  --fdpass` and a sendmail program (`benchmarks/shell-filter.sh`); once with Postfix's own
+  sendmail, which puts the message into the queue, and once, to leave out that cost, with a
+  trivial one that only reads the message.
 - **naive program**: click, clamd, filelock and smtplib, straight (`benchmarks/naive.py`).
   python-clamd imports pkg_resources where setuptools is installed.
-- **clamsmtp** and **amavisd-new**: Debian's packages, with configurations of their own.  They
-  are proxies that are running when the message comes; clamsmtp is written in C and takes less
-  processor time than any of the programs that are started for every message.
+- **clamsmtp** and **amavisd-new**: Debian's packages, with private configurations. They are
+  proxies that run all the time; clamsmtp is written in C, and takes less processor time than
+  any of the programs that are started for each message.
 
-Every program is first shown to hand on a clean message and to stop the test virus.
-The whole page is the output of
+Before it is measured, every program has to hand on a clean message and stop the test virus. The
+whole page is the output of
 
     {command}
 

@@ -55,8 +55,8 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
         table.add(f"by {way}, clamdscan {option}", *medians, str(compared))
     table.notes.append(
         f"Wall time of the whole process, the message on standard input from a file; medians of "
-        f"{count}.  avcheck saves the message before it asks; clamdscan passes the file itself, or "
-        "what it reads from it, which it can only do with what will not go away."
+        f"{count}. avcheck saves the message before it asks; clamdscan passes the file itself, or "
+        "what it reads from it, and so depends on the file staying there."
     )
     table.findings.append(
         f"95 MB by descriptor and by stream: at most {BUDGET} times clamdscan's wall time: "

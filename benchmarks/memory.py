@@ -56,8 +56,9 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
             table.add(name, *cells)
     table.notes += [
         f"{BARE} itself: {base / 1024:.1f} MiB. Medians of {runs}.",
-        "clamd has its default MaxFileSize of 100M: it scans the message of 100 MB and answers "
-        "OK to the larger one unseen. For the stream StreamMaxLength is raised to 2000M.",
+        "clamd has its default MaxFileSize of 100M: it scans the message of 100 MB, and says "
+        "OK to the larger one without scanning it. For the stream StreamMaxLength is raised to "
+        "2000M.",
     ]
     table.findings.append(
         f"Budget: peak memory within {BUDGET_KIB / 1024:.0f} MiB of the bare interpreter's, "

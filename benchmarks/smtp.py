@@ -167,9 +167,9 @@ def counted(every: dict[str, Client], server: CountingServer, number: int, stage
             str(writes),
         )
     table.notes.append(
-        "One message of 4 kB, handed to a server that answers all commands that have come at "
+        "One message of 4 kB, handed to a server that answers all commands it has received at "
         "once. Round trips: how often the server had answered and waited for the client "
-        "(without that of TCP); packets: TCP_INFO of the server's side, both directions, "
+        "(without the TCP handshake); packets: TCP_INFO of the server's side, both directions, "
         "handshake and acknowledgements included, and with data: from and to the client; calls: "
         "strace, on the connection only."
     )
@@ -222,10 +222,10 @@ def over_link(slow: Sequence[Slow], count: int) -> Table:
         table.add(name, *cells)
     table.notes.append(
         f"From the start of connect(2) to the answer to the final dot. Medians of {count} "
-        "interleaved rounds, through a proxy that keeps everything back for that time and has "
-        "the TCP handshake take it, too. smtp(8) sends DATA together with the recipients, one "
-        "round trip less than avcheck: avcheck waits for all their answers, because after an "
-        "answer to DATA nobody can be left out any more. It hands on for all or for none."
+        "interleaved rounds, through a proxy that delays everything by that time, the TCP "
+        "handshake, too. smtp(8) sends DATA together with the recipients, one round trip less "
+        "than avcheck. avcheck waits for the replies to all recipients, because after the reply to "
+        "DATA none can be left out, and it hands on for all or for none."
     )
     one, many = (ratios[OURS, number].median for number in RECIPIENTS)
     table.findings.append(
@@ -327,7 +327,7 @@ def shown(runs: dict[str, list[Run]], count: int, peaks: dict[str, float], bare:
         )
     table.notes.append(
         f"To Postfix's smtp-sink. Medians of {count} interleaved rounds; whole processes. avcheck "
-        "and swaks read a file; smtp-source makes its message up. The bare interpreter's peak is "
+        "and swaks read a file; smtp-source generates its message. The bare interpreter's peak is "
         f"{bare:.1f} MiB."
     )
     closest = min((speed.median, name) for name, speed in speeds.items() if name != OURS)

@@ -82,7 +82,7 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
         table.add(name, milliseconds(each), str(ratio(each, costs[BARE])))
     table.notes.append(
         f"Medians of {count} interleaved rounds. The rows with an import and the console "
-        "scripts leave by os._exit, which saves the interpreter's tidying up."
+        "scripts end with os._exit, which skips the interpreter's shutdown."
     )
     return [table]
 

@@ -120,7 +120,7 @@ def shown(
     table.notes.append(
         f"One clean message of 4 kB, clamd by descriptor, not handed on (-n). Medians of {count} "
         "interleaved rounds; in brackets the middle half of the ratios. System calls by strace -c; "
-        "the loading of a module is among them."
+        "those that load a module are included."
     )
     together = list(costs)[-1]
     times = ratio([cost.cpu for cost in costs[together]], plain).median
@@ -160,7 +160,7 @@ def quarantine(stage: Stage, count: int) -> Table:
         )
     table.notes.append(
         f"Medians of {count} interleaved rounds. The quarantine and infected.sh wait for the disk, "
-        "and the wall time is mostly the disk's; infected.sh is set to tell nobody."
+        "which takes most of the wall time; infected.sh is set to notify nobody."
     )
     return table
 

@@ -19,11 +19,11 @@ PAGE = ROOT / "docs" / "faults.md"
 
 INTRODUCTION = """# Faults
 
-What was done to avcheck on purpose, and what came of it. Each section is written by the campaign
-that it is about, with its own numbers; the first lines of each say how to repeat it.
+How avcheck was tested under faults, and with what results. Each section is written by its own
+campaign, with the numbers of its last run, and begins with the command that repeats it.
 
-Four promises are looked at after every fault: nothing unscanned passes; nothing is lost or bounced
-by accident; nothing in a message is changed; nothing is left behind.
+After every fault four promises are checked: nothing unscanned passes; nothing is lost or bounced by
+accident; nothing in a message is changed; nothing is left behind.
 """
 
 HEADING = "## "

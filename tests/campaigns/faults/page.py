@@ -7,51 +7,51 @@ from tests.campaigns.faults.campaign import Result
 
 TITLE = "System calls and signals"
 
-TEXT = """`make faults` does it all again and writes this section (half an hour on two cores);
-`.venv/bin/python -m tests.campaigns faults 'infected, handler'` is one scene, and shows for each
-broken promise the command line that breaks it. A choice of the faults is part of `make check`.
+TEXT = """`make faults` repeats it and writes this section (half an hour on two cores);
+`.venv/bin/python -m tests.campaigns faults 'infected, handler'` runs one scene, and prints for each
+broken promise the command line that breaks it. A selection of the faults is part of `make check`.
 
 ### Method
 
-SQLite's: a run is traced, and then done once more for each of its system calls with a fault in
-that one call.
+SQLite's method: one run is traced; then there is one more run for each of its system calls, with a
+fault in that call.
 
 - An *error* takes the place of the call: every one that is plausible for it, of ENOSPC, EIO, EINTR,
   EAGAIN, EMFILE, ENOMEM, EACCES, ECONNRESET, EPIPE and a few more
   (tests/campaigns/faults/errors.py), by strace(1) and its fault injection.
-- An error comes *after* the call, which has been carried out: what close(2) says on Linux, and a
-  file server whose answer is lost after a rename.
+- An error *after* the call: the call has been carried out all the same. close(2) does that on
+  Linux, and so does a file server whose reply is lost after a rename.
 - A *short* read or write: the call is carried out, for one byte, half of the bytes, and all but one
   of those that it had moved. strace cannot do that; tests/campaigns/faults/tamper.py, a small
   ptrace(2) program, changes the count in the register (x86-64 only). It covers read, write,
   pread64, pwrite64, sendto, recvfrom, sendmsg, sendfile and getrandom.
 - A *signal* comes with the call: SIGKILL, SIGTERM, and SIGSTOP followed by SIGCONT.
 
-The threads of two scanners at once are struck like the main one, and so is a child between fork and
-exec. Each call that loads a module has its faults in the first scene that makes it, all others in
-every scene. What the interpreter does before avcheck's first line is struck behind
-avcheck-guard.sh, which is what is there for it. The scanner, the next hop, sendmail and the handler
-are played, and answer at once.
+Faults also strike the threads that ask two scanners at once, and a child between fork and exec. A
+call that loads a module gets its faults in the first scene that makes it, every other call in every
+scene. The calls of the interpreter before avcheck's first line are tested behind avcheck-guard.sh,
+which is there for such faults. The scanner, the next hop, sendmail and the handler are played by
+the test, and answer at once.
 
-### What is looked at
+### What is checked
 
-After each run: that the MTA understands status and output as meant (0, or 75 and a 4.x.x, or 75 and
-nothing that looks like a status code where the output itself was struck; never a 5); that the
-message, unchanged, was handed on, stored or taken by the handler once, or is still the MTA's; that
-nobody has it without every scanner having seen all of it; that the infected one was not delivered;
-that nothing is left in the spool directory, nor in the quarantine, but by SIGKILL a named file
-where one is documented; that it ended. And wherever the MTA keeps the message: the next try, with
-no fault, is done, with one copy, and leaves nothing.
+After each run it is checked that the MTA gets a correct status and output (0, or 75 and a 4.x.x, or
+75 and nothing that looks like a status code if the fault struck the output itself; never a 5); that
+the message, unchanged, was handed on, stored or taken by the handler once, or is still the MTA's;
+that nobody has it before every scanner has seen all of it; that an infected one was not delivered;
+that nothing is left in the spool directory or the quarantine, except by SIGKILL a named file where
+one is documented; and that the run ended. Wherever the MTA keeps the message, the next try, without
+a fault, has to deliver one copy and leave nothing behind.
 
 - *done*: the fault did no harm, the message was handed on or stored, and the status is 0.
 - *kept*: the MTA keeps the message, and nobody else has it.
-- *possible duplicate*: both, and the words say so: after the final dot nothing can be known.
+- *possible duplicate*: both, and the text says so: after the final dot nobody can know.
 - *stored, and kept*: with --queue-id in the quarantine, where the MTA's next try finds it and makes
   no second one.
 - *killed*: by the signal, and nobody else has the message; *killed after commit*: somebody has.
-- *not reached*: the run was over before it came to so many calls of that name.
+- *not reached*: the run ended before it had made that many calls of that name.
 
-### What came of it
+### Results
 
 **{count} faults, {violations} broken promises.**
 
@@ -64,15 +64,16 @@ no fault, is done, with one copy, and leaves nothing.
 ### What is not covered
 
 - Two faults in one run; a fault that stays (a full disk: tests/command/test_spool.py).
-- Other sizes of message than a small one: the loops over large ones are struck in their first
-  rounds only.
-- vDSO calls and memory that runs out without a call that says so; brk(2).
-- Faults in sendmail, the handler and the scanner: from outside they are what
-  tests/command/test_*.py and tests/campaigns/chaos do. The shell of avcheck-guard.sh itself.
+- Other sizes of message than a small one: loops over large ones get faults in their first rounds
+  only.
+- vDSO calls, and a lack of memory that no call reports; brk(2).
+- Faults inside sendmail, the handler and the scanner; tests/command/test_*.py and
+  tests/campaigns/chaos test what avcheck sees of them. Faults in the shell of avcheck-guard.sh
+  itself.
 - SIGTERM before avcheck catches it (*killed*, above) is a death by signal: Postfix and sendmail
   keep the mail then, and Exim does with avcheck-guard.sh in between.
-- SIGKILL leaves what the manual page says (a named file, for scanners by path, programs and the
-  handler; an unfinished entry in the quarantine's .new): that is not counted as broken.
+- What SIGKILL leaves according to the manual page (a named file, for scanners by path, programs and
+  the handler; an unfinished entry in the quarantine's .new) is not counted as broken.
 """
 
 

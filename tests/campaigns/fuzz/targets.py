@@ -68,7 +68,7 @@ TARGETS = {
         "a message counted in any file, in Prometheus' eyes",
     ),
     "waitfile": Target(on_state.note, on_state.notes, "a waitfile of any bytes"),
-    "attempts": Target(on_state.ledger, on_state.ledgers, "the ledger of the poison brake"),
+    "attempts": Target(on_state.ledger, on_state.ledgers, "the counts of --attempts"),
     "canary": Target(
         on_state.known_answer, on_state.known_answers, "the known-answer test's result"
     ),
@@ -82,7 +82,7 @@ TARGETS = {
     "stuffing": Target(
         on_smtp.stuffing, on_smtp.stuffings, "any message in any pieces, as it is handed on"
     ),
-    "printable": Target(on_words.cleaned, on_words.texts, "words of others, cleaned"),
+    "printable": Target(on_words.cleaned, on_words.texts, "outside text, made printable"),
     "header": Target(on_words.added_header, on_words.headers, "the line of -h"),
     "sendmail": Target(
         on_words.by_program, on_words.endings, "a sendmail program's end, in the DSN and the log"
@@ -92,6 +92,6 @@ TARGETS = {
     "quarantine-log": Target(on_quarantine.log, on_quarantine.logs, "the quarantine's log"),
     "quarantine": Target(on_quarantine.stored, on_quarantine.stores, "stored, and read back"),
     "infected.sh": Target(
-        on_infected.handler, on_infected.calls, "the shipped handler's words", slow=True
+        on_infected.handler, on_infected.calls, "the arguments of infected.sh", slow=True
     ),
 }

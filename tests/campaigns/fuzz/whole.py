@@ -31,15 +31,15 @@ ONE_MAX = 60
 MEMORY_MAX = 1024
 
 TEXT = """Repeat it with `make fuzz` (`python -m tests.campaigns fuzz`; {minutes} minutes here).
-`make check` plays the inputs that are kept in `tests/campaigns/fuzz/corpus` and what hypothesis
+`make check` replays the inputs that are kept in `tests/campaigns/fuzz/corpus` and what hypothesis
 makes of them.
-Each target is a function that is given bytes and raises where something is not as it must be:
-not only where avcheck raises what it should not. What a scanner must have said for CLEAN is a
-regular expression over all of its words (`tests/campaigns/fuzz/clean.py`), which knows nothing of
-the parser; what goes to a mail server is taken apart by the letter of RFC 5321 and compared with
-the message; command lines are split by `getopt` as well; the metrics are read by
-Prometheus' own client. atheris mutates the inputs, guided by what is reached in avcheck
-(*edges*: of the byte code, as it counts them).
+
+Each target is a function that gets bytes, and raises if something is wrong: not only
+if avcheck raises what it should not. What a scanner must have replied for CLEAN is a regular
+expression over its whole reply (`tests/campaigns/fuzz/clean.py`), which knows nothing of the
+parser; what goes to a mail server is parsed by the letter of RFC 5321 and compared with the
+message; command lines are split by `getopt` as well; the metrics are read by Prometheus' own
+client. atheris mutates the inputs, guided by coverage (*edges* of avcheck's byte code).
 
 {total:,} executions, {broken} inputs that broke something.
 
@@ -47,8 +47,9 @@ Prometheus' own client. atheris mutates the inputs, guided by what is reached in
 
 ### Broken on purpose
 
-Each of these was put into avcheck for one run of its target, which began with its seeds or with
-nothing at all: after so many executions it was found (*-*: not within {sabotage_max} seconds).
+Each of these bugs was put into avcheck for one run of its target, which began with its seeds or
+without any. The number is the executions until it was found (*-*: not within {sabotage_max}
+seconds).
 
 {sabotages}
 """

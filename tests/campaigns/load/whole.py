@@ -13,20 +13,20 @@ from tests.campaigns.report import Report
 
 TEXT = """Repeat it: `make load` (ten minutes; `make load MINUTES=2` for another time).
 
-{runs} delivery agents of a played mail system, each a process of its own, run the installed
-command for one message after the other, as pipe(8) does, for {minutes:g} minutes on {processors}
-processors. Two real clamds are asked about every message, one by descriptor and one over TCP, and
-a third one by stream when one of them has failed (`--need 2 --backup`); with `--slots {slots}`,
-`--canary {canary}`, `--attempts {attempts}` and `--metrics`. Clean mail goes by SMTP to a server of
-somebody else (aiosmtpd), the test virus into the quarantine, what is encrypted to a handler. All
-the while scanners and server are killed, stopped (SIGSTOP) and restarted, one run in twelve gets
-SIGKILL, SIGTERM, or SIGSTOP and SIGCONT, and delivery agents are killed while their run goes on.
-What does not end with status 0 is tried again, until the queue is empty.
+{runs} delivery agents, processes of a simulated mail system, run the installed command for one
+message after the other, as pipe(8) does, for {minutes:g} minutes on {processors} processors. Two
+real clamds are asked about every message, one by descriptor and one over TCP, and a third one by
+stream when one of them has failed (`--need 2 --backup`); with `--slots {slots}`, `--canary
+{canary}`, `--attempts {attempts}` and `--metrics`. Clean mail goes by SMTP to aiosmtpd, the test
+virus into the quarantine, encrypted mail to a handler. Meanwhile scanners and server are killed,
+stopped (SIGSTOP) and restarted, one run in twelve gets SIGKILL, SIGTERM, or SIGSTOP and SIGCONT,
+and delivery agents are killed while their run goes on. What does not end with status 0 is tried
+again, until the queue is empty.
 
-Afterwards every copy of every message is looked for, and each run has to explain its own: status 0
-means one copy, unchanged, in the place that is right for its kind; status 75 none, unless its words
-were "possible duplicate"; only a run that was killed may have left one unseen. Nothing infected
-or encrypted is ever delivered. The metrics file is read by Prometheus's own parser.
+Afterwards every copy of every message is counted, and has to match the status of its run: 0 is one
+copy, unchanged, in the right place; 75 is none, unless the text was "possible duplicate"; only a
+run that was killed may have left one unseen. Nothing infected or encrypted is ever delivered. The
+metrics file is read by Prometheus's own parser.
 
 {table}
 """

@@ -12,43 +12,44 @@ TITLE = "The conversation"
 
 TEXT = """`make rot` (`python -m tests.campaigns rot --markdown`) repeats this (a quarter of an
 hour).
-Somebody in the middle passes on what avcheck and a server say to each other, and spoils one byte
-of one conversation; the next run has the next byte, in both directions. The servers are real: a
-clamd that gets a clean or an infected message by an open descriptor (which is passed on), as a
-stream over TCP, or by path; a c-icap; a Postfix and an Exim that take mail, and a Postfix that
-says no to the final dot. One is a small SMTP server in Python, because it is quicker.
+
+A proxy passes on what avcheck and a server send to each other, and damages one byte of it; the next
+run damages the next byte, in both directions. The servers are real: a clamd that gets a
+clean or an infected message by an open descriptor (which is passed on), as a stream over TCP, or by
+path; a c-icap; a Postfix and an Exim that accept mail, and a Postfix that refuses it at the final
+dot. One is a small SMTP server in Python, because it is faster.
 
 {kinds}
 
-That is done with clamd and with the small SMTP server. With c-icap, Postfix and Exim, every byte of
-avcheck's words is a place where the line breaks, and each byte of the replies (of Exim and of the
-Postfix that says no, of the last ones) is cut off, has a bit flipped, and has one more of these
-happen to it; so have avcheck's words to a mail server. (Of the header lines that avcheck puts
-before a message for scanners, which are always the same, every 200th byte.)
+That is done with clamd and with the small SMTP server. With c-icap, Postfix and Exim, the
+connection breaks at every byte that avcheck sends, and each byte of the replies (with Exim and the
+Postfix that refuses, of the last replies) is cut off, has a bit flipped, and gets one more of these
+faults; so does each byte that avcheck sends to a mail server. (Of the header lines that avcheck
+puts before a message for scanners, which are always the same, every 200th byte.)
 
-After each run it is checked that nothing was delivered without the scanner's own words for clean,
-whole; that no infected message was delivered; that the status is 0 or 75 and no output begins
-with 5; that the message is unchanged, in one place, or still the MTA's; and that nothing is left
-in the spool directory.
+After each run it is checked that nothing was delivered without the scanner's complete reply for
+clean; that no infected message was delivered; that the status is 0 or 75 and no output begins with
+5; that the message is unchanged, in one place, or still the MTA's; and that nothing is left in the
+spool directory.
 
 - *done*: handed on, or, if infected, with the handler; once, unchanged, and the status is 0.
 - *kept*: the MTA keeps the message, and nobody else has it.
-- *possible duplicate*: both, which the words say: nothing can be known after the final dot.
-- *to the handler*: a clean message of which the answer says that it is not, or is too large.
+- *possible duplicate*: both, and the text says so: after the final dot nobody can know.
+- *to the handler*: a clean message for which the damaged reply says that it is infected or too
+  large.
 - *not reached*: the conversation was over before that byte.
 
-These are what nobody can notice who talks in these protocols, because they have no checksum. TLS
-is the cure (`-s clamd+tls:...`, `--tls require`), or a socket on the same host, which nobody
-stands in the middle of.
+The following cannot be noticed in these protocols, because they have no checksum. The cure is TLS
+(`-s clamd+tls:...`, `--tls require`), or a socket on the same host.
 
 - *scanner shown something else*: a byte of the infected message, or of what says how long it is,
-  was spoilt on its way to clamd, which said truly that there is nothing in what it got. {same}
-- *taken changed*: a byte of the message or of an address was spoilt on the way to the mail server,
-  which took what it got.
-- *a yes that came as a no* (the MTA keeps a message that was handed on as well), *a no that came
-  as a yes* (the message is lost): the first digit of the last answer of a server that does not
-  say the same again in an enhanced code (`250 2.0.0`), as Postfix does and Exim does not. Where
-  the two contradict each other, avcheck keeps the message and says *possible duplicate*.
+  was damaged on its way to clamd, which rightly found nothing in what it got. {same}
+- *taken changed*: a byte of the message or of an address was damaged on the way to the mail server,
+  which accepted what it got.
+- *a yes that came as a no* (the MTA keeps a message that was handed on as well), *a no that came as
+  a yes* (the message is lost): the first digit of the last reply was damaged, and the server does
+  not repeat it in an enhanced code (`250 2.0.0`). Postfix does, Exim does not. Where the two
+  contradict each other, avcheck keeps the message and says *possible duplicate*.
 
 {count} runs, {violations} violations.
 
