@@ -10,7 +10,7 @@ import os
 
 from avcheck.process import close, events, has_hung_up
 
-# init, or what stands for it in a container: who loses his parent becomes its child.
+# init, or what stands for it in a container: a process that loses its parent becomes its child.
 _INIT = 1
 
 
@@ -31,7 +31,7 @@ class Caller:
         self._watch()
 
     def close(self) -> None:
-        """Forget them, in a process that goes on."""
+        """Close their descriptors, in a process that goes on."""
         while self._descriptors:
             close(self._descriptors.popitem()[1])
 

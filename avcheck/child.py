@@ -44,9 +44,9 @@ class Ended:
     """How a program ended: its exit status, or the signal that killed it, and its output.
 
     wait is what waitpid(2) said, None for one that could not be killed and runs on.  late is
-    whether we have killed it defer_from the time was up; lost says why its output is not all of
-    it (an error of the system), and is empty if it is; unread whether it has left something
-    of its standard input.
+    whether we killed it because its time was up; lost says why its output is incomplete (an
+    error of the system), and is empty if it is complete; unread is whether it has left some of
+    its standard input.
     """
 
     __slots__ = ("late", "lost", "output", "runs", "signal", "status", "unread")
@@ -118,15 +118,15 @@ def run(
     finally:
         program.close()
     _require_started(program)
-    # The word of one whom we have only half killed: a script of another user sees its programs
-    # killed, may end with 0 then, and would have said of a part of the message that it is clean.
+    # A script of another user, which we cannot kill, sees its programs killed, and may end with 0
+    # then: it would have said that a part of the message is clean.
     if program.struck and program.wait is not None:
         program.wait = process.KILL
     return _ended(program)
 
 
 def hand_over(
-    this: Run,
+    run: Run,
     status: int,
     argv: Sequence[bytes],
     stdin: int,
@@ -142,12 +142,12 @@ def hand_over(
     program = Program(printable(argv[0]), OUTPUT_MAX)
     try:
         program.start(argv, stdin, env, directory)
-        program.watch(this.deadline)
-        _decide(program, stdin, this, status)
+        program.watch(run.deadline)
+        _decide(program, stdin, run, status)
     except BaseException as why:
         if not program.pid:
             raise
-        _decide(program, stdin, this, status)
+        _decide(program, stdin, run, status)
         if not isinstance(why, Stopped):
             raise
         # One that had ended before the signal came has decided.

@@ -1,8 +1,8 @@
 """An entry of the quarantine that is being made, in a directory of its own under .new.
 
-Who makes it has a lock on its directory until it is done.  By that, and never by the
-clock alone, others tell it from what a kill has left: a clock can be set a day ahead while
-a run stores.
+Its maker holds a lock on the directory until the entry is done.  By the lock, and never by
+the clock alone, others tell it from what a kill has left: a clock can be set a day ahead
+while a run stores.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Draft:
 
 
 def begin(now: struct_time, key: bytes, place: int) -> Draft:
-    """A new one, for an entry with this key, if there is any."""
+    """Begin an entry; without a key its name ends at random."""
     for _ in range(TRIES):
         name = entry.name_of(now, key)
         # Two tries at one time, which have one name, are not to make it in one place.

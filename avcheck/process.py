@@ -48,7 +48,7 @@ def catch_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 def alarm_after(seconds: float) -> None:
     """Send us SIGALRM after so many seconds, and again each second; infinity is no limit.
 
-    For what has no clock of its own, above all a standard input that never ends.
+    For what has no deadline of its own, above all reading a standard input that never ends.
     """
     # Again: a signal that comes just before a system call that waits is not seen before
     # that call returns, but the next one is.

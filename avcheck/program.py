@@ -25,9 +25,9 @@ PIPE_MAX = 64 * 1024  # what a Linux pipe holds
 GONE_MAX = 2.0
 NAP = 0.005
 
-# Programs that run: their process numbers, from before anybody can stop us until they have
-# ended or were killed.  Nobody is waited for while he is among them, so that a number in
-# there is not given to another.
+# The process numbers of programs that run, from before a signal can stop us until they have
+# ended or were killed.  None is waited for while its number is in here, so that the kernel
+# does not give the number to another process.
 _running: set[int] = set()
 _changing = allocate_lock()
 
@@ -35,10 +35,10 @@ _changing = allocate_lock()
 class Program:
     """A program that runs, and how it went.
 
-    wait is what waitpid(2) said, None for one that could not be killed and runs on; struck
-    whether we have killed it, or tried to, and late whether because the time was up; lost why
-    its output is not all of it, and reason the errno if it could not be started.  unread is
-    for who looks whether it has left something of its standard input.
+    wait is what waitpid(2) said, None for one that could not be killed and runs on; struck is
+    whether we have killed it, or tried to, and late whether its time was up; lost says why its
+    output is incomplete, and reason is the errno if it could not be started.  unread is for
+    the caller to note whether some of its standard input was left.
     """
 
     __slots__ = (
@@ -119,12 +119,13 @@ class Program:
         """
         if not self.pid:
             return
-        if not self._has_ended():
-            self.struck = True
-            process.kill_group(self.pid)
-        with _changing:
-            _running.discard(self.pid)
-        self._reap()
+        with process.signals_blocked():
+            if not self._has_ended():
+                self.struck = True
+                process.kill_group(self.pid)
+            with _changing:
+                _running.discard(self.pid)
+            self._reap()
 
     def listen(self) -> None:
         """Hear its last words."""
@@ -187,7 +188,7 @@ def end_all() -> None:
 
     For the last moment: a thread that waits for its program goes without another word.
     """
-    # Whoever has it is about to tell us of a program.  It is never given back.
+    # Who holds the lock is about to note a program.  It is never released.
     _changing.acquire(timeout=GONE_MAX)
     for pid in [*_running]:
         process.kill_group(pid)

@@ -77,7 +77,7 @@ class Run:
         process.alarm_after(seconds + GRACE)
 
     def stop(self, number: int) -> None:
-        """Raise Stopped for the signal, unless that would do harm or has been done."""
+        """Raise Stopped for the signal, unless the answer alone counts or it has been raised."""
         if self.committed or self._stopped:
             return
         self._stopped = True
