@@ -81,7 +81,14 @@ class Stream:
     """
 
     __slots__ = (
-        *("_late", "_sending", "address", "deadline", "encrypted", "gone", "over", "seen"),
+        "_late",
+        "_sending",
+        "address",
+        "deadline",
+        "encrypted",
+        "gone",
+        "over",
+        "seen",
         "sock",
     )
 
