@@ -29,8 +29,6 @@ OLD = 24 * 3600
 # clock was set ahead in this very moment.
 TRIES = 9
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 class Draft:
     """The open and locked directory; name is what the entry is to be called.
@@ -123,7 +121,7 @@ def remove(where: bytes, place: int) -> None:
 
 def remove_old(place: int) -> None:
     """Remove what a run that was killed has left, a day later; what is in use is locked."""
-    fd = os.open(entry.NEW, _DIRECTORY, dir_fd=place)
+    fd = files.open_directory(entry.NEW, place)
     try:
         for name in os.listdir(fd):
             _remove_left(entry.NEW + b"/" + os.fsencode(name), place)
@@ -153,7 +151,7 @@ def _locked(where: bytes, place: int) -> int:
     has its name is locked.
     """
     try:
-        fd = os.open(where, _DIRECTORY, dir_fd=place)
+        fd = files.open_directory(where, place)
     except FileNotFoundError:
         return -1
     locked = False

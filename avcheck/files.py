@@ -45,6 +45,12 @@ def create(name: bytes, dir_fd: int | None = None) -> int:
     return open_regular(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd)
 
 
+def open_directory(name: bytes | str, dir_fd: int | None = None) -> int:
+    """A descriptor of a directory, to be listed or locked; a link to one is refused."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, dir_fd=dir_fd)
+
+
 def read_up_to(fd: int, limit: int) -> bytes:
     """The rest of the file from its offset on, but no more than limit bytes."""
     data = b""

@@ -186,7 +186,7 @@ class Quarantine:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(NEW, 0o700, dir_fd=self.fd)
             os.rename(entry.name, made, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            inside = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+            inside = files.open_directory(made, self.fd)
             try:
                 for name in os.listdir(inside):
                     os.unlink(name, dir_fd=inside)

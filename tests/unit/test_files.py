@@ -77,6 +77,20 @@ def test_a_link_may_be_followed_to_a_file_and_nowhere_else(place: Path) -> None:
         opened(place, follow=True)
 
 
+def test_a_directory_is_opened_and_no_link_to_one(place: Path) -> None:
+    directory = files.open_directory(os.fsencode(place.parent))
+    try:
+        place.symlink_to(place.parent)
+        with pytest.raises(NotADirectoryError):
+            files.open_directory(place.name, directory)
+        place.unlink()
+        place.touch()
+        with pytest.raises(NotADirectoryError):
+            files.open_directory(place.name, directory)
+    finally:
+        os.close(directory)
+
+
 def test_a_new_file_is_nobody_else_s(place: Path) -> None:
     fd = files.create(os.fsencode(place))
     try:
