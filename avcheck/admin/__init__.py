@@ -1,7 +1,7 @@
 """avcheckctl: the administrator's tool.
 
-The only place, with usage, that imports click, clamd and filelock.  One module for
-each command, imported when the command is used.  Every command leaves with 0 when
+The only place, with options.help, that imports click, clamd, filelock and rich.  One module
+for each command, imported when the command is used.  Every command leaves with 0 when
 all is well, 1 when it found that it is not, and 2 when it could not find out or
 could not do what it was asked.
 """
@@ -61,12 +61,8 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
-@click.pass_context
-def group(context: click.Context) -> None:
+def group() -> None:
     """Look after avcheck, the antivirus client for mail systems."""
-    # https://no-color.org; click itself leaves colours out where there is no terminal.
-    if os.environ.get("NO_COLOR"):
-        context.color = False
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import strptime
 
+from avcheck.admin import output
 from avcheck.printable import printable
 
 # Accounts that others use, the scanner among them.
@@ -40,6 +41,7 @@ def account(user: int, group: int | None = None) -> Iterator[None]:
     import avcheck.tls  # noqa: F401
 
     strptime("0", "%S")  # imports the module that does it
+    output.ready()
 
     groups = os.getgroups()
     mask = os.umask(0o077)

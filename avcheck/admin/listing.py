@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from avcheck.admin import output, subject
-from avcheck.admin.output import Styled
+from avcheck.admin import amounts, cells, subject
+from avcheck.admin.cells import Styled
 from avcheck.admin.quarantine_records import BEGUN, Act, Entry
 from avcheck.printable import printable
 
@@ -25,14 +25,14 @@ def row(entry: Entry) -> list[str | Styled]:
     last = entry.released()
     state: str | Styled = ""
     if last is not None:
-        colour = output.DOUBTFUL if last.what == BEGUN else output.GOOD
+        colour = cells.DOUBTFUL if last.what == BEGUN else cells.GOOD
         state = Styled(printable(f"{last.what} by {last.by}", 80), colour)
     return [
         entry.name,
-        output.age(entry.age),
-        Styled(printable(entry.verdict, 12), output.BAD),
+        amounts.age(entry.age),
+        Styled(printable(entry.verdict, 12), cells.BAD),
         printable(entry.virus or entry.wrong or "-", 40),
-        output.size(entry.size),
+        amounts.size(entry.size),
         f"<{printable(entry.sender, 40)}>",
         (f"<{printable(entry.recipients[0], 40)}>{more}" if entry.recipients else "-"),
         state,
@@ -44,8 +44,8 @@ def details(entry: Entry) -> list[tuple[str, str | Styled]]:
     """All that is known of the entry."""
     rows: list[tuple[str, str | Styled]] = [
         ("Entry", entry.name),
-        ("Time", f"{output.local(entry.time.isoformat())} ({output.age(entry.age)} ago)"),
-        ("Verdict", Styled(printable(entry.verdict), output.BAD)),
+        ("Time", f"{amounts.local(entry.time.isoformat())} ({amounts.age(entry.age)} ago)"),
+        ("Verdict", Styled(printable(entry.verdict), cells.BAD)),
         ("Found", printable(entry.virus)),
         ("Scanner", printable(entry.scanner)),
         ("It said", printable(entry.text)),
@@ -57,11 +57,11 @@ def details(entry: Entry) -> list[tuple[str, str | Styled]]:
         ("SHA-256", printable(entry.sha256)),
     ]
     if entry.wrong:
-        rows.append(("Wrong", Styled(entry.wrong, output.DOUBTFUL)))
+        rows.append(("Wrong", Styled(entry.wrong, cells.DOUBTFUL)))
     for each in entry.acts:
         to = f" to {', '.join(printable(address, 80) for address in each.to)}" if each.to else ""
         said = f": {each.said}" if each.said else ""
-        when = output.local(each.time)
+        when = amounts.local(each.time)
         rows.append(("Log", printable(f"{when} {each.what}{to} by {each.by}{said}", 4000)))
     return rows
 

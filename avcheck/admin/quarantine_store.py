@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from avcheck import entry as form
 from avcheck import files, report
-from avcheck.admin import locks, output, places, subject, walk
+from avcheck.admin import amounts, locks, places, subject, walk
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_records import LOG, Act, Entry, append_to_log, parse_entry, read_log
 from avcheck.directory import Directory
@@ -130,7 +130,7 @@ class Quarantine:
                     facts = json.loads(folder.read(form.SIDECAR, SIDECAR_MAX))
                     return parse_entry(name, status, facts, acts)
                 except (OSError, ValueError, RecursionError) as why:
-                    when = output.moment(status.st_mtime)
+                    when = amounts.moment(status.st_mtime)
                     wrong = f"{form.SIDECAR.decode()}: {printable(str(why), 100)}"
                     return Entry(name, when, status.st_size, wrong=wrong, acts=acts)
         except OSError:

@@ -74,15 +74,15 @@ def takes(
             return function(_site(values, need), **values)
 
         shown = (*attributes, *CONFIG)
+        decorated = call
         for option in reversed(rows.OPTIONS):
             if option.attribute:
-                parameter = help.parameter(option)
-                parameter.hidden = option.attribute not in shown
-                parameter.help = help_of.get(option.attribute, option.help)
+                spellings, declared = help.declaration(option)
+                text = help_of.get(option.attribute, option.help)
                 if option.attribute in need:
-                    parameter.help += "  Required without --postfix."
-                # As click's own decorators do it.
-                call.__dict__.setdefault("__click_params__", []).append(parameter)
+                    text += "  Required without --postfix."
+                declared |= {"help": text, "hidden": option.attribute not in shown}
+                decorated = click.option(*spellings, **declared)(decorated)
         return click.option(
             "--postfix",
             "postfix_directory",
@@ -90,7 +90,7 @@ def takes(
             flag_value="",
             metavar="[DIR]",
             help="Take them from the services of Postfix that run avcheck.",
-        )(call)
+        )(decorated)
 
     return decorate
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING
 
-from avcheck.admin import deferred, flight, locks, output, pausing, places, sites
+from avcheck.admin import amounts, deferred, flight, locks, pausing, places, sites
 from avcheck.admin.commands import ping
 from avcheck.admin.commands.ping import Answer, Asked
 from avcheck.admin.flight import Flight
@@ -196,7 +196,7 @@ def _canary(folder: places.Folder, file: bytes, scanner: str, where: str) -> Can
         return None
     if not result:
         return None
-    stamp = output.moment(when).isoformat(timespec="seconds")
+    stamp = amounts.moment(when).isoformat(timespec="seconds")
     return Canary(scanner, where, result == canary.GOOD, stamp, round(time() - when, 3))
 
 
@@ -209,5 +209,5 @@ def with_queue(found: list[State], directory: str) -> list[State]:
             replace(each, unknown="; ".join(filter(None, [each.unknown, why.message])))
             for each in found
         ]
-    oldest = output.moment(waiting.oldest).isoformat(timespec="seconds") if waiting.oldest else ""
+    oldest = amounts.moment(waiting.oldest).isoformat(timespec="seconds") if waiting.oldest else ""
     return [replace(each, deferred=waiting.messages, oldest=oldest) for each in found]

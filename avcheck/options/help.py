@@ -11,6 +11,7 @@ import functools
 import os
 import stat
 import sys
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -47,20 +48,25 @@ def key(option: rows.Option) -> str:
 
 
 def parameter(option: rows.Option) -> click.Option:
-    """The option for click; its value is all that was given, in order."""
+    """The option for click."""
+    spellings, attributes = declaration(option)
+    return click.Option(spellings, **attributes)
+
+
+def declaration(option: rows.Option) -> tuple[list[str], dict[str, Any]]:
+    """How the option is declared to click; its value is all that was given, in order."""
     spellings = [key(option), "--" + option.name]
     if option.letter:
         spellings.insert(1, "-" + option.letter)
-    if option.argument:
-        return click.Option(
-            spellings,
-            multiple=True,
-            type=click.UNPROCESSED,
-            metavar=option.argument,
-            help=option.help,
-            shell_complete=functools.partial(_complete, option.argument),
-        )
-    return click.Option(spellings, count=True, help=option.help)
+    if not option.argument:
+        return spellings, {"count": True, "help": option.help}
+    return spellings, {
+        "multiple": True,
+        "type": click.UNPROCESSED,
+        "metavar": option.argument,
+        "help": option.help,
+        "shell_complete": functools.partial(_complete, option.argument),
+    }
 
 
 # What the shell itself can complete, by the argument of an option.

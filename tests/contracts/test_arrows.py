@@ -261,7 +261,34 @@ def test_whole_modules_are_only_a_fallback_for_their_halves() -> None:
         assert all(each.fallback for each in found), name
 
 
+DEAR = {"click", "clamd", "filelock", "rich"}
+
+
+def test_one_module_draws_on_terminals() -> None:
+    """All that rich is given has been made printable there, and is no markup."""
+    found = {
+        name
+        for name, path in MODULES.items()
+        if any(each.module.split(".")[0] == "rich" for each in imports(path))
+    }
+    assert found == {"admin.output"}
+    assert all(each.lazy for each in imports(MODULES["admin.output"]) if "rich" in each.module)
+
+
+def test_nobody_uses_what_is_click_s_own() -> None:
+    for name, path in MODULES.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        private = [
+            ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and ast.unparse(node.value).split(".")[0] in ("click", "context", "ctx", "parameter")
+        ]
+        assert not private, name
+
+
 def test_what_a_person_waits_for_is_imported_by_his_tools_only() -> None:
     for name, path in MODULES.items():
-        dear = {each.module for each in imports(path)} & {"click", "clamd", "filelock"}
+        dear = {each.module.split(".")[0] for each in imports(path)} & DEAR
         assert not dear or name == "options.help" or name in ADMIN, name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avcheck.admin import output
+from avcheck.admin import amounts
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.scanners.rows import STREAM
 
@@ -26,8 +26,8 @@ def clamd_limits(look: Look) -> Iterator[Result]:
         if 0 < limit <= largest + GROWTH:
             yield Result(
                 WARNING,
-                f"{name} is {output.size(limit)}, and Postfix takes messages of"
-                f" {output.size(largest)}",
+                f"{name} is {amounts.size(limit)}, and Postfix takes messages of"
+                f" {amounts.size(largest)}",
                 f"{name} {(largest + GROWTH) // 1024**2 + 1}M",
             )
         else:
@@ -72,12 +72,12 @@ def clamd_scan_time(look: Look) -> Iterator[Result]:
         milliseconds = int(min(patience, 240) * 500)
         yield Result(
             WARNING,
-            f"clamd scans {f'for up to {output.age(longest)}' if longest else 'without end'},"
-            f" and avcheck waits {output.age(patience)}: scans pile up",
+            f"clamd scans {f'for up to {amounts.age(longest)}' if longest else 'without end'},"
+            f" and avcheck waits {amounts.age(patience)}: scans pile up",
             f"MaxScanTime {milliseconds}",
         )
     else:
-        yield Result(OK, f"clamd gives up a scan after {output.age(longest)}, before avcheck does")
+        yield Result(OK, f"clamd gives up a scan after {amounts.age(longest)}, before avcheck does")
 
 
 def clamd_threads(look: Look) -> Iterator[Result]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from avcheck.admin import output
+from avcheck.admin import amounts
 from avcheck.admin.look import OK, WARNING, Look, Result
 from avcheck.admin.master_cf import GUARD
 from avcheck.printable import printable
@@ -32,7 +32,7 @@ def message_size(look: Look) -> Iterator[Result]:
     if look.postfix is None or look.service.pipe is None:
         return
     if look.message_size_limit:
-        yield Result(OK, f"Postfix takes messages of {output.size(look.message_size_limit)}")
+        yield Result(OK, f"Postfix takes messages of {amounts.size(look.message_size_limit)}")
     else:
         yield Result(
             WARNING,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from time import time
 
-from avcheck.admin import output
+from avcheck.admin import amounts
 from avcheck.admin.account import SHARED, name
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result, Skip, misplaced
 from avcheck.directory import Directory
@@ -116,12 +116,12 @@ def spool_room(look: Look) -> Iterator[Result]:
     if free < size or (facts.f_files and facts.f_favail < 100):
         yield Result(
             ERROR if free < size // MESSAGES else WARNING,
-            f"spool {place} has room for {output.size(free)};"
-            f" {MESSAGES} large messages need {output.size(size)}",
+            f"spool {place} has room for {amounts.size(free)};"
+            f" {MESSAGES} large messages need {amounts.size(size)}",
             f"df -h -i {place}",
         )
     else:
-        yield Result(OK, f"spool {place} has {output.size(free)} free")
+        yield Result(OK, f"spool {place} has {amounts.size(free)} free")
 
 
 def spool_nameless(look: Look) -> Iterator[Result]:
@@ -199,7 +199,7 @@ def spool_left_behind(look: Look) -> Iterator[Result]:
     if old:
         yield Result(
             WARNING,
-            f"spool {place}: {output.counted(len(old), 'message')} left by runs that were killed"
+            f"spool {place}: {amounts.counted(len(old), 'message')} left by runs that were killed"
             " (the mail system has them still), or by a handler that took them over",
             f"{as_user}find {place} -maxdepth 1 -name 'avcheck.*' -mtime +0 -delete",
         )

@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from avcheck.admin import checks, output, sites
+from avcheck.admin import amounts, cells, checks, output, sites
 from avcheck.admin.commands import ping
 from avcheck.admin.look import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
+from avcheck.admin.progress import Progress
 
 # How many checks that say the same are named; --json has them all.
 NAMES_MAX = 5
 
-COLOURS = {OK: output.GOOD, SKIPPED: output.FAINT, WARNING: output.DOUBTFUL, ERROR: output.BAD}
+COLOURS = {OK: cells.GOOD, SKIPPED: cells.FAINT, WARNING: cells.DOUBTFUL, ERROR: cells.BAD}
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def command(
     avcheckctl doctor --postfix
     avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
     """
-    with output.Progress("checking"):
+    with Progress("checking"):
         found = list(examine(site, clamd_conf))
     if as_json:
         output.as_json([asdict(each) for each in found])
@@ -94,14 +95,14 @@ def _show(found: list[Found], everything: bool) -> None:
         output.heading(f"{service}:")
         for level, text, remedy, names in _together(ours):
             if everything or level != OK:
-                label = output.Styled(level.ljust(7), COLOURS[level])
+                label = cells.Styled(level.ljust(7), COLOURS[level])
                 where = ", ".join(names) if len(names) <= NAMES_MAX else f"{len(names)} checks"
                 output.say("  ", label, f"  {text}  [{where}]")
                 for line in remedy.splitlines():
                     output.say(f"             {line}")
         counts = [sum(each.level == level for each in ours) for level in LEVELS]
         good, skipped, doubtful, bad = counts
-        words = (output.counted(doubtful, "warning"), output.counted(bad, "error"))
+        words = (amounts.counted(doubtful, "warning"), amounts.counted(bad, "error"))
         output.say(f"  {good} in order, {skipped} skipped, {', '.join(words)}")
 
 

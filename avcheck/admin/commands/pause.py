@@ -9,9 +9,10 @@ from time import monotonic, sleep
 
 import click
 
-from avcheck.admin import account, flight, known_answer, output, pausing, sites
+from avcheck.admin import account, amounts, flight, known_answer, output, pausing, sites
 from avcheck.admin.commands.resume import again, ended
 from avcheck.admin.output import Trouble
+from avcheck.admin.progress import Progress
 from avcheck.printable import printable
 from avcheck.state.waitfile import REASON_MAX, Note
 
@@ -27,14 +28,14 @@ LEAST = 5.0
 @click.option(
     "--for",
     "length",
-    type=output.duration,
+    type=amounts.duration,
     metavar="TIME",
     help="How long it will take (90s, 10m, 2h): to be told to who looks, it ends nothing.",
 )
 @click.option("--wait", is_flag=True, help="Wait until no message is in flight any more.")
 @click.option(
     "--limit",
-    type=output.duration,
+    type=amounts.duration,
     default="15m",
     metavar="TIME",
     show_default=True,
@@ -102,11 +103,11 @@ def _held(
     """What is done while mail is held back; returns the exit status."""
     if wait or words:
         for spool in sites.unique([place.spool for place in places]):
-            with output.Progress("waiting for the messages in flight", limit):
+            with Progress("waiting for the messages in flight", limit):
                 done = pausing.drained(spool, limit)
             if not done:
                 flights = flight.words(flight.over(spool))
-                output.note(f"After {output.age(limit)} messages are still in flight ({flights}).")
+                output.note(f"After {amounts.age(limit)} messages are still in flight ({flights}).")
                 output.note(f"Mail is still held back.  To end it: {resume(places)}")
                 return 1
     if not words:
@@ -130,7 +131,7 @@ def _held(
 def _until_trusted(site: sites.Site, limit: float) -> list[str]:
     """Why scanners cannot be trusted after the wait; none if they can."""
     until = monotonic() + limit
-    with output.Progress("waiting for the scanner", limit):
+    with Progress("waiting for the scanner", limit):
         while True:
             left = min(max(until - monotonic(), LEAST), known_answer.PATIENCE)
             doubts = []

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from avcheck import conn
-from avcheck.admin import clamd_daemon, output, sites
+from avcheck.admin import amounts, cells, clamd_daemon, output, sites
 from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
+from avcheck.admin.progress import Progress
 from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.scanners import command as command_scanner
@@ -120,7 +121,7 @@ class Asked:
         return self._answers[key]
 
 
-def every(site: sites.Site, progress: output.Progress | None = None) -> Iterator[Answer]:
+def every(site: sites.Site, progress: Progress | None = None) -> Iterator[Answer]:
     """One answer for each place of each scanner."""
     asked = Asked()
     seen = set()
@@ -149,7 +150,7 @@ def command(site: sites.Site, as_json: bool) -> None:
     avcheckctl ping -s clamd:/run/clamav/clamd.ctl,192.0.2.7
     avcheckctl ping --postfix
     """
-    with output.Progress("asking") as progress:
+    with Progress("asking") as progress:
         answers = list(every(site, progress))
     if as_json:
         output.as_json([asdict(answer) for answer in answers])
@@ -164,16 +165,16 @@ def command(site: sites.Site, as_json: bool) -> None:
 HEADER = ("SCANNER", "WHERE", "ANSWER", "VERSION", "SIGNATURES", "AGE")
 
 
-def _row(answer: Answer) -> list[str | output.Styled]:
-    where: list[str | output.Styled] = [answer.scanner, answer.where]
+def _row(answer: Answer) -> list[str | cells.Styled]:
+    where: list[str | cells.Styled] = [answer.scanner, answer.where]
     if answer.wrong:
         reason = answer.wrong.removeprefix(f"{answer.where}: ")
         if answer.hidden:
-            return [*where, output.Styled(f"not known: {reason}", output.DOUBTFUL)]
-        return [*where, output.Styled(f"no: {reason}", output.BAD)]
-    row = [*where, output.Styled(f"{answer.seconds * 1000:.1f} ms", output.GOOD)]
+            return [*where, cells.Styled(f"not known: {reason}", cells.DOUBTFUL)]
+        return [*where, cells.Styled(f"no: {reason}", cells.BAD)]
+    row = [*where, cells.Styled(f"{answer.seconds * 1000:.1f} ms", cells.GOOD)]
     row += [answer.version or "-", answer.signatures or "-"]
     if answer.age_days is None:
         return [*row, "-"]
-    colour = output.GOOD if answer.age_days <= OLD else output.DOUBTFUL
-    return [*row, output.Styled(output.age(answer.age_days * 86400), colour)]
+    colour = cells.GOOD if answer.age_days <= OLD else cells.DOUBTFUL
+    return [*row, cells.Styled(amounts.age(answer.age_days * 86400), colour)]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avcheck.admin import known_answer, output, sites
+from avcheck.admin import amounts, cells, known_answer, output, sites
 from avcheck.admin.account import account
 from avcheck.admin.clamdconf import DEFAULTS, Conf
 from avcheck.admin.commands import ping
 from avcheck.admin.look import Look
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
+from avcheck.admin.progress import Progress
 from avcheck.admin.samples import LARGE, SAMPLES, Limits, Sample
 from avcheck.admin.services import Service
 from avcheck.directory import Directory
@@ -40,11 +41,11 @@ SKIPPED = "skipped"
 KNOWN = "known"
 
 COLOURS = {
-    STOPPED: output.GOOD,
-    PASSES: output.BAD,
-    WAITS: output.DOUBTFUL,
-    SKIPPED: output.FAINT,
-    KNOWN: output.DOUBTFUL,
+    STOPPED: cells.GOOD,
+    PASSES: cells.BAD,
+    WAITS: cells.DOUBTFUL,
+    SKIPPED: cells.FAINT,
+    KNOWN: cells.DOUBTFUL,
 }
 
 
@@ -76,7 +77,7 @@ def tries(
     clamd_conf: str,
     chosen: list[Sample],
     large: bool,
-    progress: output.Progress,
+    progress: Progress,
 ) -> Iterator[Tried]:
     """What each scanner says to each mail."""
     settings = service.require_settings
@@ -150,7 +151,7 @@ def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:
         return f"{sample.limit} 0: no limit"
     limit = limits[sample.limit]
     if limit > MOST.get(sample.limit, LARGE):
-        told = str(limit) if sample.limit in MOST else output.size(limit)
+        told = str(limit) if sample.limit in MOST else amounts.size(limit)
         return f"{sample.limit} is {told}: too large to try"
     return ""
 
@@ -218,7 +219,7 @@ def command(
     chosen = [sample for sample in SAMPLES if not only or sample.name in only]
     found: list[Tried] = []
     for service in site.services:
-        with output.Progress("probing") as progress:
+        with Progress("probing") as progress:
             found += tries(service, clamd_conf, chosen, not no_limits, progress)
     if as_json:
         output.as_json([asdict(each) for each in found])
@@ -231,11 +232,11 @@ def command(
 
 
 def _show(found: list[Tried]) -> None:
-    rows: list[list[str | output.Styled]] = []
+    rows: list[list[str | cells.Styled]] = []
     for each in found:
         good = not each.wrong and each.outcome == PASSES
-        colour = output.GOOD if good else COLOURS[each.outcome]
-        outcome = output.Styled("passes" if good else each.outcome, colour)
+        colour = cells.GOOD if good else COLOURS[each.outcome]
+        outcome = cells.Styled("passes" if good else each.outcome, colour)
         rows.append([each.scanner, each.sample, outcome, each.verdict or "-", each.said])
     output.table(rows, ("SCANNER", "TEST", "MAIL", "VERDICT", "IT SAID"))
     wrong = [each for each in found if each.wrong]

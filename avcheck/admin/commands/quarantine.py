@@ -13,7 +13,7 @@ from typing import IO, Any
 import click
 from click.shell_completion import CompletionItem
 
-from avcheck.admin import account, listing, output, quarantine_store, recipient, sites
+from avcheck.admin import account, amounts, listing, output, quarantine_store, recipient, sites
 from avcheck.admin.commands import release
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_records import BEGUN, DELETED, EXPIRED, RELEASED, Act, Entry
@@ -75,7 +75,7 @@ names_argument = click.argument(
 @command.command("list")
 @output.json_option
 @directory_option
-@click.option("--since", type=output.duration, metavar="TIME", help="Not older than 90s, 2h, 7d.")
+@click.option("--since", type=amounts.duration, metavar="TIME", help="Not older than 90s, 2h, 7d.")
 @click.option(
     "--verdict",
     type=click.Choice([each.name for each in VERDICTS], case_sensitive=False),
@@ -124,8 +124,8 @@ def list_entries(
 
 
 def _total(found: list[Entry]) -> str:
-    number = output.counted(len(found), "entry", "entries")
-    return f"{number}, {output.size(sum(each.size for each in found))}"
+    number = amounts.counted(len(found), "entry", "entries")
+    return f"{number}, {amounts.size(sum(each.size for each in found))}"
 
 
 @command.command()
@@ -237,7 +237,7 @@ def _unless_released(entry: Entry, wanted: set[str]) -> None:
     act = entry.released()
     if act is None or not wanted <= entry.sent_to():
         return
-    when = output.local(act.time)
+    when = amounts.local(act.time)
     if act.what == BEGUN:
         raise Trouble(
             f"{entry.name}: {act.by} began to release it at {when}, and perhaps it was sent",
@@ -314,7 +314,7 @@ def delete(as_json: bool, directory: str, yes: bool, names: tuple[str, ...]) -> 
         if not yes:
             if not on_terminal(sys.stdin):
                 raise Trouble("nobody can be asked whether that is meant", "add: --yes")
-            number = output.counted(len(set(names)), "entry", "entries")
+            number = amounts.counted(len(set(names)), "entry", "entries")
             if not click.confirm(f"Delete {number} for good?", err=True):
                 raise Trouble("nothing was deleted")
         _each(quarantine, names, functools.partial(_delete, quarantine, DELETED), as_json)
@@ -329,10 +329,10 @@ def _delete(quarantine: quarantine_store.Quarantine, what: str, entry: Entry) ->
 @command.command()
 @output.json_option
 @directory_option
-@click.option("--older", type=output.duration, metavar="TIME", help="Older than 90s, 2h, 30d.")
+@click.option("--older", type=amounts.duration, metavar="TIME", help="Older than 90s, 2h, 30d.")
 @click.option(
     "--keep",
-    type=output.number_of_bytes,
+    type=amounts.number_of_bytes,
     metavar="SIZE",
     help="The oldest, until the rest is not larger than 500M, 2G.",
 )
@@ -399,7 +399,7 @@ def log(as_json: bool, directory: str) -> None:
         return
     rows = [
         [
-            printable(output.local(each.time), 80),
+            printable(amounts.local(each.time), 80),
             *[printable(words, 80) for words in (each.entry, each.what, each.by)],
             ", ".join(printable(address, 80) for address in each.to),
         ]

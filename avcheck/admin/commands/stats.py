@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avcheck.admin import output, places, sites
+from avcheck.admin import amounts, cells, output, places, sites
 from avcheck.admin.output import Trouble
+from avcheck.admin.progress import Progress
 from avcheck.printable import printable
 from avcheck.state import metrics
 
@@ -135,7 +137,7 @@ def quantile(share: float, ends: list[str], cumulative: Mapping[str, float]) -> 
     "--watch",
     is_flag=False,
     flag_value="2s",
-    type=output.duration,
+    type=amounts.duration,
     metavar="[TIME]",
     help="Show it again every so often, with what was added.",
 )
@@ -165,7 +167,8 @@ def command(site: sites.Site, as_json: bool, prometheus: bool, watch: float | No
     values = gather(files)
     answers = _ages(site)
     if prometheus:
-        output.lines(metrics.render(values).decode("ascii"))
+        for line in metrics.render(values).decode("ascii").splitlines():
+            output.say(line)
         _signatures(answers)
     elif as_json:
         ages = {f"{each.scanner} {each.where}": each.age_days for each in answers}
@@ -210,7 +213,7 @@ def _ages(site: sites.Site) -> list[Answer]:
         return []
     from avcheck.admin.commands import ping
 
-    with output.Progress("asking") as progress:
+    with Progress("asking") as progress:
         return list(ping.every(site, progress))
 
 
@@ -228,12 +231,12 @@ def _watch(
     files: list[bytes], values: dict[str, float], answers: list[Answer], seconds: float
 ) -> None:
     before: Mapping[str, float] = {}
-    while True:
-        click.clear()
-        show(summed(values, time()), answers, before)
-        before = values
-        sleep(max(seconds, 0.1))
-        values = gather(files)
+    with output.live() as draw:
+        while True:
+            draw(functools.partial(show, summed(values, time()), answers, before))
+            before = values
+            sleep(max(seconds, 0.1))
+            values = gather(files)
 
 
 def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> None:
@@ -250,15 +253,15 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
     for name, latency in stats.latency.items():
         output.say()
         _scanner(name, stats.scanners.get(name, {}), latency)
-    rows: list[list[str | output.Styled]] = []
+    rows: list[list[str | cells.Styled]] = []
     if stats.last_clean_age_seconds is not None:
-        rows.append(["Last clean message", f"{output.age(stats.last_clean_age_seconds)} ago"])
+        rows.append(["Last clean message", f"{amounts.age(stats.last_clean_age_seconds)} ago"])
     for name, age in stats.last_canary_age_seconds.items():
-        rows.append([f"Last test of {name}", f"{output.age(age)} ago"])
+        rows.append([f"Last test of {name}", f"{amounts.age(age)} ago"])
     for each in answers:
-        text: str | output.Styled = output.age((each.age_days or 0.0) * 86400)
+        text: str | cells.Styled = amounts.age((each.age_days or 0.0) * 86400)
         if each.age_days is None:
-            text = output.Styled(each.wrong or "does not say", output.DOUBTFUL)
+            text = cells.Styled(each.wrong or "does not say", cells.DOUBTFUL)
         rows.append([f"Signatures of {each.scanner} {each.where}", text])
     if rows:
         output.say()
@@ -267,11 +270,11 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
 
 def _shares(
     totals: Mapping[str, float], before: Mapping[str, float] | None
-) -> list[list[str | output.Styled]]:
+) -> list[list[str | cells.Styled]]:
     whole = sum(totals.values()) or 1.0
-    rows: list[list[str | output.Styled]] = []
+    rows: list[list[str | cells.Styled]] = []
     for name, number in sorted(totals.items(), key=lambda each: -each[1]):
-        row: list[str | output.Styled] = [
+        row: list[str | cells.Styled] = [
             printable(name), f"{number:.0f}", f"{number / whole:.1%}"
         ]  # fmt: skip
         if before is not None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import click
 
-from avcheck.admin import deferred, flight, output, sites, state
+from avcheck.admin import amounts, deferred, flight, output, sites, state
+from avcheck.admin.cells import BAD, DOUBTFUL, GOOD, Styled
 from avcheck.admin.commands.ping import Answer
-from avcheck.admin.output import BAD, DOUBTFUL, GOOD, Styled
+from avcheck.admin.progress import Progress
 from avcheck.admin.state import State
 
 
@@ -29,7 +30,7 @@ def command(site: sites.Site, as_json: bool) -> None:
         each.require_settings.waitfile or each.require_settings.spool for each in site.services
     ):
         raise click.UsageError("-w or --waitfile or -d or --spool is needed, or --postfix")
-    with output.Progress("asking the scanners", state.PATIENCE) as progress:
+    with Progress("asking the scanners", state.PATIENCE) as progress:
         asked = state.asking(site)
         states = [state.state(service, asked) for service in site.services]
         if site.postfix is not None:
@@ -85,12 +86,12 @@ def _pause(each: State) -> list[Row]:
     if each.reason:
         found.append(("Reason", each.reason))
     if each.until:
-        until = output.local(each.until)
+        until = amounts.local(each.until)
         late = Styled(f"{until}, which is over", DOUBTFUL)
         found.append(("Until", late if each.overdue else until))
     who, since, when = each.by.rpartition(" since ")
-    found.append(("By", f"{who}{since}{output.local(when)}" or "unknown"))
-    held = output.counted(each.held, "attempt") if each.held >= 0 else "not counted"
+    found.append(("By", f"{who}{since}{amounts.local(when)}" or "unknown"))
+    held = amounts.counted(each.held, "attempt") if each.held >= 0 else "not counted"
     return [*found, ("Held back", held)]
 
 
@@ -111,11 +112,11 @@ def _spool(each: State) -> list[Row]:
     if each.slots:
         found.append(("Slots", f"{each.slots_taken} of {each.slots} taken"))
     if each.counted_messages:
-        messages = output.counted(each.counted_messages, "message")
+        messages = amounts.counted(each.counted_messages, "message")
         found.append(("Scanned in vain", f"{messages} (--attempts)"))
     for test in each.canaries:
         word = "knows the test virus" if test.good else "DOES NOT KNOW THE TEST VIRUS"
-        text = f"{test.scanner} {test.where} {word}, {output.age(test.age_seconds)} ago"
+        text = f"{test.scanner} {test.where} {word}, {amounts.age(test.age_seconds)} ago"
         found.append(("Canary", Styled(text, GOOD if test.good else BAD)))
     if each.left_over:
         options, files = ", ".join(each.left_over), " ".join(each.left_over_files)
@@ -131,6 +132,6 @@ def _deferred(each: State) -> str | Styled:
     if not each.deferred:
         return Styled("none", GOOD)
     since = datetime.fromisoformat(each.oldest)
-    ago = output.age((datetime.now(UTC) - since).total_seconds())
-    messages = output.counted(each.deferred, "message")
-    return Styled(f"{messages}, the oldest since {output.local(each.oldest)} ({ago})", BAD)
+    ago = amounts.age((datetime.now(UTC) - since).total_seconds())
+    messages = amounts.counted(each.deferred, "message")
+    return Styled(f"{messages}, the oldest since {amounts.local(each.oldest)} ({ago})", BAD)

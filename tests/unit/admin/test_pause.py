@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from avcheck.admin import known_answer, locks, output
+from avcheck.admin import amounts, known_answer, locks
 from avcheck.admin import pausing as ours
 from avcheck.admin.commands import pause
 from avcheck.admin.output import Trouble
@@ -65,7 +65,7 @@ def test_the_words_tell_when_the_end_is_over() -> None:
 def test_avcheck_says_the_reason_and_counts(tmp_path: Path) -> None:
     file = tmp_path / "wait"
     file.write_bytes(Note("clamd is restarted", LATE, "root").render())
-    expected = f"held back while {file} exists: clamd is restarted, until {output.local(LATE)}"
+    expected = f"held back while {file} exists: clamd is restarted, until {amounts.local(LATE)}"
     assert deferred(file) == expected
     assert deferred(file) == expected
     assert file.read_bytes().endswith(b"\nheld ..")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import output, samples
+from avcheck.admin import samples
 from avcheck.admin.clamdconf import Conf
 from avcheck.admin.commands import probe
+from avcheck.admin.progress import Progress
 from avcheck.admin.samples import EICAR, SAMPLES
 from avcheck.seen import FRONT
 from tests.support.admin import KnowingClamd, avcheckctl, holds_virus
@@ -257,9 +258,7 @@ def test_the_name_of_the_test_and_its_limit_are_shown_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[str, float]] = []
-    monkeypatch.setattr(
-        output.Progress, "now", lambda self, what, limit=0.0: shown.append((what, limit))
-    )
+    monkeypatch.setattr(Progress, "now", lambda self, what, limit=0.0: shown.append((what, limit)))
     with KnowingClamd(tmp_path / "clamd"):
         place = ("-s", f"clamd:{tmp_path}/clamd", "-d", tmp_path)
         assert avcheckctl("probe", *place, "--only", "plain").status == 0

@@ -166,6 +166,13 @@ def test_a_message_that_cannot_be_read_has_no_subject(place: Path) -> None:
 # How it looks.
 
 
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Standard output is a terminal so wide, without colours."""
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdout)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "dumb")
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_a_list_fits_the_terminal(
     place: Path, monkeypatch: pytest.MonkeyPatch, columns: int
@@ -175,10 +182,10 @@ def test_a_list_fits_the_terminal(
     entry(place, OTHER)
     full = ctl(place, "list").out
     assert max(map(len, full.splitlines())) > 120
-    monkeypatch.setattr(output, "columns", lambda stream: columns)
+    on_a_terminal(monkeypatch, columns)
     said = ctl(place, "list")
     lines = said.out.splitlines()
-    assert max(map(len, lines)) <= columns
+    assert max(len(line.rstrip()) for line in lines) <= columns
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [ENTRY, OTHER]
     text = " ".join(said.out.split())
     for word in ("VERDICT infected", "SUBJECT x", "FROM <yyy", "and 2 more"):
@@ -189,7 +196,7 @@ def test_a_wide_terminal_has_a_line_for_each(place: Path, monkeypatch: pytest.Mo
     entry(place)
     entry(place, OTHER)
     plain = ctl(place, "list").out
-    monkeypatch.setattr(output, "columns", lambda stream: 200)
+    on_a_terminal(monkeypatch, 200)
     assert ctl(place, "list").out == plain
     assert plain.splitlines()[0].split() == list(listing.HEADER)
 
@@ -197,9 +204,9 @@ def test_a_wide_terminal_has_a_line_for_each(place: Path, monkeypatch: pytest.Mo
 def test_the_log_fits_the_terminal(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry(place)
     ctl(place, "delete", "--yes", ENTRY)
-    monkeypatch.setattr(output, "columns", lambda stream: 60)
+    on_a_terminal(monkeypatch, 60)
     said = ctl(place, "log")
-    assert max(map(len, said.out.splitlines())) <= 60
+    assert max(len(line.rstrip()) for line in said.out.splitlines()) <= 60
     assert f"ENTRY {ENTRY}" in said.out
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import flight, output
+from avcheck.admin import amounts, flight
 from avcheck.admin.services import settings_from
 from avcheck.options import reading
 from avcheck.state import canary
@@ -68,7 +68,7 @@ def test_a_pause_is_told_in_local_time_and_kept_in_utc(place: Path, in_cet: None
     "text", ["", "soon", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2000-01-01T00:00:00"]
 )
 def test_a_time_that_no_clock_shows_stays_as_it_is(text: str, in_cet: None) -> None:
-    assert output.local(text) in (text, "0001-01-01 01:00:00 CET", "1-01-01 01:00:00 CET")
+    assert amounts.local(text) in (text, "0001-01-01 01:00:00 CET", "1-01-01 01:00:00 CET")
 
 
 def test_something_to_look_at_is_needed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from avcheck import report
-from avcheck.admin import clamdconf, output, quarantine_records, quarantine_store
+from avcheck.admin import amounts, cells, clamdconf, output, quarantine_records, quarantine_store
 from avcheck.admin.commands import stats
 from avcheck.admin.services import settings_from
 from avcheck.options.reading import parse_options
@@ -124,9 +124,9 @@ def test_any_time_of_a_known_answer_test_is_a_time(tmp_path: Path, when: int) ->
 
 
 def test_times_beyond_the_calendar_are_its_ends() -> None:
-    assert output.moment(1e300).year == 9999
-    assert output.moment(-1e300).year == 1
-    assert output.moment(0).year == 1970
+    assert amounts.moment(1e300).year == 9999
+    assert amounts.moment(-1e300).year == 1
+    assert amounts.moment(0).year == 1970
 
 
 # What is in a sidecar and in the log.
@@ -292,22 +292,21 @@ def test_all_that_is_printed_goes_out_by_one_door() -> None:
 
 @pytest.mark.parametrize("words", ODD)
 def test_the_door_lets_nothing_through(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    output.say("  ", output.Styled(words, output.BAD), words)
+    output.say("  ", cells.Styled(words, cells.BAD), words)
     output.heading(words)
     output.note(words)
-    output.table([[words, words], [output.Styled(words, output.BAD)]], (words,))
+    output.table([[words, words], [cells.Styled(words, cells.BAD)]], (words,))
     output.Trouble(words, f"{words}\nnext").show()
     output.bug(ValueError(words))
-    output.lines(words)
     said = capsys.readouterr()
     assert is_harmless(Said(0, re.sub(r"\x1b\[[0-9;]*m", "", said.out), said.err))
 
 
 def test_blanks_stay_where_they_are() -> None:
-    assert output.plain("  a  b ") == "  a  b "
-    assert output.plain("") == ""
-    assert output.plain("  ") == "  "
-    assert output.plain("\n") == " "
+    assert cells.plain("  a  b ") == "  a  b "
+    assert cells.plain("") == ""
+    assert cells.plain("  ") == "  "
+    assert cells.plain("\n") == " "
 
 
 FAULT = """
