@@ -18,6 +18,7 @@ import pytest
 from avcheck import run
 from tests.support.installed import interpreter
 from tests.support.mta import Site
+from tests.support.servers import machine
 
 # The same examples every time, and no clock: a slow machine fails no test.
 hypothesis.settings.register_profile("avcheck", derandomize=True, database=None, deadline=None)
@@ -30,6 +31,12 @@ for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # thos
         python = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, python)
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # all workers have ended
+        machine.remove_layers()
+
 
 # nobody, on every Linux.
 NOBODY = 65534

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.debian import COMMON
 from tests.support.servers.machine import HOSTNAME, Layer, Machine
 
 
 @pytest.fixture(scope="module")
 def layer() -> Iterator[Layer]:
-    with Layer("exim4-daemon-light") as packages:
+    with Layer(*COMMON, "exim4-daemon-light") as packages:
         yield packages
 
 

@@ -310,8 +310,7 @@ def settled(postfix: Postfix) -> None:
 
 def sent_on(exim: Exim) -> None:
     """The same; there a bounce is queued by the run that finds its reason."""
-    assert exim._daemon
-    daemon = exim._daemon.pid
+    daemon = exim.pid
     until(lambda: not Path(f"/proc/{daemon}/task/{daemon}/children").read_text())
     exim.run_queue()
     exim.run_queue()

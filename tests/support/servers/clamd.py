@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from . import packages
+from .daemon import Daemon
 from .ports import free_port
 
 SIGNATURES = Path(__file__).with_name("signatures")
@@ -23,16 +20,11 @@ TESTFILES = Path("/usr/share/clamav-testfiles")
 EICAR = "Eicar-Test-Signature.UNOFFICIAL"
 CLAM = "ClamAV-Test-File.UNOFFICIAL"
 
-# Loading two signatures takes clamd a few tenths of a second; a busy machine
-# needs more, and one that needs this much is not going to make it.
-START_MAX = 60.0
-STOP_MAX = 30.0
-
 # sun_path holds 108 bytes, the final NUL included.
 SOCKET_MAX = 107
 
 
-class Clamd:
+class Clamd(Daemon):
     """A clamd of one's own, with the bundled signatures.
 
     `settings` are lines of clamd.conf ("StreamMaxLength": "1M").  With "User",
@@ -43,66 +35,16 @@ class Clamd:
     def __init__(
         self, directory: Path, *, settings: Mapping[str, str] | None = None, tcp: bool = False
     ) -> None:
-        self.directory = directory.absolute()
+        super().__init__(directory)
         self.settings = dict(settings or {})
         self.tcp = tcp
         self.socket = self.directory / "clamd.ctl"
         self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
         if len(os.fsencode(self.socket)) > SOCKET_MAX:
             raise ValueError(f"{self.socket}: too long for a socket; choose a shorter directory")
 
-    @property
-    def pid(self) -> int:
-        """The process id; raises RuntimeError when it is not running."""
-        if self._process is None:
-            raise RuntimeError("this clamd is not running")
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """What it has written so far."""
-        return (self.directory / "clamd.log").read_text(errors="replace")
-
-    def start(self) -> None:
-        """Start it and wait until it answers; raises RuntimeError with its log if it does not."""
-        packages.need("clamav-daemon", commands=["clamd"])
-        self._prepare()
-        with open(self.directory / "clamd.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [self._program(), f"--config-file={self.directory / 'clamd.conf'}"],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            self._wait_until_it_answers()
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self) -> None:
-        """Ask it to end and wait; nothing happens if it is not running."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it without giving it a chance to say goodbye; its socket stays behind."""
-        self._end(signal.SIGKILL)
-
-    def __enter__(self) -> Clamd:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     def _prepare(self) -> None:
+        packages.need("clamav-daemon", commands=["clamd"])
         database = self.directory / "signatures"
         scratch = self.directory / "scratch"
         # Another account may run it, and neither our umask nor the modes in our
@@ -135,6 +77,9 @@ class Clamd:
             for path in (self.directory, scratch):
                 shutil.chown(path, user)
 
+    def _command(self) -> list[str]:
+        return [self._program(), f"--config-file={self.directory / 'clamd.conf'}"]
+
     def _program(self) -> str:
         installed = packages.find("clamd")
         if not apparmor():
@@ -143,17 +88,8 @@ class Clamd:
         # it the system's own directories only.  A copy is not confined.
         return shutil.copy(installed, str(self.directory / "clamd"))
 
-    def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + START_MAX
-        while time.monotonic() < end:
-            if self._process is None or self._process.poll() is not None:
-                break
-            if self._answers():
-                return
-            time.sleep(0.02)  # a daemon in the foreground has no other way to say it is ready
-        raise RuntimeError(f"clamd does not answer:\n{self.log[-2000:]}")
-
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it answers, at its port, too."""
         try:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(5)
@@ -166,19 +102,6 @@ class Clamd:
         except OSError:
             return False
         return True
-
-    def _end(self, signum: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signum)
-        # A stopped process (SIGSTOP) would not see SIGTERM.
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(STOP_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def apparmor() -> bool:

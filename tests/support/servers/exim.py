@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from . import packages, unpacked
-from .queue import PATIENCE, Waiting, listens, submit
+from .daemon import Daemon
+from .queue import Waiting, listens, submit
 
 ACCOUNT = "Debian-exim"
 
@@ -53,7 +52,7 @@ begin retry
 """
 
 
-class Exim:
+class Exim(Daemon):
     """An Exim of one's own below `directory`, which other accounts must be able to enter.
 
     `parts` are lines for the main section ("main") and for those of ACLs, routers and
@@ -65,7 +64,8 @@ class Exim:
     def __init__(
         self, directory: Path, program: Path, *, relayhost: str, port: int, parts: dict[str, str]
     ) -> None:
-        self.directory = directory.absolute()
+        super().__init__(directory)
+        self.log_file = self.directory / "output"  # its own log is a directory
         self.port = port
         self.configuration = self.directory / "exim.conf"
         self._program = program
@@ -73,7 +73,6 @@ class Exim:
         self._text = CONFIGURATION.format(
             directory=self.directory, program=program, host=host, port=onward, **parts
         )
-        self._daemon: subprocess.Popen[bytes] | None = None
 
     @staticmethod
     def unpack(directory: Path) -> Path:
@@ -84,8 +83,7 @@ class Exim:
         program.chmod(0o755)  # nobody is to become root by a copy in a test's directory
         return program
 
-    def start(self) -> None:
-        """Start the daemon; raises RuntimeError with its words if it does not listen."""
+    def _prepare(self) -> None:
         for name in ("", "spool", "log"):
             directory = self.directory / name
             directory.mkdir(parents=True, exist_ok=True)
@@ -94,36 +92,13 @@ class Exim:
                 shutil.chown(directory, ACCOUNT, ACCOUNT)
         self.configuration.write_text(self._text)
         self.configuration.chmod(0o644)
-        self._daemon = subprocess.Popen(
-            [*self._words(), "-bdf"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        end = time.monotonic() + PATIENCE
-        while not listens(self.port):
-            if self._daemon.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"Exim does not listen:\n{self.log}")
-            time.sleep(0.02)  # it tells nobody when it is ready
 
-    def stop(self) -> None:
-        """Stop the daemon and wait for it."""
-        if self._daemon is not None:
-            self._daemon.terminate()
-            self._daemon.wait()
-            self._daemon = None
+    def _command(self) -> list[str]:
+        return [*self._words(), "-bdf"]
 
-    def __enter__(self) -> Exim:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def is_ready(self) -> bool:
+        """Whether it greets."""
+        return listens(self.port)
 
     def command(self, *words: str) -> str:
         """Run Exim with these words; raises RuntimeError unless it exits 0."""

@@ -10,6 +10,8 @@ is done by systemctl.sh.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -37,6 +39,7 @@ MEMORY = "/dev/shm"
 class Layer:
     """What is common to machines with the same packages; usable inside a with statement.
 
+    It is made once for all workers of a test run, and gone at the end of that (remove_layers).
     answers are lines for debconf-set-selections(1); purge names the packages of this host
     that are removed first, with their configuration.
     """
@@ -52,7 +55,17 @@ class Layer:
         packages.need("busybox-static", commands=["busybox"])
         packages.need("util-linux", commands=["unshare", "nsenter"])
         packages.need("iproute2", commands=["ip"])
-        self.directory = _place()
+        key = repr((self.names, self.answers, self.purge))
+        self.directory = _layers() / hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.directory.parent.mkdir(mode=0o755, exist_ok=True)
+        with open(f"{self.directory}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.directory.exists():
+                self._make()
+        return self
+
+    def _make(self) -> None:
+        _prepare(self.directory)
         done = subprocess.run(
             [
                 *("unshare", "--mount", "--pid", "--fork", "--propagation", "private"),
@@ -68,7 +81,6 @@ class Layer:
             shutil.rmtree(self.directory)
             text = done.stdout.decode(errors="replace")[-2000:]
             raise packages.MissingError(f"installing {' '.join(self.names)}:\n{text}")
-        return self
 
     def __exit__(
         self,
@@ -76,7 +88,7 @@ class Layer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self.directory)
+        """Nothing yet: another machine may have use of it."""
 
 
 class Machine:
@@ -193,9 +205,25 @@ class Machine:
         return found
 
 
+def remove_layers() -> None:
+    """Remove what this test run has made of them; by the process that has started the workers."""
+    shutil.rmtree(_layers(), ignore_errors=True)
+
+
+def _layers() -> Path:
+    """The directory of this test run: its number is that of the process with the workers."""
+    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    return Path(MEMORY, f"avcheck-layers-{run}")
+
+
 def _place() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="avcheck-machine-", dir=MEMORY))
+    _prepare(directory)
+    return directory
+
+
+def _prepare(directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
     directory.chmod(0o755)
     for name in ("upper", "work", "root"):
         (directory / name).mkdir()
-    return directory

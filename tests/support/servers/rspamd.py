@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from . import packages
+from .daemon import Daemon
 from .ports import free_port
 
-START_MAX = 60.0
-STOP_MAX = 30.0
 PATIENCE = 60.0
 
 CONFIG = """\
@@ -41,7 +36,7 @@ metric {{ name = "default"; actions {{ reject = 1000; }} }}
 """
 
 
-class Rspamd:
+class Rspamd(Daemon):
     """An rspamd with one scanner, whose rule has these settings ("type": "kaspersky_se").
 
     module is "antivirus", or "external_services" where that has the type.
@@ -50,7 +45,7 @@ class Rspamd:
     def __init__(
         self, directory: Path, rule: Mapping[str, str], *, module: str = "antivirus"
     ) -> None:
-        self.directory = directory.absolute()
+        super().__init__(directory)
         self.port = free_port()
         settings = {"symbol": "AV", "scan_mime_parts": "false", "log_clean": "true", **rule}
         lines = [
@@ -60,15 +55,6 @@ class Rspamd:
         self._config = CONFIG.format(
             directory=self.directory, port=self.port, module=module, rule="\n".join(lines)
         )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> str:
-        """What it has written so far."""
-        try:
-            return (self.directory / "log").read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
 
     def scan(self, message: bytes, sender: str = "anna@example.com") -> dict[str, list[str]]:
         """The symbols of the scanner for a message, with what they say."""
@@ -80,62 +66,19 @@ class Rspamd:
             client.close()
         return {name: each.get("options", []) for name, each in said["symbols"].items()}
 
-    def start(self) -> None:
-        """Start it and wait until it answers; raises RuntimeError with its log if it does not."""
+    def _prepare(self) -> None:
         packages.need("rspamd", commands=["rspamd"])
         packages.need_root("rspamd is told whose account it runs as by root only")
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "config").write_text(self._config)
         (self.directory / "rules.lua").touch()
         (self.directory / "tld").write_text("com\nnet\norg\n")  # its own list takes seconds
-        self._process = subprocess.Popen(
-            [packages.find("rspamd"), "-f", "-i", "-c", str(self.directory / "config")],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            self._wait_until_it_answers()
-        except BaseException:
-            self.stop()
-            raise
 
-    def stop(self) -> None:
-        """Ask it to end and wait; nothing happens if it is not running."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def _command(self) -> list[str]:
+        return [packages.find("rspamd"), "-f", "-i", "-c", str(self.directory / "config")]
 
-    def __enter__(self) -> Rspamd:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + START_MAX
-        while time.monotonic() < end:
-            if self._process is None or self._process.poll() is not None:
-                break
-            if self._answers():
-                return
-            time.sleep(0.05)  # it has no other way to say that it is ready
-        raise RuntimeError(f"rspamd does not answer:\n{self.log[-3000:]}")
-
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it answers."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             client.request("GET", "/ping")

@@ -8,14 +8,13 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from . import packages, unpacked
-from .queue import PATIENCE, Waiting, listens, submit
+from .daemon import Daemon
+from .queue import Waiting, listens, submit
 
 CF = "/usr/share/sendmail/cf/"
 
@@ -88,7 +87,7 @@ class Program:
         return Program(programs / "sendmail", programs / "smrsh", cf)
 
 
-class Sendmail:
+class Sendmail(Daemon):
     """A sendmail of one's own below `directory`, made from an .mc file; it listens on `port`.
 
     The .mc file names `directory`/queue as its queue.  Nothing is delivered but by
@@ -96,13 +95,12 @@ class Sendmail:
     """
 
     def __init__(self, directory: Path, program: Program, *, port: int, mc: str) -> None:
-        self.directory = directory.absolute()
+        super().__init__(directory)
         self.port = port
         self._program = program
         mc = re.sub(r"^(?=OSTYPE)", SETTINGS.format(directory=self.directory), mc, flags=re.M)
         mc = re.sub(r"^(?=DAEMON_OPTIONS)", PRIVATE, mc, count=1, flags=re.M)
         self._mc = mc.replace(CF, f"{program.cf}/")
-        self._daemon: subprocess.Popen[bytes] | None = None
 
     @staticmethod
     def delivering(
@@ -123,8 +121,7 @@ class Sendmail:
         mc += ONWARD.format(host=host, port=onward) + more
         return Sendmail(directory, program, port=port, mc=mc)
 
-    def start(self) -> None:
-        """Start the daemon; raises RuntimeError with its words if it does not listen."""
+    def _prepare(self) -> None:
         for name, mode in (("", 0o755), ("mail", 0o755), ("queue", 0o700)):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
             (self.directory / name).chmod(mode)
@@ -134,38 +131,13 @@ class Sendmail:
         mc.write_text(self._mc)
         made = subprocess.run(["m4", str(mc)], stdout=subprocess.PIPE, check=True)
         cf.write_bytes(made.stdout)
-        with open(self.directory / "errors", "ab") as errors:
-            self._daemon = subprocess.Popen(
-                [*self._words(), "-bD", "-O", "DeliveryMode=queueonly"],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-            )
-        end = time.monotonic() + PATIENCE
-        while not listens(self.port):
-            if self._daemon.poll() is not None or time.monotonic() > end:
-                said = (self.directory / "errors").read_text(errors="replace")
-                raise RuntimeError(f"sendmail does not listen:\n{said}")
-            time.sleep(0.02)  # it tells nobody when it is ready
 
-    def stop(self) -> None:
-        """Stop the daemon and wait for it."""
-        if self._daemon is not None:
-            self._daemon.terminate()
-            self._daemon.wait()
-            self._daemon = None
+    def _command(self) -> list[str]:
+        return [*self._words(), "-bD", "-O", "DeliveryMode=queueonly"]
 
-    def __enter__(self) -> Sendmail:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def is_ready(self) -> bool:
+        """Whether it greets."""
+        return listens(self.port)
 
     def command(self, *words: str) -> str:
         """Run sendmail with these words; what it said.  Raises RuntimeError unless it exits 0."""
@@ -221,14 +193,6 @@ class Sendmail:
             except FileNotFoundError:
                 continue  # delivered just now
         return found
-
-    @property
-    def log(self) -> str:
-        """What queue runs have said so far (its own log goes to the system's)."""
-        try:
-            return (self.directory / "log").read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
 
     def _words(self) -> list[str]:
         cf = self.directory / "sendmail.cf"
