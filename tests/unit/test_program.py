@@ -13,7 +13,6 @@ from avcheck import child
 from avcheck.exits import CONFIG, SYSTEM, Defer
 from tests.unit.test_child import ENV, nothing_is_left_open, run, shell  # noqa: F401 - autouse
 
-
 # What it gets.
 
 
