@@ -9,7 +9,7 @@ from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
 from avcheck.settings import Scanner
-from avcheck.verdict import ALERTS, CLEAN, FAILED, Answer, Finding
+from avcheck.verdict import ALERTS, CLEAN, FAILED, INFECTED, Answer, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,19 +117,28 @@ def _answer(
     others: int = 0,
     tested: bool = False,
 ) -> Answer:
+    """What the scanner says; the worse of two, of a message that is read in two ways."""
     began = monotonic()
-    where = _where(scanner)
-    asked = True
+    where, finding, asked = _ask_about(message, scanner, settings, deadline, others)
+    other = message.other_reading
+    if other and asked and finding.verdict is not INFECTED:
+        second = _ask_about(other, scanner, settings, deadline, others)
+        if second[1].verdict.rank < finding.verdict.rank:
+            where, finding, asked = second
+    return Answer(scanner.type, where, finding, monotonic() - began, asked=asked, tested=tested)
+
+
+def _ask_about(
+    message: Message, scanner: Scanner, settings: Settings, deadline: float, others: int
+) -> tuple[str, Finding, bool]:
+    """Where the scanner was asked, its finding, and whether it got to see the message."""
     try:
         where, finding = _run_dialogue(scanner, message, settings, deadline, others)
     except Defer as why:
-        finding = Finding(FAILED, (), why.text, why.code)
-        asked = why.code != SILENT
+        return _where(scanner), Finding(FAILED, (), why.text, why.code), why.code != SILENT
     except ImportError as why:
-        finding = Finding(FAILED, (), f"not installed: {why}", CONFIG)
-        asked = False
-    seconds = monotonic() - began
-    return Answer(scanner.type, where, finding, seconds, asked=asked, tested=tested)
+        return _where(scanner), Finding(FAILED, (), f"not installed: {why}", CONFIG), False
+    return where, finding, True
 
 
 def _run_dialogue(
@@ -223,9 +232,8 @@ def _ask_in_threads(
             done[number].release()
 
     for _ in asked:
-        lock = allocate_lock()
-        lock.acquire()
-        done.append(lock)
+        done.append(allocate_lock())
+        done[-1].acquire()
     # A signal that a thread takes would not end the wait of this one, which alone runs
     # the handlers; so the threads take none.
     with process.signals_blocked():

@@ -1,7 +1,7 @@
-"""What scanners see: header lines of ours, and the message as the mail systems after us read it.
+"""What scanners see: header lines of ours, and the message, as received and as others read it.
 
-Of most messages that is every byte as it came.  Where a scanner may take the end of a header
-for another than everybody else does, it is shown what the others make of it:
+Where a scanner may take the end of a header for another than everybody else does, it is asked
+about the message a second time, as the others read it:
 
 - The first line that is no field (RFC 5322 2.2) ends the header, and Postfix, sendmail and
   Exim put the empty line before it that is missing.  libclamav (1.4.6) goes on with the header,

@@ -2,9 +2,9 @@
 
 The file has no name (O_TMPFILE) unless a scanner opens it by one, so nothing is
 left behind, whatever happens.  It begins with FRONT, which only scanners see, so
-that no stranger decides what they take the file for.  Where they are to see anything
-else that is not as received (seen.py), the bytes as received are in a second file.
-Everybody but scanners gets these.
+that no stranger decides what they take the file for.  Where the mail systems after us may
+read the message otherwise than a scanner does (seen.py), a second file has that reading, and
+scanners are asked about both.  Everybody but scanners gets the bytes as received.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class Message:
 
     fd is the file that scanners get, of seen bytes, and path its name as they see it, empty when
     it has none.  size is how many bytes were received; sender is not in there; crlf tells
-    whether its lines end so.
+    whether its lines end so.  other_reading is the message as mail systems read it, if that
+    differs: for scanners only.
     """
 
     __slots__ = (
-        "_at",
         "_form",
         "_reader",
-        "_received",
         "crlf",
         "directory",
         "fd",
         "name",
+        "other_reading",
         "path",
         "seen",
         "sender",
@@ -66,7 +66,7 @@ class Message:
         write(self.fd, FRONT)
         self.seen = len(FRONT)
         self.size = 0
-        self._received, self._at = self.fd, len(FRONT)  # where the bytes as received begin
+        self.other_reading: Message | None = None
         self._reader = Reader()
         self.crlf = False
         self._form: tuple[int, bool] | None = None
@@ -78,8 +78,8 @@ class Message:
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
         close(self.fd)
-        if self._received != self.fd:
-            close(self._received)
+        if self.other_reading:
+            close(self.other_reading.fd)
 
     @property
     def wire_size(self) -> int:
@@ -105,31 +105,26 @@ class Message:
 
     def add(self, piece: bytes) -> None:
         """Append to the message; complete() has to come after the last piece."""
+        self._append(piece)
+        if not self._reader.differs:
+            self._reader.feed(piece)
+
+    def _append(self, piece: bytes) -> None:
         write(self.fd, piece)
         self.size += len(piece)
         self.seen += len(piece)
         self._form = None
-        if not self._reader.differs:
-            self._reader.feed(piece)
 
     def complete(self) -> None:
-        """Let scanners see the message as mail systems read it, where that is not as received."""
+        """Make other_reading, where mail systems may read the message otherwise than scanners."""
         self._reader.end()
         if not self._reader.differs:
             return
-        received = self.directory.nameless()
-        self._copy(received, b"")
-        self._received, self._at = received, 0
+        other = self.other_reading = Message(self.directory, self.sender, bool(self.name))
         reader = Reader()
-        self.seen = os.lseek(self.fd, len(FRONT), os.SEEK_SET)
-        os.ftruncate(self.fd, self.seen)
         for piece in self.pieces():
-            self._show(reader.feed(piece))
-        self._show(reader.end())
-
-    def _show(self, piece: bytes) -> None:
-        write(self.fd, piece)
-        self.seen += len(piece)
+            other._append(reader.feed(piece))
+        other._append(reader.end())
 
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""
@@ -148,11 +143,11 @@ class Message:
 
         First in the header, that is: after the line that an mbox begins with.
         """
-        fd, at = self._received, self._at
+        at = len(FRONT)
         end = at + self.size
         while at < end or header:
             try:
-                piece = os.pread(fd, min(PIECE, end - at), at)
+                piece = os.pread(self.fd, min(PIECE, end - at), at)
             except OSError as why:
                 raise defer_from("reading the spool file", why) from why
             if not piece and at < end:

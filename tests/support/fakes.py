@@ -126,7 +126,7 @@ class Question:
 
 
 class FakeClamd(Server):
-    """clamd, which says what it is told after the name of the object.
+    """clamd, which says what it is told after the name of the object, maybe by its content.
 
     Or it says reply, in which @ is the name; cut ends the reply there.  takes is how many
     bytes of a stream it takes before it answers and hangs up; root is the directory it is
@@ -137,7 +137,7 @@ class FakeClamd(Server):
         self,
         path: Path | None = None,
         *,
-        says: bytes = b"OK",
+        says: bytes | Callable[[bytes], bytes] = b"OK",
         reply: bytes | None = None,
         cut: int | None = None,
         one_by_one: bool = False,
@@ -164,9 +164,14 @@ class FakeClamd(Server):
         question, name = self._question(client)
         self.questions.append(question)
         self.reach("asked")
-        reply = (b"@: " + self._says + b"\0") if self._reply is None else self._reply
+        said = b"@: " + self.says(question.content) + b"\0"
+        reply = said if self._reply is None else self._reply
         reply = reply.replace(b"@", name)
         _send(client, reply[: self._cut], self._one_by_one)
+
+    def says(self, content: bytes) -> bytes:
+        """What it says of the content, after the name of the object."""
+        return self._says if isinstance(self._says, bytes) else self._says(content)
 
     def _question(self, client: socket.socket) -> tuple[Question, bytes]:
         """The question, and clamd's name for the object that it is about."""

@@ -26,10 +26,11 @@ from avcheck.seen import FRONT, Reader
 from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Program, Server
 
 
-def seen_by_scanners(message: bytes) -> bytes:
-    """What a scanner gets: header lines of ours, and the message as mail systems read it."""
+def seen_by_scanners(message: bytes) -> list[bytes]:
+    """What a scanner gets: header lines of ours, and the message; again as mail systems read it."""
     reader = Reader()
-    return FRONT + reader.feed(message) + reader.end()
+    other = reader.feed(message) + reader.end()
+    return [FRONT + message, *([FRONT + other] if reader.differs else [])]
 
 
 MAIL = b"Received: from there\nSubject: a test\n\nHello.\n.\n..dots\nFrom here\n"

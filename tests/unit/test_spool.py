@@ -289,18 +289,20 @@ def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> Non
         (b"X: y\n" * 30000 + b"no\n" * 30000, b"X: y\n" * 30000 + b"\n" + b"no\n" * 30000),
     ],
 )
-def test_where_scanners_see_something_else_everybody_else_does_not(
+def test_where_mail_systems_read_something_else_scanners_see_both_and_nobody_else_does(
     tmp_path: Path, received: bytes, shown: bytes, named: bool
 ) -> None:
     before = open_files()
     with spooled(tmp_path, received, named=named) as message:
-        assert len(names(tmp_path)) == named
-        again = message.reopen()
-        assert everything(again) == FRONT + shown
-        os.close(again)
-        assert message.seen == len(FRONT + shown)
-        if named:
-            assert Path(os.fsdecode(message.path)).read_bytes() == FRONT + shown
+        assert message.other_reading
+        assert len(names(tmp_path)) == 2 * named
+        for reading, content_ in ((message, received), (message.other_reading, shown)):
+            again = reading.reopen()
+            assert everything(again) == FRONT + content_
+            os.close(again)
+            assert reading.seen == len(FRONT + content_)
+            if named:
+                assert Path(os.fsdecode(reading.path)).read_bytes() == FRONT + content_
         assert message.size == len(received)
         assert content(message) == received
         stdin = message.as_stdin(b"X-H: 1")

@@ -38,7 +38,7 @@ class Clamd(FakeClamd):
             raise ConnectionError from why
         if b"known-answer test" in question.content and b"multipart" in question.content:
             return question, name + b": Eicar-Test-Signature FOUND\0"
-        return question, name + b": " + self._says + b"\0"
+        return question, name + b": " + self.says(question.content) + b"\0"
 
 
 def settle(server: Server) -> None:
