@@ -32,7 +32,8 @@ def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[
     if settings.attempts and settings.queue_id:
         from avcheck.state import attempts
 
-        poison = attempts.too_many(message.directory, attempts.key(settings), settings.attempts)
+        key = attempts.key(message, settings)
+        poison = attempts.too_many(message.directory, key, settings.attempts)
         if poison is not None:
             return [poison]
     if settings.slots:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,23 @@ def test_what_then_becomes_of_it_is_the_action_of_unscannable(site: Site, action
         assert site.delivered == []
     # Only as long as the mail system will come again with it, its count is of use.
     assert len(counts(site)) == (action == "defer")
+
+
+@pytest.mark.parametrize("other", ["recipients", "sender", "size"])
+def test_another_message_with_the_same_queue_id_is_scanned(site: Site, other: str) -> None:
+    """Postfix uses short queue IDs again, and nobody tells us that a message was deleted."""
+    poison(site)
+    for _ in range(3):
+        assert attempt(site).status == 75
+    words = ("--attempts", "3", "--queue-id", QUEUE_ID)
+    how: dict[str, dict[str, Any]] = {
+        "sender": {"sender": b"other@example.com"},
+        "size": {"message": MAIL + b"x"},
+        "recipients": {"recipients": ["carl@example.net"]},
+    }
+    assert site.deliver(*words, **how[other]).status == 75
+    assert len(site.scanner.questions) == 4
+    assert len(counts(site)) == 2
 
 
 def test_several_scanners_change_nothing_about_it(site: Site) -> None:
