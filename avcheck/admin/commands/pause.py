@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 
 import click
@@ -16,11 +19,14 @@ from avcheck.admin.progress import Progress
 from avcheck.printable import printable
 from avcheck.state.waitfile import REASON_MAX, Note
 
-# Seconds between two tests of a scanner that is starting.
+# Seconds between two tests of a scanner that is starting, and two looks for a signal.
 AGAIN = 0.5
 
 # Seconds that a scanner has for an answer, however short the time is that is left.
 LEAST = 5.0
+
+# Seconds that the command has to end by itself when the pause is interrupted.
+GRACE = 10.0
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -55,7 +61,7 @@ def command(
 
     With a COMMAND, wait until no message is in flight, run it, wait until every scanner
     knows the test virus from an innocent mail again, and resume.  If a scanner does not,
-    mail stays held back.
+    mail stays held back; so it does if this is interrupted, which ends the command.
 
     Exit status: 0 done, 1 the command failed or mail stays held back, 2 nothing was done.
 
@@ -84,13 +90,49 @@ def command(
                 pausing.remove(place)
             raise
         try:
-            status = _held(site, places, wait, limit, words)
+            with _handled(_interrupt):
+                status = _held(site, places, wait, limit, words)
         except (KeyboardInterrupt, Trouble):
             if any(pausing.read(place) for place in places):
                 output.note(f"Mail is still held back.  To end it: {resume(places)}")
             raise
     if status:
         raise SystemExit(status)
+
+
+@contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Whoever ends us, by ^C, kill(1) or a lost terminal, has the handler called."""
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(words: tuple[str, ...]) -> int:
+    """The status of the command; raises KeyboardInterrupt, when it has ended, if we are to end."""
+    signals: list[int] = []
+    # Nothing is raised from here on: it could be before we know the process.
+    with _handled(lambda number, frame: signals.append(number)):
+        process = subprocess.Popen(words)  # noqa: S603 - what was asked for
+        while not signals:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(AGAIN)
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            output.note(f"{printable(words[0])} does not end, and is killed.")
+            process.kill()
+            process.wait()
+    raise KeyboardInterrupt
 
 
 def _held(
@@ -114,7 +156,7 @@ def _held(
         output.say(f"Mail is held back.  To end it: {resume(places)}")
         return 0
     try:
-        status = subprocess.run(words, check=False).returncode  # noqa: S603 - what was asked for
+        status = _run(words)
     except OSError as why:
         _resume(site, places)
         raise Trouble(f"{words[0]}: {why.strerror}", "mail goes on as before") from why

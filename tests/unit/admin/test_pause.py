@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ from avcheck.state import hold, waitfile
 from avcheck.state.waitfile import Note
 from avcheck.verdict import Answer
 from tests.support.admin import KnowingClamd, avcheckctl
+from tests.support.mta import until
 from tests.unit.admin.test_ping import HungClamd
 
 EARLY = "2000-01-01T00:00:00Z"
@@ -328,6 +331,42 @@ def test_an_interrupted_pause_says_that_it_goes_on(
     said = avcheckctl("pause", "-w", tmp_path / "wait", "-d", tmp_path, "--wait")
     assert said.status == 1
     assert "still held back" in said.err
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_command_and_says_that_mail_is_held_back(
+    tmp_path: Path, command: Path, number: signal.Signals, obeys: bool
+) -> None:
+    """SIGHUP is what a lost connection to the terminal is."""
+    ends, ended = tmp_path / "pid", tmp_path / "ended"
+    trap = f"trap 'echo > {ended}; exit 0' TERM;" if obeys else "trap '' TERM;"
+    wrapped = "import sys; from avcheck.admin.commands import pause; pause.GRACE = 0.2\n"
+    wrapped += "from avcheck.admin import main; main()"
+    words: list[str | Path] = [
+        "-w",
+        tmp_path / "wait",
+        "-d",
+        tmp_path,
+        "-s",
+        f"clamd:{tmp_path}/clamd",
+        "--",
+    ]
+    loop = f"{trap} echo $$ > {ends}.new; mv {ends}.new {ends}; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        [sys.executable, "-c", wrapped, "pause", *words, "sh", "-c", loop],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        until(ends.exists)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"To end it: avcheckctl resume -w {tmp_path}/wait".encode() in said
+    assert (tmp_path / "wait").exists()
+    assert ended.exists() == obeys
+    assert (b"is killed" in said) != obeys
+    assert not Path("/proc", ends.read_text().strip()).exists()
 
 
 @pytest.mark.parametrize(
