@@ -44,8 +44,9 @@ def test_the_service_is_the_same_wherever_it_is_shown() -> None:
 def test_the_first_way_that_is_shown_goes_through_the_guard() -> None:
     [argv] = [line for line in service(README) if line.startswith("argv=")]
     guard, avcheck = argv.removeprefix("argv=").split()
-    assert f"install -m 755 {avcheck}-guard.sh {guard}.new\n" in README
-    assert f"mv -f {guard}.new {guard}\n" in README
+    new = f"{guard}.new"
+    steps = [f"install -m 755 {avcheck}-guard.sh {new}", f"sync {new}", f"mv -f {new} {guard}"]
+    assert "".join(f"        {step}\n" for step in steps) in README
 
 
 @pytest.mark.parametrize("name", ["install", "programs", "main.cf"])

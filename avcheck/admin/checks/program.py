@@ -66,10 +66,10 @@ def _own_guard(pipe: Pipe) -> str:
 
 
 def _put(guard: str, place: str) -> str:
-    """The commands that put the guard there, never leaving the place empty."""
+    """The commands that put the guard there, whole at each moment, and after a power cut."""
+    new = f"{printable(place)}.new"
     return (
-        f"install -m 755 {printable(guard)} {printable(place)}.new &&"
-        f" mv -f {printable(place)}.new {printable(place)}"
+        f"install -m 755 {printable(guard)} {new} && sync {new} && mv -f {new} {printable(place)}"
     )
 
 
@@ -80,11 +80,14 @@ def guard(look: Look) -> Iterator[Result]:
         return
     here = _own_guard(pipe)
     try:
-        same = read(pipe.guard) == read(here)
+        there, ours = read(pipe.guard), read(here)
     except OSError:
         return  # a package may keep no second one, and what is missing is said elsewhere
-    if same:
+    if there == ours:
         yield Result(OK, f"{printable(pipe.guard)} is the one that came with avcheck")
+    elif ours.startswith(there.rstrip(b"\0")):  # what a power cut leaves
+        text = f"{printable(pipe.guard)} is empty or cut short: mail is lost or bounces"
+        yield Result(ERROR, text, _put(here, pipe.guard))
     else:
         yield Result(
             WARNING,

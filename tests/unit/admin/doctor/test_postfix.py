@@ -278,7 +278,8 @@ def test_the_guard_and_its_avcheck_are_both_looked_at(site: Site) -> None:
     site.guard.unlink()
     (result,) = found("program", site.look())
     new = f"{site.guard}.new"
-    put = f"install -m 755 {site.bin}/avcheck-guard.sh {new} && mv -f {new} {site.guard}"
+    put = f"install -m 755 {site.bin}/avcheck-guard.sh {new} && sync {new}"
+    put += f" && mv -f {new} {site.guard}"
     assert result.remedy == put
     (site.bin / "avcheck").unlink()
     assert levels("program", site.look()) == {ERROR}
@@ -308,6 +309,16 @@ def test_an_avcheck_that_cannot_be_run_is_found_by_running_it(
     assert "cannot be run by" in result.text
     assert reason in result.text
     assert f"{site.guard} {site.bin}/avcheck --version" in result.remedy
+
+
+@pytest.mark.parametrize("text", [b"", b"\0" * 4096, b"#!/bin/sh\n", b"#!/bin/sh\n\0\0"])
+def test_a_guard_that_a_power_cut_has_left(site: Site, text: bytes) -> None:
+    """An empty one exits with 0 where execvp(3) hands it to the shell: the mail is lost."""
+    (site.bin / "avcheck-guard.sh").write_bytes(b"#!/bin/sh\n{ exit 75\n}\n")
+    site.guard.write_bytes(text)
+    (result,) = found("guard", site.look())
+    assert result.level == ERROR
+    assert "sync" in result.remedy
 
 
 def test_a_guard_that_an_upgrade_has_left_behind(site: Site) -> None:
