@@ -128,8 +128,9 @@ class Lax(Server):
         client.sendall(b"250 2.0.0 taken\r\n")
         while not come.endswith(b"QUIT\r\n") and (piece := client.recv(65536)):
             come += piece
-        for line in self._line.split(come[end.end() :])[:-1]:
-            client.sendall(b"221 bye\r\n" if line == b"QUIT" else b"500 5.5.2 what?\r\n")
+        lines = self._line.split(come[end.end() :])[:-1]
+        answers = [b"221 bye\r\n" if line == b"QUIT" else b"500 5.5.2 what?\r\n" for line in lines]
+        client.sendall(b"".join(answers))  # at once: nobody reads on after a goodbye
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
