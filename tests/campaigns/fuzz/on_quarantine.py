@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from avcheck import quarantine, report
 from avcheck.admin import listing, output, quarantine_records
-from avcheck.admin.commands import quarantine as commands
+from avcheck.admin.commands import quarantine_change as commands
 from avcheck.admin.commands import release
 from avcheck.admin.quarantine_records import Act, Entry
 from avcheck.admin.quarantine_store import Quarantine

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from avcheck.admin import COMMANDS
+from avcheck.admin import COMMANDS, output
 from avcheck.options import rows
 from tests.support.admin import ENTRY as NAME
 from tests.support.admin import avcheckctl, ctl, entry
@@ -48,7 +49,7 @@ def test_a_release_of_which_some_is_refused_is_1(place: Path, tmp_path: Path) ->
 
 def test_a_delete_that_nobody_meant_is_2(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry(place)
-    monkeypatch.setattr("avcheck.admin.commands.quarantine.on_terminal", lambda stream: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdin)
     said = avcheckctl("quarantine", "delete", "--directory", place, "2", stdin=b"n\n")
     assert said.status == 2
     assert (place / NAME).exists()

@@ -233,7 +233,7 @@ def test_a_recorded_command_is_run_as_the_owner_of_the_quarantine(stage: Stage, 
     stage.give()
     said = ctl(place, "release", "2")
     assert said.status == 0, said.err
-    assert "released as nobody" in said.out
+    assert "released, by nobody" in said.out
     assert out.read_text().split() == ["Uid:", *[str(NOBODY)] * 4]
 
 

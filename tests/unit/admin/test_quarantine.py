@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from avcheck.admin import account, listing, quarantine_records
-from avcheck.admin.commands.quarantine import chosen
+from avcheck.admin import account, listing, output, quarantine_records
+from avcheck.admin.commands.quarantine_change import chosen
 from tests.support.kept import MAIL, RECIPIENTS, SCRIPT, SENDER, ctl, keep, log
 
 
@@ -110,7 +111,7 @@ def test_the_message_itself_goes_to_a_file_only(
 ) -> None:
     name = keep(place)
     assert ctl(place, "show", name, "--raw").out.encode() == MAIL
-    monkeypatch.setattr("avcheck.admin.commands.quarantine.on_terminal", lambda stream: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdout)
     said = ctl(place, "show", name, "--raw")
     assert said.status == 2
     assert "> FILE" in said.err

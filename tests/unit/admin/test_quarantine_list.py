@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from avcheck.admin import listing, output, recipient, subject
+from avcheck.admin.commands import release
 from avcheck.verdict import VERDICTS
 from tests.support.admin import ENTRY, Said, ctl, entry
 from tests.support.fakes import Program
@@ -227,7 +229,7 @@ def test_what_became_of_each_is_told_to_a_program(place: Path, tmp_path: Path) -
     assert said.status == 1
     done, failed = said.facts
     assert (done["entry"], done["wrong"]) == (ENTRY, "")
-    assert done["what"].startswith("released as ")
+    assert done["what"].startswith("released, by ")
     assert done["said"]
     assert (failed["entry"], failed["what"]) == ("nixda", "")
     assert "no such entry" in failed["wrong"]
@@ -326,3 +328,33 @@ def test_json_has_one_key_for_an_entry(place: Path) -> None:
             assert each["entry"] == ENTRY
             assert "name" not in each
     assert json.loads((place / ".log").read_text())["entry"] == ENTRY
+
+
+def test_what_the_next_hop_said_stands_alone(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released by the guard, whose own words and avcheck's are no news."""
+    entry(place)
+    said = "/usr/local/libexec/avcheck-guard injected: 127.0.0.1:10026 250 2.0.0 Ok: queued as 4Q"
+    monkeypatch.setattr(release, "release", lambda quarantine, entry, order: said)
+    shown = ctl(place, "release", "2", "-S", "/bin/x")
+    who = pwd.getpwuid(os.geteuid()).pw_name
+    assert shown.out == f"{ENTRY} released, by {who}: 127.0.0.1:10026 250 2.0.0 Ok: queued as 4Q\n"
+
+
+def test_an_entry_that_was_taken_for_a_directory_is_told(place: Path) -> None:
+    said = ctl(place, "release", "--postfix", ENTRY)
+    assert said.status == 2
+    assert f"{ENTRY} was taken for the directory of --postfix" in said.err
+    assert "write --postfix= before it" in said.err
+    said = ctl(place, "delete")
+    assert said.status == 2
+    assert "Missing argument 'ENTRY...'" in said.err
+
+
+def test_without_a_terminal_nobody_is_asked(place: Path) -> None:
+    entry(place)
+    said = ctl(place, "delete", ENTRY)
+    assert said.status == 2
+    assert "no terminal to ask at" in said.err
+    assert "--yes" in said.err
