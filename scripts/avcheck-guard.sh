@@ -1,25 +1,25 @@
 #!/bin/sh
-{ # All of it is read before any of it is done: one that is cut short is an error, and no success.
+{ # The shell reads all of this before it runs any of it: a file that is cut short is an error.
 # avcheck-guard: runs avcheck(1) for the mail system, and never bounces mail by accident.
 #
-# avcheck itself never leaves with a status that bounces mail.  But a Python that cannot
-# start is not avcheck, and neither is a command that is being replaced at this moment:
-# their statuses bounce mail, and a launcher that is still empty even leaves with 0, and
-# the mail is gone.  So this file stands before it, outside of the directory that an
-# upgrade replaces, and the first word is the avcheck to run:
+# avcheck itself never exits with a status that bounces mail.  But a Python that cannot
+# start does, and so does a command that is just being replaced; and the shell runs a
+# launcher that is still empty as a script that exits with 0, and the mail is lost.  So the
+# mail system calls this file, which is outside of the directory that an upgrade replaces.
+# The first argument is the avcheck to run:
 #
 #   argv=/usr/local/libexec/avcheck-guard /opt/avcheck/bin/avcheck -d ... -- ${recipient}
 #
-# Without that word, that is with an option first, it runs the avcheck beside it, and has
-# to be called by its absolute path.  The other words, standard input and output are
-# avcheck's.  So is the status, except those of a Python or a shell in trouble, which
-# become 75, EX_TEMPFAIL, and leave the mail in the queue:
+# If the first argument is an option, this runs the avcheck beside it, and has to be called
+# by its absolute path.  All other arguments, standard input and output are avcheck's.  So
+# is the exit status, except those of a Python or a shell in trouble, which become 75,
+# EX_TEMPFAIL, so that the mail stays in the queue:
 #
 #   1, 2, 120    the interpreter's own, or the shell's
 #   126, 127     no such program, or not executable
 #   128 and up   killed by a signal
 #
-#   0            of an interpreter that is an empty file: success is said in another way
+#   0            of an interpreter that is an empty file: success has another number here
 #
 # That is why `-g 1`, `-g 2` and the other numbers above cannot be used with it: avcheck, which
 # sees AVCHECK_GUARD, takes no message with them.
@@ -27,7 +27,7 @@
 # Python is run without its site module (-I -S): it starts faster, and neither the
 # environment nor a .pth file can break it.
 
-# What avcheck leaves with in the place of 0.
+# What avcheck exits with in place of 0.
 proved=200
 
 leave() {
@@ -46,11 +46,11 @@ leave() {
     exit "$1"
 }
 
-# Whatever ends this shell, a want of memory or of processes too, it leaves by here.
+# Whatever ends this shell, also a lack of memory or of processes, it exits by this.
 trap 'leave "$?"' EXIT
 
-# A signal is avcheck's to answer; this shell stays to report the answer, also when
-# nobody reads it any more (PIPE).
+# Signals are for avcheck to handle; this shell stays, to report how it ended, also when
+# nobody reads its output any more (PIPE).
 trap : TERM HUP INT QUIT PIPE ALRM XCPU USR1 USR2
 
 avcheck=${0%/*}/avcheck
@@ -78,8 +78,8 @@ if ! [ -e "${avcheck%/*}/../pyvenv.cfg" ]; then
     case $python in /*) ;; *) exit 127 ;; esac
 fi
 
-# What is run is not the file, which pip leaves empty for a moment, but the package that
-# belongs to it; whatever comes out at the end of this was no avcheck.
+# Run the package, and not the file, which pip leaves empty for a moment.  If the last line
+# is reached, avcheck has not run.
 launch='
 import sys
 try:
@@ -98,12 +98,12 @@ except BaseException as why:
 sys.exit(1)
 '
 
-# avcheck notices when its caller, normally its parent, is gone.  Here the parent is this
-# shell, so it is told who is meant.  (A script that calls us may have said so already.)
+# avcheck notices when its caller, normally its parent, is gone.  Its parent is this shell,
+# so tell it who the caller is.  (A script that calls us may have done so already.)
 AVCHECK_CALLER=${AVCHECK_CALLER:-$PPID}
 export AVCHECK_CALLER
 
-# And what it tells a handler to send mail with is to be run by this file, too.
+# The command that it gives a handler to send mail with goes through this file, too.
 AVCHECK_GUARD=$0
 export AVCHECK_GUARD
 

@@ -1,33 +1,33 @@
 #!/bin/sh
-{ # All of it is read before any of it is done: one that is cut short is an error, and no success.
+{ # The shell reads all of this before it runs any of it: a file that is cut short is an error.
 # infected.sh: what avcheck(1) does with mail that must not be delivered.
 #
-# Stores the message in a private quarantine directory, tells postmaster in one
-# short report, and writes to nobody else: the sender of a virus is forged.
+# It stores the message in a private quarantine directory, and tells postmaster in one
+# short report.  It writes to nobody else: the sender of a virus is forged.
 #
-# Settings: each may be changed here, or in the settings file named first, which
-# has lines of the form name=value and comments that begin with "#".  avcheck
-# gives its handler a fixed environment, so variables cannot be set outside.
-# The settings file says where mail goes; so it is used only if it and its
-# directory are owned by root and writable by nobody else, and it is no symbolic
-# link.  One that exists and cannot be used defers the mail.
+# Settings: change them here, or in the settings file, which is named first.  It
+# has lines of the form name=value, and comments that begin with "#".  Environment
+# variables have no effect, because avcheck gives its handler a fixed environment.
+# The settings file says where mail goes.  So it is used only if it and its
+# directory are owned by root and writable by nobody else, and it is not a symbolic
+# link.  If it exists and cannot be used, the mail waits.
 
 settings=/etc/avcheck/infected.conf
 
-# The quarantine directory.  A relative path starts at the spool directory.  It is
-# made when it is missing, but its parent is not; it must not be writable by
-# its group nor open to others.
+# The quarantine directory.  A relative path starts at the spool directory.  The
+# directory is created if it is missing (its parent is not).  It must not be writable
+# by its group, nor accessible to others.
 quarantine=quarantine
 
-# Whom to tell: addresses, separated by blanks.  Empty: nobody.  One without a domain
-# is handed to the mail system as it is, which knows best where its postmaster is (RFC
-# 5321 4.5.1): the name of this host is often none of its local domains.  In the
-# header it gets the name of this host, for some mail systems refuse it without: Exim
-# 4.96 as Debian sets it up says "550 header syntax" to "To: postmaster", and "550
-# relay not permitted" to the recipient postmaster@vm on the host vm.example.org.
+# Whom to tell: addresses, separated by blanks.  Empty: nobody.  An address without a
+# domain is handed to the mail system as it is, which knows its own postmaster (RFC
+# 5321 4.5.1); the name of this host is often not one of its local domains.  In the
+# header, the name of this host is added, because some mail systems refuse the report
+# without: Exim 4.96, as Debian sets it up, says "550 header syntax" to "To: postmaster",
+# and "550 relay not permitted" to the recipient postmaster@vm on the host vm.example.org.
 notify=postmaster
 
-# Who tells: the From header of the report.  Empty: postmaster at this host.
+# The From header of the report.  Empty: postmaster at this host.
 from=
 
 # The name of this host in the report and the sidecar.  Empty: uname -n.
@@ -57,45 +57,45 @@ patience=60
 #   AVCHECK_SHA256    the digest of the message; the stored copy is checked
 #   AVCHECK_SENDER    is not used here: the argument has it
 #
-# The working directory is the spool directory.  All of this but MESSAGE may be
-# missing, and all of it may have been written by whoever sent the virus.
+# The working directory is the spool directory.  All of these but MESSAGE may be
+# missing, and whoever sent the virus may have chosen them.
 #
 # What it leaves: one directory for each message,
 #
 #   QUARANTINE/20260102T030405Z-0123456789ab/message    as received
 #   QUARANTINE/20260102T030405Z-0123456789ab/about.json the rest
 #
-# which appears with one rename, complete and on disk, or not at all.  In the
-# sidecar, bytes that are not UTF-8 are written \udc80..\udcff, as Python's
-# surrogateescape does, so that the envelope can be had back byte by byte.
-# QUARANTINE/.new is where entries are made; what a kill or a power cut leaves
+# which appears with one rename, complete and on disk, or not at all.  In
+# about.json, the sidecar, bytes that are not UTF-8 are written \udc80..\udcff, as by
+# Python's surrogateescape, so that the envelope can be restored byte by byte.
+# Entries are made in QUARANTINE/.new; what a kill or a power cut leaves
 # there is removed a day later.  What is in use is locked by flock(1), and stays,
-# whatever the clock says.  Without flock(1) nothing tells the one from the other, and
+# whatever the clock says.  Without flock(1) nobody can know what is in use, and
 # nothing is removed there.
 #
-# Exit status: 0, the message is in the quarantine, and standard output has the name
-# of the entry (also when the report could not be sent: standard error has that);
-# 75, it is not, and nothing of it is left there, so the MTA must keep it.  There is
+# Exit status: 0: the message is in the quarantine, and standard output has the name
+# of the entry (also if the report could not be sent; standard error says so then).
+# 75: it is not, and nothing of it is left there, so the MTA must keep it.  There is
 # no other.
 #
-# One message may come in several runs, one for each recipient, with the same queue id:
+# A message may come in several runs, one for each recipient, with the same queue ID:
 # each has an entry, and the first one sends the report.
 #
-# If it is killed between the rename and its exit, the MTA tries again.  With a queue
-# id, and sha256sum(1), the end of the entry's name is the same at each try: the
-# message is found there, with the same bytes, and not stored twice (the report may
-# come twice, with one Message-ID).  Therefore an entry that can be seen is not taken
-# back then: status 75, and the next try finds it.  Without them there are two
-# entries with one digest: twice, but never not at all.
+# If this is killed between the rename and its exit, the MTA tries again.  With a queue
+# ID, and sha256sum(1), the end of the entry's name is the same at each try: the next
+# try finds the message there, with the same bytes, and does not store it twice (the
+# report may come twice, with one Message-ID).  So an entry that can be seen already is
+# not removed then: status 75, and the next try finds it.  Without them there are two
+# entries with one digest: the message is stored twice, but never lost.
 
-# Where the entry is made, as long as it is nobody else's business.  Descriptor 9 is open
-# there meanwhile, and has the lock.
+# The directory in which the entry is made, before anybody else can see it.  Descriptor 9
+# is open on it meanwhile, and has the lock.
 new=
 
-# The sign that postmaster was told of this message, if this run has set it.
+# The mark that postmaster was told about this message, if this run has set it.
 mark=
 
-# The end of the entry's name, if it is known before: what each try of this run has in common.
+# The end of the entry's name, if it is known beforehand: the same at each try of this run.
 key=
 
 main() {
@@ -136,7 +136,7 @@ main() {
 
 say() { printf 'infected.sh: %s\n' "$*" >&2; }
 
-# Says why and leaves with 75.
+# Says why and exits with 75.
 fail() {
     say "$@"
     exit 75
@@ -218,9 +218,9 @@ find_out_how_to_sync() {
     fi
 }
 
-# Defines `lock DIRECTORY`, which locks descriptor 9 and fails when another has the lock,
-# or when the directory on 9 does not have that name (any more).  Who gets a lock after
-# somebody else may get that of a directory which is gone, or has become an entry.
+# Defines `lock DIRECTORY`, which locks descriptor 9, and fails if another run has the
+# lock, or if the directory on 9 does not have that name (any more): after another run has
+# given up the lock, the directory may be gone, or have become an entry.
 find_out_how_to_lock() {
     locking=
     # shellcheck disable=SC2094,SC3013 # -ef: POSIX.1-2024; in dash, bash and busybox for long
@@ -248,8 +248,8 @@ make_quarantine() {
     if [ -n "$locking" ]; then remove_old; fi
 }
 
-# What a kill has left, a day later.  Others finish their entries meanwhile, and find(1)
-# and the shell complain that they are gone.
+# Removes what a kill has left a day ago.  Other runs may finish their entries meanwhile,
+# and find(1) and the shell complain that they are gone.
 remove_old() {
     find "$quarantine/.new/." ! -name . -prune -type d -mtime +0 2>/dev/null |
         while IFS= read -r left; do
@@ -275,9 +275,9 @@ identify() {
     fi
 }
 
-# Whether nobody has told of this message yet.  A mail system may have a run for each of its
-# recipients, at the same time; they have the queue id and the digest in common.  The mark is
-# removed a day later, like all that is left there.
+# Whether no run has reported this message yet.  A mail system may have a run for each of its
+# recipients, at the same time; they have the queue ID and the digest in common.  The mark is
+# removed a day later, like everything that is left there.
 first() {
     if [ -z "$key" ] || [ -z "$locking" ]; then return 0; fi
     mark=$quarantine/.new/told-$(printf '%s\000' "$AVCHECK_QUEUE_ID" "$digest" | sha256sum |
@@ -289,8 +289,8 @@ first() {
 }
 
 # Sets $entry to the one with this key and these bytes, on disk; empty if there is none.
-# Two tries at the same time can make two.  Of those all but the first by name are removed;
-# whoever looks last sees both, and all agree on the one that stays.
+# Two tries at the same time can make two.  All but the first by name are then removed:
+# the one that looks last sees both, and all agree on the one that stays.
 stored() {
     entry=
     [ -n "$key" ] || return 0
@@ -301,7 +301,7 @@ stored() {
         if [ -z "$entry" ]; then
             durable "$quarantine" || fail "$quarantine: cannot be synced"
             entry=$name
-        # With one rename: half an entry is not to be seen.
+        # By one rename: nobody must see half an entry.
         elif mv "$quarantine/$name" "$quarantine/.new/$name.$$" 2>/dev/null; then
             rm -rf "$quarantine/.new/$name.$$"
         fi
@@ -341,7 +341,7 @@ make() {
     durable "$quarantine" || withdraw "$quarantine: cannot be synced"
     made=$entry
     stored
-    # Another try has stored the same, and stays; or else it is this one.
+    # If another try has stored the same, that entry stays, otherwise this one.
     if [ -z "$entry" ] || [ "$entry" = "$made" ]; then
         entry=$made
         whole || withdraw "$quarantine/$entry: was removed as it was made"
@@ -357,8 +357,8 @@ whole() {
 }
 
 # A name that no entry has, and the directory $new to make it in.  mkdir(1) reserves
-# the name; whoever has it reserved may look whether it is taken, for it stays reserved
-# until the rename.  So mv(1) never finds something in its way.
+# the name until the rename.  Once it is reserved, it is safe to look whether an entry
+# has it, and mv(1) never finds something in its way.
 reserve() {
     for try in 1 2 3 4 5 6 7 8 9; do
         random=$(od -An -v -N6 -tx1 /dev/urandom | tr -d ' \n') || fail '/dev/urandom: not readable'
@@ -370,14 +370,14 @@ reserve() {
         fi
         new= # it is not ours to remove
         [ -w "$quarantine/.new" ] || break
-        # Another try has it, or what a kill has left.  It is tried again later.
+        # Another try has it, or a killed run has left it.  The mail system tries again later.
         [ -z "$key" ] || fail "$quarantine/.new: another try is storing this message"
     done
     fail "$quarantine/.new: no entry can be made (tried $try times)"
 }
 
-# withdraw WHY: fails, and takes back the entry if it can be seen already, unless another
-# try will find it, or may have counted on it.
+# withdraw WHY: fails, and removes the entry if it can be seen already, unless another
+# try will find it, or may rely on it.
 withdraw() {
     if [ -n "$key" ]; then fail "$@"; fi
     new=$quarantine/.new/$entry
@@ -392,10 +392,10 @@ digest_of() {
     fi
 }
 
-# sidecar RECIPIENT...: the JSON text.  Only ASCII comes out; od(1) and awk(1) are
-# shown bytes as numbers, so nothing in them can be taken for something else.
+# sidecar RECIPIENT...: the JSON text, in ASCII.  awk(1) gets the bytes as numbers from
+# od(1), so that no byte has a special meaning for it.
 sidecar() {
-    # A failure on the left of a pipe is seen by the missing end.
+    # If the left side of a pipe fails, the end is missing.
     printf '%s\000' "$entry" "$time" "$host" "${AVCHECK_QUEUE_ID-}" "${AVCHECK_VERDICT-}" \
         "${AVCHECK_VIRUS-}" "${AVCHECK_SCANNER-}" "$text" "$digest" "$sender" \
         "${SENDMAIL-}" "$@" |
@@ -454,7 +454,7 @@ sidecar() {
             }'
 }
 
-# tell RECIPIENT...: one report.  That it cannot be sent is no reason to fail.
+# tell RECIPIENT...: sends one report.  If that fails, the message is stored all the same.
 tell() {
     if [ -z "${SENDMAIL-}" ]; then
         say 'no SENDMAIL to send the report with'
@@ -467,9 +467,9 @@ tell() {
     }
 }
 
-# Standard input, by mail, to those who are to be told.
+# Sends standard input as mail to those who are to be told.
 send() {
-    # avcheck's own command is taken apart where its options begin: the directory it
+    # avcheck's own command is split where its options begin, because the directory that it
     # is installed in may have blanks in its name.  That of the guard before it has none.
     options=' -c -S '
     case $SENDMAIL in
@@ -555,7 +555,7 @@ report() {
         'id. There is no report for those.'
     [ "$excerpt" -gt 0 ] || return 0
     printf '\nThe beginning of its header:\n\n'
-    # Marked on each line, so that nothing in it is taken for ours.
+    # Each line is marked, so that nothing in it is taken for a line of the report.
     dd if="$quarantine/$entry/message" bs="$excerpt" count=1 2>/dev/null |
         tr -d '\r' | tr '\t\v\f' '   ' | tr -c '\n -~' '?' | sed '/^$/,$d' | cut -c 1-200 | sed 's/^/  | /'
 }
