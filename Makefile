@@ -30,7 +30,7 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile | awk \
 	    '{ printf "  %s %-9s", $$1, $$2; $$1 = $$2 = ""; print }'
 	@echo
-	@echo 'Everything stays in .venv; Debian packages are installed where they are missing, by root'
+	@echo 'Everything stays in .venv; Debian packages that are missing are named and installed, by root'
 	@echo 'or by a sudo that asks no questions.  PYTHON=/usr/bin/python3.12 chooses an interpreter.'
 
 demo: ## See it work: a clean, an infected and two held-back messages on a real clamd
