@@ -254,6 +254,7 @@ def command(
 def _show(system: str, names: Mapping[str, str]) -> None:
     click.echo(f"# avcheck with {system}, for this machine. Nothing was changed.")
     click.echo("# Lines with # are explanations; the others are to be typed, or put into a file.")
+    click.echo(f"# The pages that are named in them are in {names[SHARE]}/doc/avcheck.")
     if place := set_up(system):
         click.echo("#")
         click.echo(f"# IT IS SET UP ALREADY: {place}.")
