@@ -40,7 +40,6 @@ LINE_MAX = 64 * 1024
 NOTHING = b"X-AV-Front: a scanner sees this"  # a field without a meaning
 
 _FIRST_PART_ONLY = (b"parallel", b"signed")  # is looked into; scanners see multipart/mixed
-_NOT_LOOKED_INTO = (b"message/partial", b"message/external-body")
 
 # Where in the message a line stands.
 _TOP = "at the top, where an mbox has its From_ line"
@@ -55,7 +54,7 @@ class Header:
 
     - takes a part for a text if the last line ends in ";" or is a Content-Type without a type;
     - looks for the end of a quote in the fields below, too;
-    - takes the last of several types, also of those into which it does not look;
+    - takes the last of several types, and other readers the first;
     - takes a line in the preamble of a part, if that begins with Content-, for a field.
     """
 
@@ -75,10 +74,9 @@ class Header:
 
     def field(self, text: bytes) -> bytes:
         """What is seen of the first line of a field."""
-        name, _, value = text.partition(b":")
-        self._start(name.rstrip().lower())
+        self._start(text.partition(b":")[0].rstrip().lower())
         if self._type:
-            if self._typed and value.strip().lower().startswith(_NOT_LOOKED_INTO):
+            if self._typed:
                 self._start(b"")
                 return b"X-" + text
             self._typed = True

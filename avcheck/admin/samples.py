@@ -41,7 +41,6 @@ class Sample:
 
     Without a virus, getting through is what it should do.  limit is the setting that it
     goes beyond, and makes no sense without; stream tells that this is one for streams.
-    gap is the type of a scanner of which everybody knows that it gets through.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Sample:
     virus: bool = True
     limit: str = ""
     stream: bool = False
-    gap: str = ""
 
 
 def mail(content: bytes, name: str, *, header: bytes = RECEIVED + FROM) -> Mail:
@@ -247,7 +245,7 @@ def _long(limits: Limits, name: str) -> Mail:
     return [first, *rest, *[padding] * (limits[name] // len(padding) + 2), b"--avcheck--\n"]
 
 
-SHOWN_OTHERWISE = "what scanners are shown in place of such a header is to prevent that"
+SHOWN_OTHERWISE = "avcheck's second reading of such a mail is to prevent that"
 
 SAMPLES = (
     Sample(
@@ -334,8 +332,7 @@ SAMPLES = (
     Sample(
         "two-types", "under a header with two types",
         lambda limits: _alone(b"\nContent-Type: message/rfc822"),
-        "no setting changes it; a second scanner, of another maker (-s twice), may find it",
-        gap="clamd",
+        SHOWN_OTHERWISE,
     ),
     Sample(
         "long-mail", "in a mail over MaxFileSize", lambda limits: _long(limits, "MaxFileSize"),

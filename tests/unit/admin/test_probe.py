@@ -169,24 +169,6 @@ def test_the_mails_go_through_the_door_of_all_mail(tmp_path: Path) -> None:
     assert all(content.startswith(FRONT) for content in seen)
 
 
-@pytest.mark.parametrize(
-    ("says", "name", "status", "outcome", "text"),
-    [
-        (b"OK", "two-types", 0, "known", "Known of every clamd"),
-        (b"Eicar FOUND", "two-types", 0, "stopped", "-"),
-        (b"OK", "signed", 1, "PASSES", "gets past clamd: as an attachment of a signed mail"),
-    ],
-)
-def test_what_passes_every_clamd_is_known_and_no_error(
-    tmp_path: Path, says: bytes, name: str, status: int, outcome: str, text: str
-) -> None:
-    clamd = KnowingClamd(tmp_path / "clamd", judge=lambda content: says)
-    tried, outcomes, shown = try_all(tmp_path, clamd, "--only", name)
-    assert (tried, outcomes) == (status, {name: outcome})
-    assert text in shown
-    assert ("-s twice" in shown) == (outcome == "known")
-
-
 def test_good_mail_that_is_stopped_is_wrong(tmp_path: Path) -> None:
     clamd = KnowingClamd(tmp_path / "clamd", eager=True)
     status, _, shown = try_all(tmp_path, clamd, "--only", "innocent")
