@@ -46,7 +46,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ),
     ("the command line", {"options", "options.*"}),
     ("one message", {"main"}),
-    ("programs", {"__main__", "uchroot", "admin", "admin.*"}),
+    ("programs", {"__main__", "loading", "uchroot", "admin", "admin.*"}),
 )
 
 # A scanner imports the tables, its package, and its own parts; one that is a program runs it,
@@ -66,8 +66,9 @@ PURE = {
 # What the delivery path may import of the standard library when it is loaded, and in a
 # branch that is rarely taken.  What is not here costs more than it is worth.
 # (os has stat already, and the import system _thread.)
-CHEAP = {"os", "sys", "time", "errno", "fcntl", "select", "stat", "_thread"}
+CHEAP = {"gc", "marshal", "os", "sys", "time", "errno", "fcntl", "select", "stat", "_thread"}
 DEARER = {"select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings", "pwd"}
+DEARER |= {"_frozen_importlib_external"}  # it is loaded already, under no other name
 DEARER |= {"site"}  # where a scanner of the administrator's is not beside avcheck
 DEARER |= {"termios"}  # one number, for a message that is streamed
 DEARER |= {"shutil"}  # a directory that a program has made beside its copy

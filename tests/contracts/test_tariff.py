@@ -27,7 +27,7 @@ from tests.support.wire import PATIENCE
 # What a clean message by descriptor and SMTP may import, besides what the bare
 # interpreter has.
 # (select: where standard output blocks, as here; not under pipe(8).)
-STANDARD = {"__future__", "_socket", "errno", "fcntl", "select"}
+STANDARD = {"__future__", "_socket", "errno", "fcntl", "gc", "select"}
 OURS = {
     "avcheck",
     "avcheck.__main__",
@@ -44,6 +44,7 @@ OURS = {
     "avcheck.dial",
     "avcheck.directory",
     "avcheck.exits",
+    "avcheck.loading",
     "avcheck.main",
     "avcheck.options",
     "avcheck.options.arguments",
