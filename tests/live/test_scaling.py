@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from avcheck import stream
-from avcheck.admin.commands.stats import gather
+from avcheck.admin.totals import gather
 from tests.campaigns import sweeps
 from tests.campaigns.chaos import notes
 from tests.live.farm import (

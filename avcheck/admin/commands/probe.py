@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from avcheck.admin import amounts, cells, known_answer, output, sites
-from avcheck.admin.account import account
-from avcheck.admin.clamdconf import DEFAULTS, Conf
-from avcheck.admin.commands import ping
-from avcheck.admin.look import Look
-from avcheck.admin.output import Trouble
-from avcheck.admin.places import AS_ROOT
+from avcheck.admin import cells, output, sites
 from avcheck.admin.progress import Progress
-from avcheck.admin.samples import LARGE, SAMPLES, Limits, Sample
-from avcheck.admin.services import Service
-from avcheck.directory import Directory
-from avcheck.exits import Defer
-from avcheck.scanners.rows import STREAM
-from avcheck.verdict import CLEAN, FAILED
+from avcheck.admin.samples import SAMPLES
+from avcheck.verdict import FAILED
 
 if TYPE_CHECKING:
-    from avcheck.settings import Scanner
+    pass
 
-# Seconds for one mail, unless -t says less: clamd takes up to MaxScanTime.
-PATIENCE = 180.0
-
-# Of limits that are no sizes the largest that are tried: the file may be anybody's, and the
-# mail is made in memory.
-MOST = {"MaxRecursion": 200, "MaxFiles": 50_000}
-
-STOPPED = "stopped"
-PASSES = "PASSES"
-WAITS = "waits"
-SKIPPED = "skipped"
+from avcheck.admin.trials import PASSES, SKIPPED, STOPPED, WAITS, Tried, tries
 
 COLOURS = {
     STOPPED: cells.GOOD,
@@ -45,138 +23,6 @@ COLOURS = {
     WAITS: cells.DOUBTFUL,
     SKIPPED: cells.FAINT,
 }
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What came back: verdict and the scanner's own words; outcome is what becomes of the mail.
-
-    wrong tells that it should be otherwise; setting is what changes it.
-    """
-
-    scanner: str
-    sample: str
-    what: str
-    outcome: str
-    verdict: str
-    said: str
-    wrong: bool
-    setting: str
-
-
-def limits_of(conf: Conf | None) -> Limits:
-    """clamd's limits as it has them, or its defaults."""
-    conf = conf or Conf("", {})
-    return {name: conf.number(name) for name in DEFAULTS}
-
-
-def tries(
-    service: Service,
-    clamd_conf: str,
-    chosen: list[Sample],
-    large: bool,
-    progress: Progress,
-) -> Iterator[Tried]:
-    """What each scanner says to each mail."""
-    settings = service.require_settings
-    _unless_unusable(service)
-    limits = limits_of(Look(service, None, clamd_conf).conf)
-    for scanner in (*settings.scanners, *settings.backups):
-        silent = ""
-        for sample in chosen:
-            reason = _skip(scanner, sample, limits, large)
-            if reason:
-                yield Tried(scanner.type, sample.name, sample.what, SKIPPED, "", reason, False, "")
-                continue
-            progress.now(
-                f"{sample.name}: is {scanner.type} there?", min(settings.timeout, ping.PATIENCE)
-            )
-            silent = silent or _silent(service, scanner)
-            if silent:  # as each mail would have to find out, one after the other
-                yield _waits(scanner, sample, silent)
-                continue
-            progress.now(f"{sample.name}: asking {scanner.type}", min(settings.timeout, PATIENCE))
-            yield attempt(service, scanner, sample, limits)
-
-
-def _unless_unusable(service: Service) -> None:
-    """Raise Trouble if the spool directory is none to work in: no mail could be sent then."""
-    with account(*service.runs_as):
-        try:
-            with Directory(service.require_settings.spool):
-                return
-        except Defer as why:
-            raise trouble(why) from why
-
-
-def trouble(why: Defer) -> Trouble:
-    """What avcheck says, with the next step for whoever reads it here."""
-    if os.geteuid() != 0:
-        return Trouble(why.text, AS_ROOT)
-    return Trouble(why.text, "avcheckctl doctor says more")
-
-
-def _silent(service: Service, scanner: Scanner) -> str:
-    """Why no place of the scanner answers; empty if one does."""
-    reasons = []
-    with account(*service.runs_as):
-        for target in scanner.targets:
-            answer = ping.ask(scanner, target, service.require_settings)
-            if not answer.wrong:
-                return ""
-            if answer.hidden:
-                raise Trouble(answer.wrong, AS_ROOT)
-            reasons.append(answer.wrong)
-    return "; ".join(reasons)
-
-
-def _waits(scanner: Scanner, sample: Sample, why: str) -> Tried:
-    words = (sample.name, sample.what, WAITS, FAILED.name, why)
-    return Tried(scanner.type, *words, False, sample.setting)
-
-
-def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:
-    """Why it is not tried, or nothing."""
-    if sample.stream and all(target.way != STREAM for target in scanner.targets):
-        return "not asked by stream"
-    if not sample.limit:
-        return ""
-    if scanner.type != "clamd":
-        return f"{sample.limit} is clamd's"
-    if not large:
-        return "--no-limits"
-    if not limits[sample.limit]:
-        return f"{sample.limit} 0: no limit"
-    limit = limits[sample.limit]
-    if limit > MOST.get(sample.limit, LARGE):
-        told = str(limit) if sample.limit in MOST else amounts.size(limit)
-        return f"{sample.limit} is {told}: too large to try"
-    return ""
-
-
-def attempt(service: Service, scanner: Scanner, sample: Sample, limits: Limits) -> Tried:
-    """What the scanner says to the mail."""
-    mail = sample.make(limits)
-    with account(*service.runs_as):
-        try:
-            answer = known_answer.asked(scanner, service.require_settings, mail, PATIENCE)
-        except Defer as why:
-            raise trouble(why) from why
-    finding = answer.finding
-    if finding.verdict is FAILED:
-        outcome = WAITS
-    else:
-        outcome = PASSES if finding.verdict is CLEAN else STOPPED
-    return Tried(
-        scanner.type,
-        sample.name,
-        sample.what,
-        outcome,
-        finding.verdict.name,
-        finding.text,
-        outcome != (STOPPED if sample.virus else PASSES) and outcome != WAITS,
-        sample.setting,
-    )
 
 
 @click.command()
@@ -228,13 +74,18 @@ def command(
 
 
 def _show(found: list[Tried]) -> None:
+    silent = {each.scanner: each for each in found if each.outcome == WAITS and not each.sent}
+    asked = [each for each in found if each.scanner not in silent or each.sent]
     rows: list[list[str | cells.Styled]] = []
-    for each in found:
+    for each in asked:
         good = not each.wrong and each.outcome == PASSES
         colour = cells.GOOD if good else COLOURS[each.outcome]
         outcome = cells.Styled("passes" if good else each.outcome, colour)
         rows.append([each.scanner, each.sample, outcome, each.verdict or "-", each.said])
     output.table(rows, ("SCANNER", "TEST", "MAIL", "VERDICT", "IT SAID"))
+    for each in silent.values():
+        sent = "no more" if any(one.scanner == each.scanner for one in asked) else "nothing"
+        output.say(f"{each.scanner} does not answer: {each.said}; {sent} was sent")
     wrong = [each for each in found if each.wrong]
     if wrong:
         output.say()
@@ -242,7 +93,7 @@ def _show(found: list[Tried]) -> None:
         how = "The test virus gets past" if each.outcome == PASSES else "Good mail is stopped by"
         output.say(f"{how} {each.scanner}: {each.what}.")
         output.say(f"    {each.setting}")
-    waiting = [each.sample for each in found if each.outcome == WAITS]
+    waiting = [each.sample for each in asked if each.outcome == WAITS]
     if waiting:
         output.say()
         output.say(f"No verdict, so such mail waits: {', '.join(waiting)}.")

@@ -3,131 +3,26 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from time import sleep, time
 from typing import TYPE_CHECKING
 
 import click
 
-from avcheck.admin import amounts, cells, output, places, sites
+from avcheck.admin import amounts, cells, output, sites
 from avcheck.admin.output import Trouble
 from avcheck.admin.progress import Progress
+from avcheck.admin.totals import Latency, Stats, gather, summed
 from avcheck.printable import printable
 from avcheck.state import metrics
 
 if TYPE_CHECKING:
     from avcheck.admin.commands.ping import Answer
 
-KEY = re.compile(r"(\w+)(?:\{(.*)\})?")
-LABEL = re.compile(r'(\w+)="([^"]*)"')
-
-QUANTILES = (0.5, 0.9, 0.99)
 BAR = 40  # characters of the longest bar
 
 SIGNATURES = "avcheck_signatures_timestamp_seconds"
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long a scanner takes: count, mean, quantiles (estimated), and the buckets.
-
-    buckets has for each upper end (a text, in seconds) how many answers are in it, and
-    not below it.
-    """
-
-    count: float = 0.0
-    mean: float = 0.0
-    quantiles: Mapping[str, float] = field(default_factory=dict)
-    buckets: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The totals; ages are in seconds, None where nothing is known."""
-
-    messages: float
-    verdicts: Mapping[str, float]
-    actions: Mapping[str, float]
-    scanners: Mapping[str, Mapping[str, float]]
-    latency: Mapping[str, Latency]
-    last_clean_age_seconds: float | None = None
-    last_canary_age_seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-def summed(values: Mapping[str, float], now: float) -> Stats:
-    """What the values of the metrics file come to."""
-    verdicts: dict[str, float] = {}
-    actions: dict[str, float] = {}
-    scanners: dict[str, dict[str, float]] = {}
-    buckets: dict[str, dict[str, float]] = {}
-    sums: dict[str, float] = {}
-    clean: float | None = None
-    canaries: dict[str, float] = {}
-    for key, value in values.items():
-        name, labels = split(key)
-        scanner = labels.get("scanner", "")
-        if name == "avcheck_messages_total":
-            _add(verdicts, labels.get("verdict", "none"), value)
-            _add(actions, labels.get("action", "none"), value)
-        elif name == "avcheck_scans_total":
-            _add(scanners.setdefault(scanner, {}), labels.get("verdict", "none"), value)
-        elif name == "avcheck_scan_seconds_bucket":
-            if (end := labels.get("le")) in metrics.BUCKETS:
-                buckets.setdefault(scanner, {})[end] = value
-        elif name == "avcheck_scan_seconds_sum":
-            sums[scanner] = value
-        elif name == "avcheck_last_clean_timestamp_seconds":
-            clean = now - value
-        elif name == "avcheck_last_canary_timestamp_seconds":
-            canaries[scanner] = now - value
-    latency = {name: latencies(found, sums.get(name, 0.0)) for name, found in buckets.items()}
-    total = sum(verdicts.values())
-    return Stats(total, verdicts, actions, scanners, latency, clean, canaries)
-
-
-def _add(totals: dict[str, float], name: str, more: float) -> None:
-    totals[name] = totals.get(name, 0.0) + more
-
-
-def split(key: str) -> tuple[str, dict[str, str]]:
-    """Name and labels of a value."""
-    found = KEY.match(key)
-    name, labels = found.groups() if found else (key, "")
-    return name, dict(LABEL.findall(labels or ""))
-
-
-def latencies(cumulative: Mapping[str, float], total: float) -> Latency:
-    """The latency in buckets that each hold what the ones before it hold, as Prometheus has it."""
-    ends = sorted(cumulative, key=float)
-    count = cumulative[ends[-1]] if ends else 0.0
-    if not count:
-        return Latency()
-    before = 0.0
-    buckets = {}
-    for end in ends:
-        buckets[end] = cumulative[end] - before
-        before = cumulative[end]
-    quantiles = {f"{each:g}": quantile(each, ends, cumulative) for each in QUANTILES}
-    return Latency(count, total / count, quantiles, buckets)
-
-
-def quantile(share: float, ends: list[str], cumulative: Mapping[str, float]) -> float:
-    """The time within which this share of the answers came, as histogram_quantile() has it.
-
-    That is by a straight line within the bucket; beyond the last end it is that end.
-    """
-    wanted = share * cumulative[ends[-1]]
-    low, below = 0.0, 0.0
-    for end in ends:
-        if cumulative[end] >= wanted:
-            if float(end) == float("inf"):
-                return low
-            inside = cumulative[end] - below
-            return low + (float(end) - low) * ((wanted - below) / inside if inside else 1.0)
-        low, below = float(end), cumulative[end]
-    return low
 
 
 @click.command()
@@ -179,34 +74,6 @@ def command(site: sites.Site, as_json: bool, prometheus: bool, watch: float | No
         _watch(files, values, answers, watch)
 
 
-def gather(files: list[bytes]) -> dict[str, float]:
-    """The values of the files; counters add up, and of times the latest counts."""
-    total: dict[str, float] = {}
-    for file in files:
-        try:
-            values = metrics.parse(_read(file))
-        except OSError as why:
-            raise Trouble(f"{printable(file)}: {why.strerror}", places.as_root(why)) from why
-        if not values:
-            raise Trouble(
-                f"{printable(file)}: nothing has been counted",
-                "it is made with the first message; is --metrics in avcheck's arguments?",
-            )
-        for key, value in values.items():
-            if "_timestamp_" in key:
-                total[key] = max(total.get(key, 0.0), value)
-            else:
-                total[key] = total.get(key, 0.0) + value
-    return total
-
-
-def _read(file: bytes) -> bytes:
-    try:
-        return places.read(file, metrics.SIZE_MAX)
-    except FileNotFoundError:
-        return b""
-
-
 def _ages(site: sites.Site) -> list[Answer]:
     """What the scanners say of their signatures, where scanners are named."""
     if not any(service.require_settings.scanners for service in site.services):
@@ -242,8 +109,8 @@ def _watch(
 def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> None:
     """The totals in tables, with what was added since."""
     earlier = summed(before, 0.0)
-    since = f"  (+{stats.messages - earlier.messages:.0f})" if before else ""
-    output.say(f"Messages  {stats.messages:.0f}{since}")
+    since = f"  (+{stats.messages - earlier.messages})" if before else ""
+    output.say(f"Messages  {stats.messages}{since}")
     for title, totals, old in (
         ("VERDICT", stats.verdicts, earlier.verdicts),
         ("ACTION", stats.actions, earlier.actions),
@@ -269,33 +136,42 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
 
 
 def _shares(
-    totals: Mapping[str, float], before: Mapping[str, float] | None
+    totals: Mapping[str, int], before: Mapping[str, int] | None
 ) -> list[list[str | cells.Styled]]:
-    whole = sum(totals.values()) or 1.0
+    whole = sum(totals.values()) or 1
     rows: list[list[str | cells.Styled]] = []
     for name, number in sorted(totals.items(), key=lambda each: -each[1]):
-        row: list[str | cells.Styled] = [
-            printable(name), f"{number:.0f}", f"{number / whole:.1%}"
-        ]  # fmt: skip
+        row: list[str | cells.Styled] = [printable(name), str(number), f"{number / whole:.1%}"]
         if before is not None:
-            row.append(f"+{number - before.get(name, 0.0):.0f}")
+            row.append(f"+{number - before.get(name, 0)}")
         rows.append(row)
     return rows
 
 
-def _scanner(name: str, verdicts: Mapping[str, float], latency: Latency) -> None:
-    words = ", ".join(f"{verdict} {number:.0f}" for verdict, number in verdicts.items())
-    output.say(f"Scanner {printable(name)}: {words}")
-    quantiles = ", ".join(
-        f"{float(share):.0%} within {_time(value)}" for share, value in latency.quantiles.items()
-    )
-    output.say(f"  mean {_time(latency.mean)}, {quantiles}")
-    most = max(latency.buckets.values(), default=0.0)
+def _scanner(name: str, verdicts: Mapping[str, int], latency: Latency) -> None:
+    counts = ", ".join(f"{verdict} {number}" for verdict, number in verdicts.items())
+    output.say(f"Scanner {printable(name)}: {counts}")
+    output.say(f"  mean {_time(latency.mean)}, {_within(latency)}")
+    most = max(latency.buckets.values(), default=0)
     for end, number in latency.buckets.items():
         if number > 0:
             bar = "#" * max(1, round(number / most * BAR))
             edge = "more" if end == "+Inf" else f"<= {_time(float(end))}"
-            output.say(f"  {edge:>10}  {bar} {number:.0f}")
+            output.say(f"  {edge:>10}  {bar} {number}")
+
+
+def _within(latency: Latency) -> str:
+    """How long the answers took, by the ends of the buckets that they are in."""
+    filled = [end for end, number in latency.buckets.items() if number > 0]
+    if len(filled) == 1 and filled[0] != "+Inf":
+        return f"all within {_time(float(filled[0]))}"
+    longest = max((float(end) for end in latency.buckets if end != "+Inf"), default=0.0)
+    return ", ".join(
+        f"{float(share):.0%} within {_time(end)}"
+        if end is not None
+        else f"{float(share):.0%} beyond {_time(longest)}"
+        for share, end in latency.quantiles.items()
+    )
 
 
 def _time(seconds: float) -> str:

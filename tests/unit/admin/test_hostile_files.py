@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import clamdconf, master_cf, peer, postfix
-from avcheck.admin.commands import stats
+from avcheck.admin import clamdconf, master_cf, peer, postfix, totals
 from avcheck.admin.look import ERROR, Look
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, settings_from
@@ -59,7 +58,7 @@ def test_the_metrics_are_a_file_of_the_account_or_nothing(stage: Stage, kind: st
 def test_root_reads_the_metrics_as_the_account(stage: Stage) -> None:
     os.link(stage.roots / "secret", stage.spool / "metrics")
     with pytest.raises(Trouble, match="Permission denied"):
-        stats.gather([bytes(stage.spool / "metrics")])
+        totals.gather([bytes(stage.spool / "metrics")])
 
 
 def scanner_named(path: Path) -> peer.Peer:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import samples
+from avcheck.admin import samples, trials
+from avcheck.admin.archives import EICAR
 from avcheck.admin.clamdconf import Conf
-from avcheck.admin.commands import probe
 from avcheck.admin.progress import Progress
-from avcheck.admin.samples import EICAR, SAMPLES
+from avcheck.admin.samples import SAMPLES
 from avcheck.seen import FRONT
 from tests.support.admin import KnowingClamd, avcheckctl, holds_virus
 from tests.unit.admin.test_ping import HungClamd
@@ -179,7 +179,9 @@ def test_good_mail_that_is_stopped_is_wrong(tmp_path: Path) -> None:
 def test_without_any_verdict_it_could_not_be_found_out(tmp_path: Path) -> None:
     said = avcheckctl("probe", "-s", "clamd:/nowhere", "-d", tmp_path, "--only", "plain")
     assert said.status == 2
-    assert "such mail waits: plain" in said.out
+    (line,) = said.out.splitlines()
+    assert line.startswith("clamd does not answer: /nowhere: ")
+    assert line.endswith("; nothing was sent")
     said = avcheckctl("probe", "-s", "clamd:/nowhere", "-d", "/nowhere/at/all", "--only", "plain")
     assert said.status == 2
     assert "avcheckctl doctor" in said.err
@@ -209,13 +211,13 @@ def test_what_makes_no_sense_is_skipped(
         pytest.skip("there is no such scanner")
     settings = settings_from(parse_options([b"-s", words.encode()])[0], [])
     (found,) = [each for each in SAMPLES if each.name == name]
-    assert text in probe._skip(settings.scanners[0], found, limits, True)
-    assert bool(text) == bool(probe._skip(settings.scanners[0], found, limits, True))
+    assert text in trials._skip(settings.scanners[0], found, limits, True)
+    assert bool(text) == bool(trials._skip(settings.scanners[0], found, limits, True))
 
 
 def test_limits_are_clamds_or_its_defaults() -> None:
-    assert probe.limits_of(None)["MaxFiles"] == 10000
-    assert probe.limits_of(Conf("x", {"MaxFiles": "7"}))["MaxFiles"] == 7
+    assert trials.limits_of(None)["MaxFiles"] == 10000
+    assert trials.limits_of(Conf("x", {"MaxFiles": "7"}))["MaxFiles"] == 7
 
 
 def test_base64_of_ours_is_base64() -> None:
@@ -232,6 +234,7 @@ def test_a_scanner_that_does_not_answer_is_asked_once_not_for_each_mail(tmp_path
     assert said.status == 2
     waiting = [each for each in said.facts if each["outcome"] == "waits"]
     assert len(waiting) > 10
+    assert not any(each["sent"] for each in waiting)
     assert {each["said"] for each in waiting} == {f"{tmp_path}/clamd: no answer within 0.2 s"}
     assert len(clamd._clients) == 2  # the other one to see who listens, for his clamd.conf
 
@@ -248,3 +251,16 @@ def test_the_name_of_the_test_and_its_limit_are_shown_while_it_runs(
         assert shown[-2] == ("plain: is clamd there?", 10.0)
         assert avcheckctl("probe", *place, "--only", "base64", "-t", "20").status == 0
         assert shown[-1] == ("base64: asking clamd", 20.0)
+
+
+def test_a_scanner_that_ends_meanwhile_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["", "", "gone"])
+    monkeypatch.setattr(trials, "_silent", lambda service, scanner: next(answers, "gone"))
+    with KnowingClamd(tmp_path / "clamd"):
+        said = avcheckctl("probe", "-s", f"clamd:{tmp_path}/clamd", "-d", tmp_path)
+    assert [line for line in said.out.splitlines() if "gone" in line] == [
+        "clamd does not answer: gone; no more was sent"
+    ]
+    assert said.out.count("clamd  ") == 2

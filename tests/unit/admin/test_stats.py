@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from avcheck.admin import totals
 from avcheck.admin.commands import stats
 from avcheck.state import metrics
 from avcheck.verdict import CLEAN, FAILED, INFECTED, Answer, Finding, Verdict
@@ -41,8 +42,10 @@ def test_the_totals_add_up(file: Path) -> None:
     assert latency["buckets"]["0.03"] == 100
     assert latency["buckets"]["1"] == 3
     assert latency["buckets"]["+Inf"] == 1
-    assert 0.01 < latency["quantiles"]["0.5"] < 0.03
-    assert 0.3 < latency["quantiles"]["0.99"] < 1
+    assert latency["quantiles"] == {"0.5": 0.03, "0.9": 0.03, "0.99": 1.0}
+    whole = [facts["messages"], *facts["verdicts"].values(), *facts["actions"].values()]
+    whole += [latency["count"], *latency["buckets"].values()]
+    assert all(isinstance(each, int) for each in whole)
     assert facts["last_clean_age_seconds"] < 60
     assert facts["last_canary_age_seconds"]["clamd"] < 60
 
@@ -82,7 +85,7 @@ def test_the_age_of_signatures_is_asked_for(file: Path, tmp_path: Path) -> None:
 def test_several_files_are_one(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.prom"
     metrics.add(bytes(other), "clean", "deliver", [answer(CLEAN, 0.02)])
-    values = stats.gather([bytes(file), bytes(other)])
+    values = totals.gather([bytes(file), bytes(other)])
     assert values['avcheck_messages_total{verdict="clean",action="deliver"}'] == 101
     stamp = "avcheck_last_clean_timestamp_seconds"
     assert values[stamp] == metrics.parse(other.read_bytes())[stamp]
@@ -120,10 +123,26 @@ def test_what_cannot_be_shown_is_2(words: list[str], text: str) -> None:
 
 
 def test_values_of_another_kind_harm_nothing() -> None:
-    found = stats.summed({"other": 1.0, "}{": 2.0, "avcheck_messages_total": 3.0}, 10.0)
+    found = totals.summed({"other": 1.0, "}{": 2.0, "avcheck_messages_total": 3.0}, 10.0)
     assert found.messages == 3
     assert found.verdicts == {"none": 3.0}
-    assert stats.latencies({}, 0.0).count == 0
-    assert stats.latencies({"+Inf": 0.0}, 0.0).count == 0
-    assert stats.quantile(0.5, ["1", "+Inf"], {"1": 1.0, "+Inf": 9.0}) == 1.0
-    assert stats.quantile(0.0, ["1", "+Inf"], {"1": 0.0, "+Inf": 9.0}) == 1.0
+    assert totals.latencies({}, 0.0).count == 0
+    assert totals.latencies({"+Inf": 0.0}, 0.0).count == 0
+    assert totals.quantile(0.5, ["1", "+Inf"], {"1": 1.0, "+Inf": 9.0}) is None
+    assert totals.quantile(0.0, ["1", "+Inf"], {"1": 0.0, "+Inf": 9.0}) == 1.0
+    assert totals.whole(float("nan")) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ([0.034], "all within 100 ms"),
+        ([0.002] * 9 + [0.5], "50% within 10 ms, 90% within 10 ms, 99% within 1.0 s"),
+        ([9999.0], "50% beyond 100.0 s, 90% beyond 100.0 s, 99% beyond 100.0 s"),
+    ],
+)
+def test_how_long_it_takes_is_not_made_up(tmp_path: Path, seconds: list[float], text: str) -> None:
+    """Of a bucket only its end is known."""
+    for each in seconds:
+        metrics.add(bytes(tmp_path / "m"), "clean", "deliver", [answer(CLEAN, each)])
+    assert f", {text}\n" in avcheckctl("stats", "--metrics", tmp_path / "m").out

@@ -15,8 +15,15 @@ from typing import Any
 import pytest
 
 from avcheck import report
-from avcheck.admin import amounts, cells, clamdconf, output, quarantine_records, quarantine_store
-from avcheck.admin.commands import stats
+from avcheck.admin import (
+    amounts,
+    cells,
+    clamdconf,
+    output,
+    quarantine_records,
+    quarantine_store,
+    totals,
+)
 from avcheck.admin.services import settings_from
 from avcheck.options.reading import parse_options
 from avcheck.state.canary import state_file
@@ -262,7 +269,9 @@ def test_metrics_that_nobody_has_counted(tmp_path: Path) -> None:
         said = avcheckctl("stats", "--metrics", file, *words)
         assert said.status == 0
         assert is_harmless(said)
-    assert stats.summed({'avcheck_scan_seconds_bucket{scanner="x",le="y"}': 1.0}, 0.0).latency == {}
+    assert (
+        totals.summed({'avcheck_scan_seconds_bucket{scanner="x",le="y"}': 1.0}, 0.0).latency == {}
+    )
 
 
 @pytest.mark.parametrize("text", ["²", "9" * 5000, "-1", "1e9", "9" * 5000 + "G", "k"])
