@@ -15,6 +15,7 @@ WIDTH = 80
 # A fenced block: its kind, and the name that some have: ```text master.cf
 FENCED = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^(?=## )", re.MULTILINE)
+EMPHASIS = re.compile(r"(?<![\w*`])\*([^*`\s](?:[^*`]*[^*`\s])?)\*(?![\w*])")
 LINK = re.compile(r"\[([^]]*)\]\(([^)]*)\)")
 
 
@@ -53,6 +54,11 @@ def title(section: str) -> str:
     return re.sub(r"^## (\d+\. )?", "", section.partition("\n")[0])
 
 
+def numbered(section: str) -> str:
+    """The heading of a section as it is, for the text names sections by their numbers."""
+    return section.partition("\n")[0].removeprefix("## ")
+
+
 def parts(section: str) -> Iterator[str | Block]:
     """The words and the code blocks of a section, in order, without its heading."""
     text = section.partition("\n")[2]
@@ -72,8 +78,9 @@ def wrapped(words: str, before: str) -> Iterator[str]:
             yield before.rstrip()
         lines = paragraph.splitlines()
         if all(line.startswith("|") for line in lines):
+            header = _cells(lines[0])
             for line in lines[2:]:  # after its header and the rule below that
-                yield from _row(line, before)
+                yield from _row(_cells(line), header, before)
         elif lines[0].startswith("- "):
             for item in re.split(r"^- ", paragraph, flags=re.MULTILINE)[1:]:
                 yield from _filled(item, f"{before}- ", f"{before}  ")
@@ -81,8 +88,15 @@ def wrapped(words: str, before: str) -> Iterator[str]:
             yield from _filled(paragraph, before, before)
 
 
-def _row(line: str, before: str) -> Iterator[str]:
-    cells = [plain(cell.strip()) for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+def _cells(line: str) -> list[str]:
+    return [plain(cell.strip()) for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+
+
+def _row(cells: list[str], header: list[str], before: str) -> Iterator[str]:
+    """A row as a list; of more than two columns each cell after the head of its column."""
+    if len(cells) > 2:
+        pairs = zip(header, cells, strict=False)
+        cells = [f"{head}: {cell}" if head else cell for head, cell in pairs]
     yield f"{before}{cells[0]}"
     for cell in cells[1:]:
         yield from _filled(cell, f"{before}    ", f"{before}    ")
@@ -101,7 +115,7 @@ def _filled(text: str, first: str, others: str) -> list[str]:
 
 def plain(text: str) -> str:
     """A text without the marks of Markdown."""
-    text = LINK.sub(_named, text)
+    text = EMPHASIS.sub(r"\1", LINK.sub(_named, text))
     return text.replace("**", "").replace("`", "").lstrip("# ")
 
 

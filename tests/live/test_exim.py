@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.admin import guide
 from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
@@ -45,7 +46,7 @@ def started(
         "0.0.0.0 ; ::0": f"127.0.0.1.{front}",
         setup.PORT: str(behind),
     }
-    parts = setup.configuration("exim", names)
+    parts = guide.configuration("exim", names)
     parts["main"] += main
     parts["transport"] = replaced(parts["transport"], *changes)
     with Exim(

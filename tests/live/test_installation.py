@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin.commands import setup
+from avcheck.admin import guide
 from tests.live.recipe import DOCUMENT, MailSystem, blocks
 from tests.support.installed import NOT_SOURCE, interpreter
 from tests.support.servers.fresh import fresh
@@ -25,7 +25,7 @@ def place(mail_system: MailSystem, open_directory: Path) -> Path:
     names["/opt/avcheck"] = f"{place}/opt"
     source = shutil.copytree(ROOT, place / "source", ignore=NOT_SOURCE)
     for block in ("install", "programs"):
-        commands = setup.adapted(blocks(DOCUMENT)[block], names)
+        commands = guide.adapted(blocks(DOCUMENT)[block], names)
         commands = commands.replace("/usr/bin/python3 -m venv", f"{interpreter()} -m venv")
         subprocess.run(["sh", "-euc", commands], cwd=source, umask=0o077, check=True)
     return place

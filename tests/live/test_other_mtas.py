@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin.commands import setup
+from avcheck.admin import guide
 from tests.live.recipe import MailSystem, blocks
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers import packages, unpacked
@@ -36,7 +36,7 @@ class Place:
 
     def write(self, block: str, *changes: tuple[str, str]) -> Path:
         """A block of the page as a file that only the account can read."""
-        text = setup.adapted(blocks(DOCUMENT)[block], self.names)
+        text = guide.adapted(blocks(DOCUMENT)[block], self.names)
         for documented, ours in changes:
             assert documented in text
             text = text.replace(documented, ours)
@@ -258,7 +258,7 @@ def command_of(block: str) -> str:
 
 @pytest.mark.parametrize("block", ["smtpd.conf", "dot-qmail"])
 def test_the_command_for_openbsds_and_bernsteins_does_the_same(place: Place, block: str) -> None:
-    command = setup.adapted(command_of(block), place.names)
+    command = guide.adapted(command_of(block), place.names)
     clean, infected, waits = letter(), with_attachment(EICAR), letter()
 
     def run(message: bytes, sender: str) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.admin import guide
 from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, replaced
@@ -55,7 +56,7 @@ def started(
         "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
         "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
     }
-    parts = setup.configuration("sendmail", names)
+    parts = guide.configuration("sendmail", names)
     fresh(directory)
     with (
         Sendmail.delivering(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from avcheck.admin import exim, pages
+from avcheck.admin import exim, guide, pages
 from avcheck.admin.commands import setup
 from tests.support.tree import ROOT
 
@@ -73,7 +73,7 @@ def test_what_is_printed_is_for_the_form_of_this_machine(
     assert not any(line.startswith("local_interfaces") for line in lines)
     for where in exim.files(etc).values():
         assert f"# ---- {where}\n" in text
-    assert "# ==== Where the lines go =" in text
+    assert "# ==== 2. Where the lines go =" in text
     other = {"true": "exim4.conf.template", "false": "cd /etc/exim4/conf.d"}[split]
     assert not any(other in line for line in lines)
     assert "10026" not in text
@@ -104,7 +104,7 @@ def test_debians_files_are_those_that_the_page_makes() -> None:
 
 
 def test_what_all_mail_systems_need_does_not_speak_of_another() -> None:
-    for page, section in setup.steps("exim"):
+    for page, section in guide.steps("exim"):
         if page == "postfix":
-            for line in setup.explained(section, setup.places("exim")):
+            for line in guide.explained(section, guide.places("exim")):
                 assert "Postfix" not in line

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from avcheck.admin import master_cf, pages, postfix
+from avcheck.admin import guide, master_cf, pages, postfix
 from avcheck.admin.commands import setup
 from avcheck.admin.output import Trouble
 from tests.support.tree import ROOT
@@ -25,24 +25,24 @@ def printed(*words: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("system", setup.FILES)
+@pytest.mark.parametrize("system", guide.FILES)
 def test_every_block_is_in_the_document_and_printed_once(system: str) -> None:
     whole = printed(system)
-    for name in setup.files_here(system):
+    for name in guide.files_here(system):
         part = printed(system, "--file", name)
         assert part
         assert whole.count(f"\n\n{part}\n") == 1, name
 
 
-@pytest.mark.parametrize("system", setup.FILES)
+@pytest.mark.parametrize("system", guide.FILES)
 def test_a_part_is_the_block_of_the_document_but_for_this_machines_names(system: str) -> None:
     names = {setup.PROGRAMS: setup.programs_here(), setup.SOCKET: setup.socket_here()}
     blocks = pages.blocks((DOCS / f"{system}.md").read_text())
-    for name in setup.files_here(system):
-        assert printed(system, "--file", name) == setup.adapted(blocks[name], names)
+    for name in guide.files_here(system):
+        assert printed(system, "--file", name) == guide.adapted(blocks[name], names)
 
 
-@pytest.mark.parametrize("system", setup.FILES)
+@pytest.mark.parametrize("system", guide.FILES)
 def test_what_is_not_configuration_is_a_comment(system: str) -> None:
     lines = printed(system).splitlines()
     configuration = {
@@ -55,7 +55,7 @@ def test_what_is_not_configuration_is_a_comment(system: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("system", setup.FILES)
+@pytest.mark.parametrize("system", guide.FILES)
 def test_words_fit_into_80_columns_and_have_no_marks(system: str) -> None:
     comments = [line for line in printed(system).splitlines() if line.startswith("#")]
     words = [line for line in comments if not line.startswith("#     ")]  # of a log, or a table
@@ -63,14 +63,14 @@ def test_words_fit_into_80_columns_and_have_no_marks(system: str) -> None:
     assert not [line for line in comments if re.search(r"\*\*|^# \||```|\]\(", line)]
 
 
-@pytest.mark.parametrize("system", setup.FILES)
+@pytest.mark.parametrize("system", guide.FILES)
 def test_the_whole_way_is_printed(system: str) -> None:
     """From the accounts to the trial messages: nothing of it has to be read elsewhere."""
     steps = json.loads(printed(system, "--json"))["steps"]
     found = [step["section"] for step in steps]
-    assert set(setup.COMMON) <= set(found)
-    assert found[-1] == setup.LAST
-    assert {step["name"] for step in steps} >= {*setup.SHARED, *setup.FILES[system]}
+    assert set(guide.COMMON) <= set(found)
+    assert found[-1] == guide.LAST
+    assert {step["name"] for step in steps} >= {*guide.SHARED, *guide.FILES[system]}
     assert all(step["where"] and step["text"] for step in steps)
 
 
@@ -82,11 +82,13 @@ def test_what_is_set_up_already_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "IT IS SET UP ALREADY: master.cf, service scan" in printed("postfix")
     assert json.loads(printed("postfix", "--json"))["set_up"]
     result = CliRunner().invoke(setup.command, ["postfix", "--file", "master.cf"])
-    assert "do not add it twice" in result.stderr
-    assert "do not add it twice" not in result.stdout
+    assert "already there: master.cf, service scan" in result.stderr
+    assert "already there" not in result.stdout
+    result = CliRunner().invoke(setup.command, ["postfix", "--file", "accounts"])
+    assert result.stderr == ""
     monkeypatch.setattr(postfix, "read", lambda: postfix.Postfix((), {}, ()))
     assert "ALREADY" not in printed("postfix")
-    monkeypatch.setattr(setup, "CONFIGURATION", {"exim": str(tmp_path)})
+    monkeypatch.setattr(guide, "CONFIGURATION", {"exim": str(tmp_path)})
     assert "ALREADY" not in printed("exim")
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "x").write_text(f"command = {master_cf.GUARD} /b/avcheck\n")
@@ -113,7 +115,7 @@ def test_names_of_this_machine_are_put_in() -> None:
 
 
 def test_a_name_that_was_put_in_is_not_replaced_again() -> None:
-    assert setup.adapted("a b", {"a": "b", "b": "c"}) == "b c"
+    assert guide.adapted("a b", {"a": "b", "b": "c"}) == "b c"
 
 
 def test_the_socket_is_that_of_clamd_conf(tmp_path: Path) -> None:
@@ -140,3 +142,72 @@ def test_the_documents_are_installed_with_the_package() -> None:
 def test_a_document_that_is_missing_is_said_to_be() -> None:
     with pytest.raises(FileNotFoundError, match=r"nobody\.md was not installed"):
         pages.document("nobody")
+
+
+@pytest.mark.parametrize("there", ["", "x = y\n", "all of it"])
+def test_a_block_that_is_there_is_told_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: str
+) -> None:
+    """Of a service that is in master.cf main.cf need not know yet."""
+    file = tmp_path / "main.cf"
+    block = printed("postfix", "--file", "main.cf")
+    file.write_text(f"# before\n{block}more = 1\n" if there == "all of it" else there)
+    files = {**guide.FILES["postfix"], "main.cf": f"{file}: add"}
+    monkeypatch.setattr(guide, "FILES", {**guide.FILES, "postfix": files})
+    monkeypatch.setattr(guide, "set_up", lambda system: "master.cf, service avcheck")
+    result = CliRunner().invoke(setup.command, ["postfix", "--file", "main.cf"])
+    assert result.stdout == block
+    told = f"avcheckctl: already there: {file}; printed all the same\n"
+    assert result.stderr == (told if there == "all of it" else "")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--file", "nonsense"), "'nonsense' is not one of 'accounts', "),
+        (("--user", "x y"), "'x y' is no name of an account"),
+        (("--group", "-x"), "'-x' is no name of an account"),
+        (("--spool", "/a b"), "'/a b' is no absolute path"),
+        (("--clamd", "run/x"), "'run/x' is no absolute path"),
+    ],
+)
+def test_what_could_not_work_is_wrong_usage(words: tuple[str, str], reason: str) -> None:
+    result = CliRunner().invoke(setup.command, ["postfix", *words])
+    assert result.exit_code == 2
+    assert reason in result.output
+
+
+def test_the_parts_are_named_in_the_help_and_on_the_page() -> None:
+    page = (ROOT / "man" / "avcheckctl.8").read_text()
+    help_ = "".join(CliRunner().invoke(setup.command, ["--help"]).output.split())
+    for name in {*guide.SHARED, *(name for each in guide.FILES.values() for name in each)}:
+        assert name in help_, name
+        assert re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", page), name
+
+
+@pytest.mark.parametrize("system", guide.FILES)
+def test_headings_have_the_numbers_that_the_text_names(system: str) -> None:
+    headings = re.findall(r"^# ==== (.*?) =+$", printed(system), re.MULTILINE)
+    own = [each for each in headings if not each.endswith("(postfix.md)")]
+    assert own[0].startswith("1. ")
+    shared = [each for each in headings if each not in own]
+    assert [each.split()[0] for each in shared] == (
+        [] if system == "postfix" else ["2.", "3.", "4."]
+    )
+
+
+def test_a_table_keeps_its_heads_and_words_lose_their_marks() -> None:
+    text = "| scanners | time | runs |\n| --- | --- | --- |\n| 1 | 0.4 s | 4 |\n"
+    lines = list(pages.wrapped(text, "# "))
+    assert lines == ["# scanners: 1", "#     time: 0.4 s", "#     runs: 4"]
+    two = "| word | what |\n| --- | --- |\n| `-d` | The *spool* directory. |\n"
+    assert list(pages.wrapped(two, "# ")) == ["# -d", "#     The spool directory."]
+    assert pages.plain("a *b c* d, 2 * 3 * 4, **e**") == "a b c d, 2 * 3 * 4, e"
+
+
+@pytest.mark.parametrize("booted", [True, False])
+def test_without_systemd_its_words_are_translated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, booted: bool
+) -> None:
+    monkeypatch.setattr(setup, "BOOTED", str(tmp_path if booted else tmp_path / "no"))
+    assert ("service NAME VERB" in printed("postfix")) is not booted
