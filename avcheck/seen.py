@@ -58,9 +58,10 @@ class Header:
     - takes a line in the preamble of a part, if that begins with Content-, for a field.
     """
 
-    __slots__ = ("_last", "_mime", "_quoted", "_type", "_typed", "multipart")
+    __slots__ = ("_last", "_mime", "_quoted", "_type", "_typed", "mime", "multipart")
 
     def __init__(self) -> None:
+        self.mime = False  # whether it has any field of MIME
         self.multipart = False  # whether it is one of several parts
         self._typed = False  # whether it has had a type
         self._start(b"")
@@ -74,7 +75,9 @@ class Header:
 
     def field(self, text: bytes) -> bytes:
         """What is seen of the first line of a field."""
-        self._start(text.partition(b":")[0].rstrip().lower())
+        name = text.partition(b":")[0].rstrip().lower()
+        self.mime = self.mime or name.startswith(b"content-")
+        self._start(name)
         if self._type:
             if self._typed:
                 self._start(b"")
@@ -204,9 +207,8 @@ class Reader:
 
     def _over(self, line: bytes, above: bytes) -> bytes:
         """What is seen of a line that is no field, and so the first below its header."""
-        # In the header of a part, and as it came, scanners may take it as they like: so do
-        # the programs that people read mail with.
-        ended = self._where is _HEADER or self._mended
+        # Most that looks like the header of a part is text, such as a signature below "-- ".
+        ended = self._where is _HEADER or self._mended or self._header.mime
         self._where = _PART if line.startswith(b"--") else _BODY
         if ended:
             line = self._below([*self._header.after(NOTHING), b""], above, line)

@@ -41,6 +41,7 @@ SHOWN = {
     "two bare CRs in the header of a part": parts(b"X-A: b\r\rc\n" + TYPE + CODED),
     "a tab after a boundary": parts(padding=b"\t"),
     "blanks and a tab after a boundary": parts(padding=b" \t "),
+    "no empty line below the header of a part": parts().replace(BODY, BODY[1:]),
     "multipart/parallel": parts(kind=b"parallel"),
     "multipart/signed": parts(kind=b'signed; protocol="application/pgp-signature"'),
     "a last line with a semicolon": CODED + TYPE.replace(b"\n", b";\n") + BODY,

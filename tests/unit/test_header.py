@@ -79,6 +79,14 @@ def test_a_header_has_its_first_type(kind: bytes) -> None:
     assert seen(alone) == alone
 
 
+def test_the_header_of_a_part_ends_above_a_line_that_is_no_field() -> None:
+    for name in (b"Content-Type", b"Content-ID", b"content-transfer-encoding"):
+        message = PART + name + b": x\nX: y\nno field\n"
+        assert seen(message, 3) == message.replace(b"no", b"\nno")
+    signature = b"Subject: x\n\n-- \nAnna\nPhone: 1\nMail: a@b.org\nAnna\n"
+    assert seen(signature, 3) == signature
+
+
 @pytest.mark.parametrize("empty", [b"", b"\n", b"\n\n"])
 def test_a_preamble_has_no_fields(empty: bytes) -> None:
     header = b"\n--a\nContent-Type: multipart/mixed; boundary=b\n\n" + empty
