@@ -67,3 +67,9 @@ NESTED = {
     "a preamble with a type": parts(preamble=b"Content-Type: text/html\n\n"),
     "a preamble with a type, further down": parts(preamble=b"\n\n" + PARTIAL + b"\n"),
 }
+
+# Directly above the boundary it is the beginning of a uuencoded file to clamd, and without an end.
+MISSED = {
+    "a line begin 644 above its boundary": TOP
+    + parts().replace(b"Hello.\n", b"Hello.\nbegin 644 x\n", 1),
+}
