@@ -11,8 +11,8 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
-def command(shell: str) -> None:
+@click.argument("shell", required=False, type=click.Choice(SHELLS), metavar="bash|zsh|fish")
+def command(shell: str | None) -> None:
     """Print the completion script for a shell, to be evaluated or sourced.
 
     \b
@@ -20,6 +20,8 @@ def command(shell: str) -> None:
     For zsh, in ~/.zshrc:    eval "$(avcheckctl completion zsh)"
     For fish:  avcheckctl completion fish > ~/.config/fish/completions/avcheckctl.fish
     """
+    if shell is None:
+        raise click.UsageError(f"name a shell: {', '.join(SHELLS[:-1])} or {SHELLS[-1]}")
     kind = get_completion_class(shell)
     assert kind is not None, "SHELLS has what click has"
     click.echo(kind(group, {}, "avcheckctl", "_AVCHECKCTL_COMPLETE").source())

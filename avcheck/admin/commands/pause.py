@@ -6,9 +6,11 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import Any
 
 import click
 
@@ -30,6 +32,7 @@ GRACE = 10.0
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
+@output.json_option
 @click.option("--reason", metavar="TEXT", default="", help="Why: senders' systems may see it.")
 @click.option(
     "--for",
@@ -51,6 +54,7 @@ GRACE = 10.0
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(
     site: sites.Site,
+    as_json: bool,
     reason: str,
     length: float | None,
     wait: bool,
@@ -91,13 +95,15 @@ def command(
             raise
         try:
             with _handled(_interrupt):
-                status = _held(site, places, wait, limit, words)
+                outcome = _held(site, places, wait, limit, words, as_json)
         except (KeyboardInterrupt, Trouble):
             if any(pausing.read(place) for place in places):
                 output.note(f"Mail is still held back.  To end it: {resume(places)}")
             raise
-    if status:
-        raise SystemExit(status)
+    if as_json:
+        output.as_json(_facts(places, outcome))
+    if outcome.wrong or outcome.status:
+        raise SystemExit(1)
 
 
 @contextmanager
@@ -116,12 +122,15 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(words: tuple[str, ...]) -> int:
-    """The status of the command; raises KeyboardInterrupt, when it has ended, if we are to end."""
+def _run(words: tuple[str, ...], as_json: bool) -> int:
+    """The status of the command; raises KeyboardInterrupt, when it has ended, if we are to end.
+
+    What it writes goes to standard error, if JSON goes to the other.
+    """
     signals: list[int] = []
     # Nothing is raised from here on: it could be before we know the process.
     with _handled(lambda number, frame: signals.append(number)):
-        process = subprocess.Popen(words)  # noqa: S603 - what was asked for
+        process = subprocess.Popen(words, stdout=2 if as_json else None)  # noqa: S603 - what was asked for
         while not signals:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(AGAIN)
@@ -135,39 +144,71 @@ def _run(words: tuple[str, ...]) -> int:
     raise KeyboardInterrupt
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: mail held back or not, the status of the command, and what went wrong.
+
+    held is how many attempts each waitfile has held back, if the pause has ended.
+    """
+
+    paused: bool = True
+    status: int | None = None
+    wrong: str = ""
+    held: Sequence[int | None] = ()
+
+
 def _held(
     site: sites.Site,
     places: list[pausing.Place],
     wait: bool,
     limit: float,
     words: tuple[str, ...],
-) -> int:
-    """What is done while mail is held back; returns the exit status."""
+    as_json: bool,
+) -> Outcome:
+    """What is done while mail is held back."""
     if wait or words:
         for spool in sites.unique([place.spool for place in places]):
             with Progress("waiting for the messages in flight", limit):
                 done = pausing.drained(spool, limit)
             if not done:
                 flights = flight.words(flight.over(spool))
-                output.note(f"After {amounts.age(limit)} messages are still in flight ({flights}).")
-                output.note(f"Mail is still held back.  To end it: {resume(places)}")
-                return 1
+                wrong = f"after {amounts.age(limit)} messages are still in flight ({flights})"
+                return _still_held(places, Outcome(wrong=wrong))
     if not words:
-        output.say(f"Mail is held back.  To end it: {resume(places)}")
-        return 0
+        if not as_json:
+            output.say(f"Mail is held back.  To end it: {resume(places)}")
+        return Outcome()
     try:
-        status = _run(words)
+        status = _run(words, as_json)
     except OSError as why:
-        _resume(site, places)
+        _resume(site, places, as_json)
         raise Trouble(f"{words[0]}: {why.strerror}", "mail goes on as before") from why
     if status:
         output.note(f"{printable(words[0])} ended with status {status}.")
-    for wrong in _until_trusted(site, limit):
-        output.note(f"Not to be trusted: {wrong}")
-        output.note(f"Mail is still held back.  To end it: {resume(places)}")
-        return 1
-    _resume(site, places)
-    return 1 if status else 0
+    if wrong := "; ".join(_until_trusted(site, limit)):
+        return _still_held(places, Outcome(status=status, wrong=f"not to be trusted: {wrong}"))
+    return Outcome(False, status, held=_resume(site, places, as_json))
+
+
+def _still_held(places: list[pausing.Place], outcome: Outcome) -> Outcome:
+    output.note(f"{outcome.wrong[:1].upper()}{outcome.wrong[1:]}.")
+    output.note(f"Mail is still held back.  To end it: {resume(places)}")
+    return outcome
+
+
+def _facts(places: list[pausing.Place], outcome: Outcome) -> list[dict[str, Any]]:
+    """The outcome for a program."""
+    held = outcome.held if not outcome.paused else [pausing.held_back(each) for each in places]
+    return [
+        {
+            "waitfile": printable(place.waitfile),
+            "paused": outcome.paused,
+            "held": count or 0,
+            "status": outcome.status,
+            "wrong": outcome.wrong,
+        }
+        for place, count in zip(places, held, strict=True)
+    ]
 
 
 def _until_trusted(site: sites.Site, limit: float) -> list[str]:
@@ -180,24 +221,22 @@ def _until_trusted(site: sites.Site, limit: float) -> list[str]:
             for service in site.services:
                 with account.account(*service.runs_as):
                     for scanner in service.require_settings.scanners:
-                        doubts += [
-                            f"{scanner.type} {doubt}"
-                            for doubt in [
-                                known_answer.error(scanner, service.require_settings, left)
-                            ]
-                            if doubt
-                        ]
+                        doubt = known_answer.error(scanner, service.require_settings, left)
+                        doubts += [f"{scanner.type} {doubt}"] if doubt else []
             if not doubts or monotonic() > until:
                 return doubts
             sleep(AGAIN)
 
 
-def _resume(site: sites.Site, places: list[pausing.Place]) -> None:
+def _resume(site: sites.Site, places: list[pausing.Place], as_json: bool) -> list[int | None]:
+    """End the pause, and say so; returns what was held back by each waitfile."""
     counts = [pausing.remove(place) for place in places]
-    for count in counts:
-        output.say(ended(count))
-    if any(counts):  # -1 too: it was not counted
-        output.say(again(site))
+    if not as_json:
+        for count in counts:
+            output.say(ended(count))
+        if any(counts):  # -1 too: it was not counted
+            output.say(again(site))
+    return counts
 
 
 def resume(places: list[pausing.Place]) -> str:

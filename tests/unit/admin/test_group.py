@@ -70,6 +70,12 @@ def test_completion_prints_a_script(shell: str) -> None:
     assert "_AVCHECKCTL_COMPLETE" in said.out
 
 
+def test_completion_without_a_shell_names_them() -> None:
+    said = avcheckctl("completion")
+    assert said.status == 2
+    assert "Error: name a shell: bash, zsh or fish\n" in said.err
+
+
 def test_completion_completes_commands_and_options(command: Path) -> None:
     def complete(line: str, word: int) -> str:
         environment = {

@@ -58,6 +58,7 @@ def facts(tmp_path: Path) -> Iterator[dict[str, Any]]:
             "doctor": avcheckctl("doctor", *scanner, *spool, "--json").facts,
             "ping": avcheckctl("ping", *scanner, "--json").facts,
             "probe": avcheckctl("probe", *scanner, *spool, "--only", "plain", "--json").facts,
+            "pause": avcheckctl("pause", "-w", tmp_path / "other", "--json").facts,
             "resume": avcheckctl("resume", "-w", tmp_path / "wait", "--json").facts,
             "status": avcheckctl("status", *scanner, *spool, "--canary", "9", "--json").facts,
             "stats": avcheckctl("stats", "--metrics", tmp_path / "metrics", "--json").facts,
