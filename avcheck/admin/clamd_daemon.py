@@ -111,7 +111,7 @@ class Daemon(clamd.ClamdNetworkSocket):  # type: ignore[misc] # the package has 
             cause = why.__context__ if isinstance(why, clamd.ClamdError) else why
             if isinstance(cause, TimeoutError) or over.is_set():
                 raise self._late() from why
-            if isinstance(cause, OSError):  # the package hides the system's words in its own
+            if isinstance(cause, OSError):  # the package hides the system's reason behind its own
                 raise Defer(f"{self.target.address}: {cause.strerror or cause}", BROKEN) from why
             raise Defer(f"{self.target.address}: {why}", BROKEN) from why
         if over.is_set():

@@ -133,9 +133,9 @@ def parse(text: str) -> dict[str, str]:
     """The settings of a clamd.conf; the first of two lines with one name wins, as in clamd."""
     values: dict[str, str] = {}
     for line in text.splitlines():
-        words = line.split(None, 1)
-        if words and not words[0].startswith("#"):
-            values.setdefault(words[0], words[1].strip().strip('"') if words[1:] else "yes")
+        parts = line.split(None, 1)
+        if parts and not parts[0].startswith("#"):
+            values.setdefault(parts[0], parts[1].strip().strip('"') if parts[1:] else "yes")
     return values
 
 

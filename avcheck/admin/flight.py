@@ -44,7 +44,7 @@ def inside(folder: places.Folder) -> list[Flight]:
     return [Flight(process, _queue_id(process)) for process in processes]
 
 
-def words(flights: Sequence[Flight]) -> str:
+def listed(flights: Sequence[Flight]) -> str:
     """The queue IDs, or the processes of those that have none."""
     return ", ".join(map(str, flights))
 
@@ -60,12 +60,12 @@ def _queue_id(process: int) -> str:
 
 def parse(argv: list[bytes]) -> str:
     """The queue ID on a command line that has avcheck somewhere in it, printable."""
-    words = [os.path.basename(word).decode("ascii", "replace") for word in argv]
-    name = next((each for each in (NAME, *GUARDS) if each in words), "")
+    names = [os.path.basename(word).decode("ascii", "replace") for word in argv]
+    name = next((each for each in (NAME, *GUARDS) if each in names), "")
     if not name:
         return ""
     try:
-        given, _ = reading.parse_options(argv[words.index(name) + 1 :])
+        given, _ = reading.parse_options(argv[names.index(name) + 1 :])
     except Leave:  # cut off, or no avcheck of this version
         return ""
     found = [each.argument for each in given if each.option.attribute == "queue_id"]

@@ -14,9 +14,9 @@ HEADER = ("ENTRY", "AGE", "VERDICT", "FOUND", "SIZE", "FROM", "TO", "STATE", "SU
 
 
 def matches(entry: Entry, text: str) -> bool:
-    """Whether the text is in one of the words that a person would look for."""
-    words = (entry.sender, *entry.recipients, entry.subject, entry.virus, entry.queue_id)
-    return any(text.lower() in word.lower() for word in words)
+    """Whether the text is in one of the texts that a person would look for."""
+    texts = (entry.sender, *entry.recipients, entry.subject, entry.virus, entry.queue_id)
+    return any(text.lower() in each.lower() for each in texts)
 
 
 def row(entry: Entry) -> list[str | Styled]:

@@ -1,4 +1,4 @@
-"""The pages of docs/ as avcheckctl reads them: sections, code blocks, and words for 80 columns."""
+"""The pages of docs/ as avcheckctl reads them: sections, code blocks, and text for 80 columns."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def numbered(section: str) -> str:
 
 
 def parts(section: str) -> Iterator[str | Block]:
-    """The words and the code blocks of a section, in order, without its heading."""
+    """The text and the code blocks of a section, in order, without its heading."""
     text = section.partition("\n")[2]
     end = 0
     for found in FENCED.finditer(text):
@@ -70,9 +70,9 @@ def parts(section: str) -> Iterator[str | Block]:
     yield text[end:]
 
 
-def wrapped(words: str, before: str) -> Iterator[str]:
-    """The words of a page as lines for a terminal, each after that; tables become lists."""
-    paragraphs = [each for each in re.split(r"\n\s*\n", words.strip("\n")) if each.strip()]
+def wrapped(text: str, before: str) -> Iterator[str]:
+    """The text of a page as lines for a terminal, each after that; tables become lists."""
+    paragraphs = [each for each in re.split(r"\n\s*\n", text.strip("\n")) if each.strip()]
     for number, paragraph in enumerate(paragraphs):
         if number:
             yield before.rstrip()

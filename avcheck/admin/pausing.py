@@ -111,7 +111,7 @@ def write(place: Place, note: Note) -> None:
     why = f": {held.reason}" if held and held.reason else ""
     raise Trouble(
         f"mail is held back already by {printable(place.waitfile)}{why}",
-        f"avcheckctl resume --waitfile {printable(place.waitfile)}",
+        f"avcheckctl resume -w {printable(place.waitfile)}",
     )
 
 

@@ -40,7 +40,7 @@ SKIPPED = "skipped"
 
 @dataclass(frozen=True)
 class Tried:
-    """What came back: verdict and the scanner's own words; outcome is what becomes of the mail.
+    """What came back: verdict and the scanner's own text; outcome is what becomes of the mail.
 
     wrong tells that it should be otherwise; setting is what changes it.  sent
     tells that the mail went to the scanner: to one that does not answer none is sent.
@@ -125,8 +125,8 @@ def _silent(service: Service, scanner: Scanner) -> str:
 
 
 def _waits(scanner: Scanner, sample: Sample, why: str) -> Tried:
-    words = (sample.name, sample.what, WAITS, FAILED.name, why)
-    return Tried(scanner.type, *words, False, sample.setting, False)
+    facts = (sample.name, sample.what, WAITS, FAILED.name, why)
+    return Tried(scanner.type, *facts, False, sample.setting, False)
 
 
 def _skip(scanner: Scanner, sample: Sample, limits: Limits, large: bool) -> str:

@@ -193,7 +193,7 @@ FAULTS = {
     "quarantine": "chown root: /var/spool/avcheck/quarantine",
     "bounces": "postconf -X bounce_size_limit",
     "scanner_socket": "chmod 666 /run/clamav/clamd.ctl",
-    "spool_usable": "chown bob: /var/spool/avcheck",
+    "spool_owner": "chown bob: /var/spool/avcheck",
 }
 SAVE = "cp -a /etc/postfix /tmp/saved; chmod 660 /run/clamav/clamd.ctl"
 MEND = """\

@@ -101,8 +101,8 @@ def safety_net(look: Look) -> Iterator[Result]:
 def smtputf8(look: Look) -> Iterator[Result]:
     """Mail with umlauts in its header, given back by sendmail(1), does not bounce for that."""
     postfix = look.postfix
-    words = look.settings.program
-    if postfix is None or not words or not words[0].endswith(b"/sendmail"):
+    argv = look.settings.program
+    if postfix is None or not argv or not argv[0].endswith(b"/sendmail"):
         return
     line = postfix.service("pickup")
     classes = re.split(

@@ -20,21 +20,21 @@ SIZE = "message_size_limit"
 PATIENCE = 10.0
 
 
-def sendmail_words(look: Look) -> Iterator[Result]:
+def sendmail_arguments(look: Look) -> Iterator[Result]:
     """The sendmail program of -S can be run, and its options keep the message as it is."""
-    words = look.settings.program
-    if not words or look.settings.no_inject:
+    argv = look.settings.program
+    if not argv or look.settings.no_inject:
         return
-    name = printable(words[0])
+    name = printable(argv[0])
     with look.acting():
-        allowed = os.access(words[0], os.X_OK, effective_ids=True)
+        allowed = os.access(argv[0], os.X_OK, effective_ids=True)
     if not allowed:
         yield Result(ERROR, f"{name}: cannot be run", "-S /usr/sbin/sendmail -S -G -S -i")
         return
-    if os.path.basename(words[0]) != b"sendmail":
+    if os.path.basename(argv[0]) != b"sendmail":
         yield Result(OK, f"{name} can be run")
         return
-    letters = sendmail.letters(words[1:])
+    letters = sendmail.letters(argv[1:])
     if b"t" in letters:
         text = f"{name} -t sends to those in the header once more"
         yield Result(ERROR, text, f"-S {name} -S -G -S -i")
@@ -174,7 +174,7 @@ def reinjection_private(look: Look) -> Iterator[Result]:
 
 
 def _names(value: str) -> list[str]:
-    """The words of a list in main.cf."""
+    """The items of a list in main.cf."""
     return value.replace(",", " ").split()
 
 

@@ -69,7 +69,7 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
             yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
 
 
-def scanner_words(look: Look) -> Iterator[Result]:
+def scanner_proof(look: Look) -> Iterator[Result]:
     """A program says in words that a message is clean, and does not just end with 0."""
     for scanner, target in look.targets:
         if not scanner.row.program:

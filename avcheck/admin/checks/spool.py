@@ -89,12 +89,12 @@ def spool_owner(look: Look) -> Iterator[Result]:
 
 
 def _one_account(look: Look, owner: int, user: int) -> str:
-    """How the service and the spool directory get the same account: avcheck's own, if it has one.
+    """How the service and the spool directory get the same account.
 
-    What others use is not given what avcheck has.
+    An account that others use, too, does not get what is avcheck's.
     """
     place = printable(look.settings.spool)
-    if name(user) in SHARED or name(owner) not in SHARED:
+    if name(user) in SHARED and name(owner) not in SHARED:
         try:
             group = os.stat(look.settings.spool).st_gid
         except OSError:
@@ -174,9 +174,9 @@ def _file_system(path: bytes) -> str:
 def kind_of(lines: list[str], number: str) -> str:
     """The type of the file system with that device number, or nothing."""
     for line in lines:
-        words = line.split()
-        if words[2:3] == [number] and "-" in words:
-            return words[words.index("-") + 1]
+        fields = line.split()
+        if fields[2:3] == [number] and "-" in fields:
+            return fields[fields.index("-") + 1]
     return ""
 
 

@@ -38,10 +38,10 @@ def waitfile(look: Look) -> Iterator[Result]:
         return
     if note is not None:
         overdue = bool(note.end) and note.end <= pausing.now()
-        words = note.explain(pausing.now())
+        explained = note.explain(pausing.now())
         yield Result(
             ERROR if overdue else WARNING,
-            f"mail is held back by {name}" + (f": {words}" if words else ""),
+            f"mail is held back by {name}" + (f": {explained}" if explained else ""),
             f"avcheckctl resume -w {name}",
         )
     else:

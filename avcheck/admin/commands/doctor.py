@@ -95,15 +95,15 @@ def _show(found: list[Found], everything: bool) -> None:
         output.heading(f"{service}:")
         for level, text, remedy, names in _together(ours):
             if everything or level != OK:
-                label = cells.Styled(level.ljust(7), COLOURS[level])
+                label = cells.Styled(f"  {level.ljust(7)}", COLOURS[level])
                 where = ", ".join(names) if len(names) <= NAMES_MAX else f"{len(names)} checks"
-                output.say("  ", label, f"  {text}  [{where}]")
+                output.table([[label, f"{text}  [{where}]"]])
                 for line in remedy.splitlines():
                     output.say(f"             {line}")
         counts = [sum(each.level == level for each in ours) for level in LEVELS]
         good, skipped, doubtful, bad = counts
-        words = (amounts.counted(doubtful, "warning"), amounts.counted(bad, "error"))
-        output.say(f"  {good} in order, {skipped} skipped, {', '.join(words)}")
+        counted = (amounts.counted(doubtful, "warning"), amounts.counted(bad, "error"))
+        output.say(f"  {good} in order, {skipped} skipped, {', '.join(counted)}")
 
 
 def _together(found: list[Found]) -> list[tuple[str, str, str, list[str]]]:

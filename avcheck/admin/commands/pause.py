@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from avcheck.admin import account, amounts, flight, known_answer, output, pausing, sites
-from avcheck.admin.commands.resume import again, ended
+from avcheck.admin.commands.resume import again, command_line, ended
 from avcheck.admin.output import Trouble
 from avcheck.admin.progress import Progress
 from avcheck.printable import printable
@@ -51,7 +51,7 @@ GRACE = 10.0
     help="How long to wait for messages in flight, and then for the scanner.",
 )
 @sites.takes("waitfile", "spool", *sites.SCANNERS, need=("waitfile",))
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(
     site: sites.Site,
     as_json: bool,
@@ -59,7 +59,7 @@ def command(
     length: float | None,
     wait: bool,
     limit: float,
-    words: tuple[str, ...],
+    argv: tuple[str, ...],
 ) -> None:
     """Hold all mail back: the mail system keeps it and tries again later.
 
@@ -74,36 +74,41 @@ def command(
     avcheckctl pause -w /var/spool/avcheck/wait -d /var/spool/avcheck --wait
     """
     places = pausing.places(site)
-    if (wait or words) and not all(place.spool for place in places):
+    if (wait or argv) and not all(place.spool for place in places):
         raise click.UsageError("-d or --spool is needed, to know what is in flight")
-    if words and not all(service.require_settings.scanners for service in site.services):
+    if argv and not all(service.require_settings.scanners for service in site.services):
         raise click.UsageError("-s or --scanner is needed, to know when it is back")
     note = Note(
-        printable(reason or (f"until {shlex.join(words)} is done" if words else ""), REASON_MAX),
+        printable(reason or (f"until {shlex.join(argv)} is done" if argv else ""), REASON_MAX),
         pausing.now(length) if length is not None else "",
         f"{account.who()} on {os.uname().nodename} since {pausing.now()}",
     )
     with pausing.alone(places[0]):
-        written: list[pausing.Place] = []
-        try:
-            for place in places:
-                pausing.write(place, note)
-                written.append(place)
-        except Trouble:
-            for place in written:
-                pausing.remove(place)
-            raise
+        _hold_back(places, note)
         try:
             with _handled(_interrupt):
-                outcome = _held(site, places, wait, limit, words, as_json)
+                outcome = _held(site, places, wait, limit, argv, as_json)
         except (KeyboardInterrupt, Trouble):
             if any(pausing.read(place) for place in places):
-                output.note(f"Mail is still held back.  To end it: {resume(places)}")
+                output.note(f"Mail is still held back.  To end it: {command_line(places)}")
             raise
     if as_json:
         output.as_json(_facts(places, outcome))
     if outcome.wrong or outcome.status:
         raise SystemExit(1)
+
+
+def _hold_back(places: list[pausing.Place], note: Note) -> None:
+    """Write every waitfile, or none; raises Trouble if that fails."""
+    written: list[pausing.Place] = []
+    try:
+        for place in places:
+            pausing.write(place, note)
+            written.append(place)
+    except Trouble:
+        for place in written:
+            pausing.remove(place)
+        raise
 
 
 @contextmanager
@@ -122,7 +127,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(words: tuple[str, ...], as_json: bool) -> int:
+def _run(argv: tuple[str, ...], as_json: bool) -> int:
     """The status of the command; raises KeyboardInterrupt, when it has ended, if we are to end.
 
     What it writes goes to standard error, if JSON goes to the other.
@@ -130,7 +135,7 @@ def _run(words: tuple[str, ...], as_json: bool) -> int:
     signals: list[int] = []
     # Nothing is raised from here on: it could be before we know the process.
     with _handled(lambda number, frame: signals.append(number)):
-        process = subprocess.Popen(words, stdout=2 if as_json else None)  # noqa: S603 - what was asked for
+        process = subprocess.Popen(argv, stdout=2 if as_json else None)  # noqa: S603 - what was asked for
         while not signals:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(AGAIN)
@@ -138,7 +143,7 @@ def _run(words: tuple[str, ...], as_json: bool) -> int:
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            output.note(f"{printable(words[0])} does not end, and is killed.")
+            output.note(f"{printable(argv[0])} does not end, and is killed.")
             process.kill()
             process.wait()
     raise KeyboardInterrupt
@@ -162,29 +167,29 @@ def _held(
     places: list[pausing.Place],
     wait: bool,
     limit: float,
-    words: tuple[str, ...],
+    argv: tuple[str, ...],
     as_json: bool,
 ) -> Outcome:
     """What is done while mail is held back."""
-    if wait or words:
+    if wait or argv:
         for spool in sites.unique([place.spool for place in places]):
             with Progress("waiting for the messages in flight", limit):
                 done = pausing.drained(spool, limit)
             if not done:
-                flights = flight.words(flight.over(spool))
+                flights = flight.listed(flight.over(spool))
                 wrong = f"after {amounts.age(limit)} messages are still in flight ({flights})"
                 return _still_held(places, Outcome(wrong=wrong))
-    if not words:
+    if not argv:
         if not as_json:
-            output.say(f"Mail is held back.  To end it: {resume(places)}")
+            output.say(f"Mail is held back.  To end it: {command_line(places)}")
         return Outcome()
     try:
-        status = _run(words, as_json)
+        status = _run(argv, as_json)
     except OSError as why:
         _resume(site, places, as_json)
-        raise Trouble(f"{words[0]}: {why.strerror}", "mail goes on as before") from why
+        raise Trouble(f"{argv[0]}: {why.strerror}", "mail goes on as before") from why
     if status:
-        output.note(f"{printable(words[0])} ended with status {status}.")
+        output.note(f"{printable(argv[0])} ended with status {status}.")
     if wrong := "; ".join(_until_trusted(site, limit)):
         return _still_held(places, Outcome(status=status, wrong=f"not to be trusted: {wrong}"))
     return Outcome(False, status, held=_resume(site, places, as_json))
@@ -192,7 +197,7 @@ def _held(
 
 def _still_held(places: list[pausing.Place], outcome: Outcome) -> Outcome:
     output.note(f"{outcome.wrong[:1].upper()}{outcome.wrong[1:]}.")
-    output.note(f"Mail is still held back.  To end it: {resume(places)}")
+    output.note(f"Mail is still held back.  To end it: {command_line(places)}")
     return outcome
 
 
@@ -237,10 +242,3 @@ def _resume(site: sites.Site, places: list[pausing.Place], as_json: bool) -> lis
         if any(counts):  # -1 too: it was not counted
             output.say(again(site))
     return counts
-
-
-def resume(places: list[pausing.Place]) -> str:
-    """The command that ends the pause."""
-    return " && ".join(
-        f"avcheckctl resume -w {shlex.quote(printable(place.waitfile))}" for place in places
-    )

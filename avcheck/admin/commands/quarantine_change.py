@@ -22,7 +22,7 @@ from avcheck.admin.quarantine_store import NotThere
 from avcheck.admin.services import Service
 from avcheck.printable import printable
 
-# What avcheck -c says before the words of the next hop, where an entry is released by it.
+# What avcheck -c says before the reply of the next hop, where an entry is released by it.
 INJECTED = re.compile(rf"^\S*/(?:{'|'.join(map(re.escape, (NAME, *GUARDS)))}) injected: ")
 
 
@@ -68,7 +68,7 @@ def release_entries(
         account.who(),
         to,
         os.fsdecode(service.require_settings.sender) if _sender_given(service) else None,
-        _words(service),
+        _program(service),
     )
     with quarantine_store.opened(directory, change=True) as quarantine:
 
@@ -103,8 +103,8 @@ def _sender_given(service: Service) -> bool:
     return service.pipe is None and "sender" in service.attributes
 
 
-def _words(service: Service) -> str:
-    """The words of -S; empty if it was not given."""
+def _program(service: Service) -> str:
+    """The value of -S; empty if it was not given."""
     if "program" not in service.attributes:
         return ""
     settings = service.require_settings
@@ -113,7 +113,7 @@ def _words(service: Service) -> str:
     return os.fsdecode(settings.server.spelled())
 
 
-# What became of an entry, for a program: one of two has words, said or wrong.
+# What became of an entry, for a program: either said or wrong is a text.
 Outcome = dict[str, str]
 
 

@@ -138,7 +138,7 @@ def log(as_json: bool, directory: str) -> None:
     rows = [
         [
             printable(amounts.local(each.time), 80),
-            *[printable(words, 80) for words in (each.entry, each.what, each.by)],
+            *[printable(text, 80) for text in (each.entry, each.what, each.by)],
             ", ".join(printable(address, 80) for address in each.to),
         ]
         for each in acts

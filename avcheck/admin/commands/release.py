@@ -36,7 +36,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.
 
 @dataclass(frozen=True)
 class Order:
-    """How to release: who says so, to whom (empty: as before), from whom, by which words."""
+    """How to release: who says so, to whom (empty: as before), from whom, by which -S."""
 
     by: str
     to: tuple[str, ...] = ()
@@ -53,17 +53,17 @@ def release(quarantine: Quarantine, entry: Entry, order: Order) -> str:
     if not to:
         raise Trouble(f"{entry.name}: nobody knows whom it was for", "name recipients by --to")
     sender = entry.sender if order.sender is None else order.sender
-    words = order.sendmail or entry.sendmail or recorded(quarantine)
-    if not words:
+    program = order.sendmail or entry.sendmail or recorded(quarantine)
+    if not program:
         raise Trouble(
             "how is it to be sent, past the scanner?",
             "give -S HOST:PORT or -S PROGRAM as avcheck has it, or --postfix",
         )
-    act = Act(now(), BEGUN, entry.name, order.by, to, words)
+    act = Act(now(), BEGUN, entry.name, order.by, to, program)
     fd = quarantine.message(entry)
     try:
         quarantine.note(act)
-        said = send(fd, sender, to, words)
+        said = send(fd, sender, to, program)
     except Leave as why:
         doubt = "possible duplicate" in why.text
         # What may have been sent is not sent again without being asked for.
@@ -75,22 +75,22 @@ def release(quarantine: Quarantine, entry: Entry, order: Order) -> str:
     return said
 
 
-def send(fd: int, sender: str, to: tuple[str, ...], words: str) -> str:
+def send(fd: int, sender: str, to: tuple[str, ...], program: str) -> str:
     """Inject the message past avcheck, as `avcheck -c` does; raises Leave if that fails."""
     argv = [b"-c", b"-f", text(sender)]
-    for word in split(words):
-        argv += [b"-S", os.fsencode(word)]
+    for each in split(program):
+        argv += [b"-S", os.fsencode(each)]
     settings = reading.read([*argv, b"--", *[text(each) for each in to]], load_config)
     with _begun() as run:
         return deliver.inject(spool.Incoming(fd), b"", settings, run)
 
 
-def split(words: str) -> list[str]:
-    """The words of a command line; raises Usage for one that is none."""
+def split(program: str) -> list[str]:
+    """The arguments of a command line; raises Usage for one that is none."""
     try:
-        return shlex.split(words)
+        return shlex.split(program)
     except ValueError as why:
-        raise Usage(f"-S {printable(words, 80)}: {why}") from why
+        raise Usage(f"-S {printable(program, 80)}: {why}") from why
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _begun() -> Iterator[Run]:
 
 
 def recorded(quarantine: Quarantine) -> str:
-    """The words of the last release from this quarantine that was done."""
+    """The -S of the last release from this quarantine that was done."""
     for act in reversed(quarantine.acts()):
         if act.what == RELEASED and act.sendmail:
             return act.sendmail

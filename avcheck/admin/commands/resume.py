@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from avcheck.admin import deferred, output, pausing, sites
@@ -22,6 +24,13 @@ def again(site: sites.Site) -> str:
     if site.postfix is not None:
         return f"Postfix tries again by itself; at once after: {deferred.flush(site.directory)}"
     return "The mail system tries again by itself; Postfix at once after: postqueue -f"
+
+
+def command_line(places: list[pausing.Place]) -> str:
+    """The command that ends the pause."""
+    return " && ".join(
+        f"avcheckctl resume -w {shlex.quote(printable(place.waitfile))}" for place in places
+    )
 
 
 @click.command()

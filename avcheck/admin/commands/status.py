@@ -107,7 +107,7 @@ def _scanner(answer: Answer) -> Styled:
 
 
 def _spool(each: State) -> list[Row]:
-    flights = f" ({flight.words(each.in_flight)})" if each.in_flight else ""
+    flights = f" ({flight.listed(each.in_flight)})" if each.in_flight else ""
     found: list[Row] = [("In flight", f"{len(each.in_flight)}{flights}")]
     if each.slots:
         found.append(("Slots", f"{each.slots_taken} of {each.slots} taken"))

@@ -18,6 +18,7 @@ import pytest
 
 from avcheck.admin import cells, output
 from avcheck.admin.cells import Styled
+from avcheck.admin.commands import doctor
 from avcheck.admin.output import Trouble
 from avcheck.admin.progress import Progress
 
@@ -197,3 +198,14 @@ def _read(fd: int) -> bytes:
         return os.read(fd, 65536)
     except OSError:  # EIO: the other end is closed
         return b""
+
+
+def test_a_finding_of_doctor_goes_on_below_itself(
+    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And its remedy, which is to be copied, is one line."""
+    doctor._show([doctor.Found("avcheck", "spool_room", "error", LONG, LONG)], False)
+    lines = seen(capsys.readouterr().out).splitlines()
+    assert lines[1].startswith("  error    a sentence")
+    assert all(line.startswith(" " * 11) for line in lines[2:4])
+    assert f"             {LONG}" in lines

@@ -40,7 +40,7 @@ from tests.support.fakes import FakeSmtp
     ],
 )
 def test_the_words_of_sendmail(site: Site, words: str, expected: set[str]) -> None:
-    assert levels("sendmail_words", site.own(words)) == expected
+    assert levels("sendmail_arguments", site.own(words)) == expected
 
 
 def test_a_mail_server_that_answers(site: Site) -> None:

@@ -95,7 +95,7 @@ def test_a_scanner_that_is_blind(site: Site, clamd: KnowingClamd) -> None:
     ],
 )
 def test_a_program_that_says_nothing_when_all_is_well(site: Site, where: str, level: str) -> None:
-    assert levels("scanner_words", site.own(f"--backup command:{where}")) == {level}
+    assert levels("scanner_proof", site.own(f"--backup command:{where}")) == {level}
 
 
 @pytest.mark.parametrize(("days", "level"), [(1, OK), (9, WARNING), (99, ERROR)])

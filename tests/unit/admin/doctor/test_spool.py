@@ -73,7 +73,7 @@ def owned_by(look: Look, user: int) -> Look:
     [
         ("nobody", SOMEBODY, f"user={SOMEBODY}:"),
         (SOMEBODY, "nobody", f"chown -h {SOMEBODY} "),
-        (SOMEBODY, "mail", "user=mail:"),
+        (SOMEBODY, "mail", f"chown -h {SOMEBODY} "),
     ],
 )
 def test_an_account_that_is_not_the_spools_is_one_error(
