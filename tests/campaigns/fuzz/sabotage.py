@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from avcheck import address
+from avcheck import address, seen
 from avcheck import printable as printable_
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.options import arguments, reading, rows
@@ -125,6 +125,11 @@ SABOTAGES = {
         "stuffing",
         "a dot at the beginning of a piece is not doubled",
         patch.object(smtp_words, "stuffed", _naive),
+    ),
+    "seen-border": Sabotage(
+        "seen",
+        "the beginning of a line that is not there yet is taken for the line",
+        patch.object(seen, "LINE_MAX", 0),
     ),
     "envelope-bracket": Sabotage(
         "smtp-envelope",

@@ -12,6 +12,7 @@ from tests.campaigns.fuzz import (
     on_programs,
     on_quarantine,
     on_scanners,
+    on_seen,
     on_smtp,
     on_state,
     on_words,
@@ -82,6 +83,7 @@ TARGETS = {
     "stuffing": Target(
         on_smtp.stuffing, on_smtp.stuffings, "any message in any pieces, as it is handed on"
     ),
+    "seen": Target(on_seen.reading, on_seen.messages, "the second reading of any message"),
     "printable": Target(on_words.cleaned, on_words.texts, "outside text, made printable"),
     "header": Target(on_words.added_header, on_words.headers, "the line of -h"),
     "sendmail": Target(
