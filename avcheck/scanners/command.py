@@ -41,9 +41,20 @@ import os
 from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
 from avcheck.printable import printable
+from avcheck.scanners import class_of_name
 from avcheck.scanners.command_copy import Copy
-from avcheck.scanners.command_programs import PROGRAMS
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding
+from avcheck.scanners.command_parameters import (
+    CLAMAV,
+    LISTS,
+    WORDS,
+    compiled,
+    parameters_of,
+    program_at,
+    statuses,
+    unproved,
+    wants_path,
+)
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, UNSCANNABLE, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,21 +65,7 @@ if TYPE_CHECKING:
     from avcheck.spool import Message
     from avcheck.verdict import Verdict
 
-LISTS = {
-    "infected": INFECTED,
-    "suspicious": SUSPICIOUS,
-    "policy": POLICY,
-    "encrypted": ENCRYPTED,
-    "unscannable": UNSCANNABLE,
-    "clean": CLEAN,
-}  # the worst first
-WORDS = {"found": INFECTED, "suspected": SUSPICIOUS, "unwanted": POLICY}  # the worst first
-PATTERNS = ("name", *WORDS, "passed", "protected", "broken")
-
 KILLED = -1  # the status of a program that did not come to its own end
-
-# What cannot be proved of a program of the administrator's own without passed=.
-STATUS_ALONE = "clean by its exit status alone; no words were asked for (passed=)"
 
 # What is kept of the output: a line for each object in a message, and at the end the one
 # that was looked for.  With more than that, nothing but infected is believed of a program that
@@ -79,18 +76,15 @@ OUTPUT_MAX = 1024 * 1024
 # pattern takes can grow with the square of its length.
 LINE_MAX = 4096
 
-CLAMAV = b"clamav"  # the only classes there are
-MESSAGE = b"message"  # the only thing to read on standard input
-
 # What the names are written in, and where programs that programs start are found.
 ENVIRONMENT = {b"PATH": b"/usr/local/bin:/usr/bin:/bin", b"LC_ALL": b"C", b"TZ": b"UTC"}
 
 
 def run(message: Message, target: Target, deadline: float) -> Finding:
     """Run the program on the message, with what is ours before it."""
-    parameters = known(target)
+    parameters = parameters_of(target)
     program = program_at(target.path)
-    if not _wants_path(parameters):
+    if not wants_path(parameters):
         return _ran(program, b"", message, parameters, target, deadline)
     with Copy(message) as copy:
         finding = _ran(program, copy.path, message, parameters, target, deadline)
@@ -134,59 +128,9 @@ def _ran(
     return Finding(CLEAN, (), f"{finding.text} ({doubt})") if doubt else finding
 
 
-def unproved(target: Target, parameters: Mapping[str, bytes]) -> str:
-    """Why it does not prove that a message is clean; empty if its words do."""
-    if "passed" in parameters:
-        return ""
-    program = PROGRAMS.get(target.path.rpartition(b"/")[2])
-    return program.unproved if program else STATUS_ALONE
-
-
-def _wants_path(parameters: Mapping[str, bytes]) -> bool:
-    return b"{path}" in parameters.get("args", b"")
-
-
 def check(target: Target) -> None:
     """Raise Defer where the program cannot be run, or its end not be understood, like this."""
-    known(target)
-
-
-def known(target: Target) -> dict[str, bytes]:
-    """All parameters, those of PROGRAMS included; Defer where they cannot be used."""
-    word = target.path.rpartition(b"/")[2]
-    usual = PROGRAMS[word].parameters if word in PROGRAMS else {}
-    parameters = {**usual, **target.parameters}
-    names = printable(b", ".join(PROGRAMS))
-    if not target.path.startswith(b"/") and target.path not in PROGRAMS:
-        where = printable(target.path)
-        raise Defer(f"{where}: neither the path of a program nor one of {names}", CONFIG)
-    if "clean" not in parameters:
-        raise Defer(f"the parameter clean is required (but for {names})", CONFIG)
-    if parameters.get("stdin", MESSAGE) != MESSAGE:
-        raise Defer(f"stdin={printable(parameters['stdin'])}: only message", CONFIG)
-    if not _wants_path(parameters):
-        if "stdin" not in parameters:
-            raise Defer("args has no {path}", CONFIG)
-        if b"{path}" in parameters.get("passed", b""):
-            raise Defer("passed has a {path}, but args has none", CONFIG)
-    if parameters.get("classes", CLAMAV) != CLAMAV:
-        raise Defer(f"classes={printable(parameters['classes'])}: only clamav's are known", CONFIG)
-    for kind in LISTS:
-        _numbers(kind, parameters.get(kind, b""))
-    _compiled(parameters)
-    return parameters
-
-
-def program_at(where: bytes) -> bytes:
-    """The path of the program; Defer where none of its usual places has it."""
-    if where.startswith(b"/"):
-        return where
-    places = PROGRAMS[where].places
-    for place in places:
-        if os.access(place, os.X_OK):
-            return place
-    looked = printable(b", ".join(places))
-    raise Defer(f"{printable(where)}: not found (looked at {looked}); write its path", CONFIG)
+    parameters_of(target)
 
 
 def parse(
@@ -198,12 +142,12 @@ def parse(
     that counts where it is KILLED; a status without words is never enough to be clean where
     the program has words for that.
     """
-    patterns = _compiled(parameters, path)
+    patterns = compiled(parameters, path)
     said = f"exit status {status}: {printable(output, 200)}" if output else f"exit status {status}"
     lines = output.split(b"\n")
     too_much = len(output) >= OUTPUT_MAX or any(len(line) > LINE_MAX for line in lines)
     output = b"\n".join([line[:LINE_MAX] for line in lines])
-    verdict = _worst(status, output, parameters, patterns)
+    verdict = _meant(status, output, parameters, patterns)
     if verdict is None or (verdict is UNSCANNABLE and _says("broken", patterns, output)):
         raise Defer(said)
     if verdict is CLEAN and "passed" in patterns and not _says("passed", patterns, output):
@@ -217,13 +161,15 @@ def parse(
     names = _names(output, patterns)
     # (A worse name may be in what was not looked at.)
     if verdict is INFECTED and names and not too_much and parameters.get("classes") == CLAMAV:
-        verdict = min(map(_of_clamav, names), key=lambda each: each.rank)
+        from avcheck.scanners.clamd import CLASSES
+
+        verdict = worst(class_of_name(name, CLASSES) for name in names) or verdict
     if status == KILLED and verdict is not INFECTED:
         raise Defer(said)
     return Finding(verdict, names, said)
 
 
-def _worst(
+def _meant(
     status: int,
     output: bytes,
     parameters: Mapping[str, bytes],
@@ -233,10 +179,10 @@ def _worst(
     meant = [
         verdict
         for kind, verdict in LISTS.items()
-        if status in _numbers(kind, parameters.get(kind, b""))
+        if status in statuses(kind, parameters.get(kind, b""))
     ]
     meant += [verdict for name, verdict in WORDS.items() if _says(name, patterns, output)]
-    return min(meant, key=lambda each: each.rank, default=None)
+    return worst(meant)
 
 
 def _may_say_worse(verdict: Verdict, patterns: Mapping[str, re.Pattern[bytes]]) -> bool:
@@ -246,49 +192,8 @@ def _may_say_worse(verdict: Verdict, patterns: Mapping[str, re.Pattern[bytes]]) 
     return any(name in patterns and WORDS[name].rank < verdict.rank for name in WORDS)
 
 
-def _of_clamav(name: bytes) -> Verdict:
-    from avcheck.scanners.clamd import CLASSES
-
-    for beginning, verdict in CLASSES:
-        if name.startswith(beginning):
-            return verdict
-    return INFECTED
-
-
 def _says(name: str, patterns: Mapping[str, re.Pattern[bytes]], output: bytes) -> bool:
     return name in patterns and bool(patterns[name].search(output))
-
-
-def _compiled(parameters: Mapping[str, bytes], path: bytes = b"/") -> dict[str, re.Pattern[bytes]]:
-    import re
-    from warnings import catch_warnings, simplefilter
-
-    patterns = {}
-    for name in PATTERNS:
-        if name in parameters:
-            try:
-                # Its warnings would come before our own words on standard error.
-                with catch_warnings():
-                    simplefilter("ignore")
-                    pattern = parameters[name]
-                    if name == "passed":
-                        pattern = pattern.replace(b"{path}", re.escape(path))
-                    patterns[name] = re.compile(pattern, re.MULTILINE)
-            except (re.error, OverflowError, RecursionError) as why:
-                raise Defer(f"{name}: {why}", CONFIG) from why
-    return patterns
-
-
-def _numbers(kind: str, words: bytes) -> set[int]:
-    """The statuses of a list."""
-    numbers: set[int] = set()
-    for word in words.replace(b",", b" ").split():
-        first, dash, last = word.partition(b"-")
-        limits = (first, last) if dash else (first,)
-        if not all(each.isdigit() and len(each) <= 3 for each in limits):
-            raise Defer(f"{kind}: {printable(word)} is no exit status", CONFIG)
-        numbers.update(range(int(first), int(limits[-1]) + 1))
-    return numbers
 
 
 def _names(output: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> tuple[bytes, ...]:

@@ -12,7 +12,7 @@ from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
 from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.printable import printable
-from avcheck.scanners import command
+from avcheck.scanners import command_parameters
 from avcheck.scanners.rows import PATH
 from avcheck.settings import Scanner, Target
 
@@ -75,7 +75,7 @@ def scanner_proof(look: Look) -> Iterator[Result]:
         if not scanner.row.program:
             continue
         name = f"{scanner.type} {printable(target.path)}"
-        doubt = command.unproved(target, command.known(target))
+        doubt = command_parameters.unproved(target, command_parameters.parameters_of(target))
         if doubt:
             yield Result(WARNING, f"{name}: {doubt}", "passed=WORDS: docs/scanners.md, Programs")
         else:

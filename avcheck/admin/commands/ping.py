@@ -20,7 +20,7 @@ from avcheck.admin.places import AS_ROOT
 from avcheck.admin.progress import Progress
 from avcheck.exits import Defer
 from avcheck.printable import printable
-from avcheck.scanners import command as command_scanner
+from avcheck.scanners import command_parameters
 
 if TYPE_CHECKING:
     from avcheck.admin.services import Service
@@ -68,7 +68,7 @@ def ask(scanner: Scanner, target: Target, settings: Settings, patience: float = 
         if target.address is not None:
             conn.connect((target.address,), deadline).sock.close()
         elif scanner.row.module == "command":
-            _unless_runnable(command_scanner.program_at(target.path))
+            _unless_runnable(command_parameters.program_at(target.path))
         return Answer(scanner.type, where, monotonic() - began)
     except Defer as why:
         return Answer(scanner.type, where, monotonic() - began, wrong=why.text)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 from avcheck.exits import Defer
-from avcheck.scanners import command, sock
+from avcheck.scanners import command, command_parameters, sock
 from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.verdict import CLEAN, VERDICTS, Finding
 from tests.campaigns.fuzz.notation import FIELD, fields, mark, text
@@ -33,7 +33,7 @@ def known_program(data: bytes) -> None:
     name = NAMES[which[0] % len(NAMES)] if which else NAMES[0]
     status = which[1] if len(which) > 1 else -9
     (target,) = settings(b"-s", b"command:/usr/bin/" + name).scanners[-1].targets
-    finding = _said(status, output, command.known(target))
+    finding = _said(status, output, command_parameters.parameters_of(target))
     if finding is not None and finding.verdict is CLEAN:
         assert status == 0
         assert not finding.names
@@ -118,7 +118,7 @@ def patterns(data: bytes) -> None:
     """What cannot be a pattern is found out at once, and nothing is said about the rest."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # would be on standard error, before our own words
-        for compile_them, name in ((sock.compiled, "clean"), (command._compiled, "name")):
+        for compile_them, name in ((sock.compiled, "clean"), (command_parameters.compiled, "name")):
             try:
                 found = compile_them({"clean": b"x", name: data})
             except Defer as why:

@@ -11,7 +11,7 @@ import pytest
 
 from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, Defer
-from avcheck.scanners import command
+from avcheck.scanners import command, command_parameters
 from avcheck.scanners.command_programs import PROGRAMS, Program
 from avcheck.scanners.rows import PATH
 from avcheck.seen import FRONT
@@ -167,7 +167,7 @@ def test_a_word_that_is_no_program(where: bytes, parameters: dict[str, bytes]) -
 def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROGRAMS, b"uvscan", Program((b"/nonexistent/uvscan",), {"clean": b"0"}))
     with pytest.raises(Defer, match="looked at /nonexistent/uvscan") as raised:
-        command.program_at(b"uvscan")
+        command_parameters.program_at(b"uvscan")
     assert raised.value.code == CONFIG
 
 
@@ -179,12 +179,12 @@ def test_the_first_place_where_it_is_counts(
     program.chmod(0o700)
     places = (b"/nonexistent/uvscan", bytes(program), b"/bin/true")
     monkeypatch.setitem(PROGRAMS, b"uvscan", Program(places, {"clean": b"0"}))
-    assert command.program_at(b"uvscan") == bytes(program)
+    assert command_parameters.program_at(b"uvscan") == bytes(program)
 
 
 def test_what_is_given_wins_over_what_is_known() -> None:
     target = Target(None, PATH, False, b"/opt/uvscan", {"clean": b"7"})
-    parameters = command.known(target)
+    parameters = command_parameters.parameters_of(target)
     assert parameters["clean"] == b"7"
     assert parameters["args"] == PROGRAMS[b"uvscan"].parameters["args"]
 

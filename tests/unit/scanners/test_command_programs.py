@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avcheck.scanners import command
+from avcheck.scanners import command, command_parameters
 from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.verdict import (
     CLEAN,
@@ -306,8 +306,8 @@ def test_no_status_is_in_two_lists(program: bytes) -> None:
     for status in range(256):
         kinds = [
             kind
-            for kind in command.LISTS
-            if status in command._numbers(kind, parameters.get(kind, b""))
+            for kind in command_parameters.LISTS
+            if status in command_parameters.statuses(kind, parameters.get(kind, b""))
         ]
         assert len(kinds) <= 1, (status, kinds)
     assert (b"{path}" in parameters["args"]) is ("stdin" not in parameters)
