@@ -3,7 +3,7 @@
     main        knows the order of what follows
     options     the command line becomes settings         reading, rows, arguments, file
     hold        no message is taken while the waitfile exists
-    spool       the message is received into a private file
+    spool       the message is received into a private file  incoming
     ask         every scanner is asked                    scanners/*, conn, order, stream, dial, tls
                 after the brakes that were asked for      attempts, slots, canary
     policy      the answers become one action

@@ -13,8 +13,7 @@ from stat import S_ISDIR
 from time import time
 
 from avcheck import entry, files
-from avcheck.process import close
-from avcheck.spool import write
+from avcheck.process import close, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

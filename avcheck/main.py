@@ -10,6 +10,7 @@ import os
 from avcheck import act, ask, deliver, policy, process, report, spool
 from avcheck.directory import Directory
 from avcheck.exits import OK, Defer, HelpRequest, Leave, Usage
+from avcheck.incoming import Incoming
 from avcheck.options import reading
 from avcheck.run import Run
 from avcheck.state import hold
@@ -60,7 +61,7 @@ def check(settings: Settings, stdin: int, run: Run) -> int:
     if stdin < 0:
         raise Defer("standard input is closed; the message is expected there")
     if settings.client:
-        said = deliver.inject(spool.Incoming(stdin), b"", settings, run)
+        said = deliver.inject(Incoming(stdin), b"", settings, run)
         return report.success(run, f"injected: {said}{run.caller_gone_note()}", OK)
 
     # While the waitfile exists, no message is taken.

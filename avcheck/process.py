@@ -14,6 +14,8 @@ else:
     # constants names, which costs a third of the bare interpreter's start.
     import _signal as signal
 
+PIECE = 64 * 1024  # what is read at once: what a Linux pipe holds
+
 ALARM = signal.SIGALRM
 KILL = signal.SIGKILL
 
@@ -124,3 +126,10 @@ def events(fd: int) -> int:
     waiting = poll()
     waiting.register(fd, POLLIN)
     return sum(event for _, event in waiting.poll(0))
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

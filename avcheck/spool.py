@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 
+from avcheck import process
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
+from avcheck.incoming import Incoming
 from avcheck.printable import printable
-from avcheck.process import close
 from avcheck.seen import FRONT, Reader, is_from_line
 
 TYPE_CHECKING = False
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from avcheck.settings import Settings
-
-PIECE = 64 * 1024  # what a Linux pipe holds
 
 # The time of reading of a file that nobody has read yet.
 UNREAD = 0
@@ -63,7 +62,7 @@ class Message:
             directory.share(self.fd, 0o640)
         else:
             self.fd = directory.nameless()
-        write(self.fd, FRONT)
+        process.write(self.fd, FRONT)
         self.seen = len(FRONT)
         self.size = 0
         self.other_reading: Message | None = None
@@ -77,9 +76,9 @@ class Message:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
-        close(self.fd)
+        process.close(self.fd)
         if self.other_reading:
-            close(self.other_reading.fd)
+            process.close(self.other_reading.fd)
 
     @property
     def wire_size(self) -> int:
@@ -110,7 +109,7 @@ class Message:
             self._reader.feed(piece)
 
     def _append(self, piece: bytes) -> None:
-        write(self.fd, piece)
+        process.write(self.fd, piece)
         self.size += len(piece)
         self.seen += len(piece)
         self._form = None
@@ -128,14 +127,10 @@ class Message:
 
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""
-        crlf = None
-        before = b""
-        while piece := _read(stdin):
-            if crlf is None:
-                crlf = ends_in_crlf(piece, before)
-                before = piece[-1:]
+        incoming = Incoming(stdin)
+        for piece in incoming.pieces():
             self.add(piece)
-        self.crlf = bool(crlf)
+        self.crlf = bool(incoming.crlf)
         self.complete()
 
     def pieces(self, header: bytes = b"") -> Iterator[bytes]:
@@ -147,7 +142,7 @@ class Message:
         end = at + self.size
         while at < end or header:
             try:
-                piece = os.pread(self.fd, min(PIECE, end - at), at)
+                piece = os.pread(self.fd, min(process.PIECE, end - at), at)
             except OSError as why:
                 raise defer_from("reading the spool file", why) from why
             if not piece and at < end:
@@ -181,7 +176,7 @@ class Message:
 
     def done_with(self, descriptor: int) -> None:
         """Close what reopen() gave; whom it was sent to has his own."""
-        close(descriptor)
+        process.close(descriptor)
 
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from.
@@ -215,7 +210,7 @@ class Message:
 
     def _copy(self, fd: int, header: bytes) -> None:
         for piece in self.pieces(header):
-            write(fd, piece)
+            process.write(fd, piece)
 
     def _not_copied(self, why: OSError) -> Defer:
         return defer_from(f"copying the message in {printable(self.directory.path)}", why)
@@ -232,35 +227,6 @@ def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
     return message
 
 
-class Incoming:
-    """The message on standard input, for -c: nothing is kept, so it can be read once."""
-
-    wire_size = None
-    eight_bit = None
-
-    __slots__ = ("crlf", "stdin")
-
-    def __init__(self, stdin: int) -> None:
-        self.stdin = stdin
-        self.crlf: bool | None = None  # not known yet
-
-    def pieces(self, header: bytes) -> Iterator[bytes]:
-        """The bytes of the message, a piece at a time; raises Defer when reading fails.
-
-        There is no header to be added here; -h is for messages that were checked.
-        """
-        before = b""
-        while piece := _read(self.stdin):
-            if self.crlf is None:
-                self.crlf = ends_in_crlf(piece, before)
-                before = piece[-1:]
-            yield piece
-
-    def as_stdin(self, header: bytes) -> int:
-        """A descriptor for a program to read the message from."""
-        return os.dup(self.stdin)
-
-
 def _above_header(piece: bytes) -> int:
     """The length of what stands before the first line of the message's own header.
 
@@ -274,33 +240,3 @@ def _above_header(piece: bytes) -> int:
             break
         at = end
     return at
-
-
-def ends_in_crlf(piece: bytes, before: bytes) -> bool | None:
-    """Whether lines end in CRLF, told by the first one; None if it does not end in the piece.
-
-    before is the byte before the piece, or empty.  pipe(8) gives LF.
-    """
-    end = piece.find(b"\n")
-    if end < 0:
-        return None
-    return (piece[end - 1 : end] if end else before) == b"\r"
-
-
-def _read(stdin: int) -> bytes:
-    while True:
-        try:
-            return os.read(stdin, PIECE)
-        except BlockingIOError:  # somebody set O_NONBLOCK on what we share with him
-            import select
-
-            select.select([stdin], [], [])
-        except OSError as why:
-            raise defer_from("reading standard input", why) from why
-
-
-def write(fd: int, data: bytes) -> None:
-    """Write all of it."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from avcheck import entry as form
-from avcheck import files, spool
+from avcheck import files, process
 from avcheck.admin.places import content
 
 LOG = ".log"
@@ -126,7 +126,7 @@ def append_to_log(directory: int, act: Act) -> None:
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             line = b"\n" + line
-        spool.write(fd, line)
+        process.write(fd, line)
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -9,9 +9,10 @@ from avcheck.verdict import CLEAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from avcheck.incoming import Incoming
     from avcheck.run import Run
     from avcheck.settings import Settings
-    from avcheck.spool import Incoming, Message
+    from avcheck.spool import Message
     from avcheck.verdict import Finding
 
 # A header line has at most 998 bytes (RFC 5322 2.1.1).

@@ -11,9 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from avcheck.incoming import Incoming
     from avcheck.run import Run
     from avcheck.settings import Settings
-    from avcheck.spool import Incoming, Message
+    from avcheck.spool import Message
 
 # The options of sendmail(1) that have a value.
 VALUED = b"ABCFLNOQRXbdfhpqr"

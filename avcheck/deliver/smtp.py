@@ -11,18 +11,16 @@ from avcheck.exits import BROKEN, Defer, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from typing import NoReturn
 
     from avcheck.conn import Conn
+    from avcheck.deliver.smtp_dialogue import Dialogue
     from avcheck.deliver.smtp_replies import Reply
+    from avcheck.incoming import Incoming
     from avcheck.run import Run
     from avcheck.settings import Settings
-    from avcheck.spool import Incoming, Message
+    from avcheck.spool import Message
 
-    Dialogue = Generator[
-        list[bytes] | smtp_dialogue.Content | smtp_dialogue.Handshake, list[Reply], Reply
-    ]
 
 # Seconds that the answer to QUIT is waited for: to be told that the server has seen another
 # end of the message than we, not to be polite.  On one host Postfix answers within 2 ms.
@@ -85,7 +83,9 @@ class _Talk:
         self.dropped = False  # in the middle of the content: what we send is content
         self.parted = False  # QUIT has been sent
 
-    def through(self, dialogue: Dialogue, message: Message | Incoming, header: bytes) -> Reply:
+    def through(
+        self, dialogue: Dialogue[Reply], message: Message | Incoming, header: bytes
+    ) -> Reply:
         """Have the whole conversation; returns what it ends with."""
         step = next(dialogue)
         try:

@@ -19,8 +19,8 @@ r"""SMTP, the client's side (RFC 5321), without a socket.  Pure.
     C: QUIT
     S: 221 2.0.0 Bye                           and nothing else came in between
 
-dialogue() is a generator: it yields the commands to send and is sent their
-replies, so the conversation reads from top to bottom and can be replayed with
+dialogue() is a generator, and so are its parts: they yield the commands to send and are
+sent their replies, so the conversation reads from top to bottom and can be replayed with
 any replies at all.
 """
 
@@ -33,6 +33,10 @@ from avcheck.exits import CONFIG, Defer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from typing import TypeAlias, TypeVar
+
+    T = TypeVar("T")
+    Dialogue: TypeAlias = Generator[list[bytes] | "Content" | "Handshake", list[Reply], T]
 
 
 # Commands sent before their replies are read; more could fill the buffers of both
@@ -59,9 +63,7 @@ MAY = "may"
 REQUIRE = "require"
 
 
-def dialogue(
-    envelope: Envelope, hello: bytes, tls: str = NEVER
-) -> Generator[list[bytes] | Content | Handshake, list[Reply], Reply]:
+def dialogue(envelope: Envelope, hello: bytes, tls: str = NEVER) -> Dialogue[Reply]:
     """The whole conversation; returns the reply to the final dot.
 
     Yields commands to send at once (none: for the greeting) and takes a reply for each.
@@ -72,25 +74,8 @@ def dialogue(
     recipients = [b"RCPT TO:<%b>" % mailbox(each) for each in envelope.recipients]
 
     want(2, b"the connection", (yield []))
-    replies = yield [b"EHLO " + hello]
-    offered: dict[bytes, bytes] = {}
-    if replies[0].code // 100 == 5:
-        want(2, b"HELO", (yield [b"HELO " + hello]))
-    else:
-        want(2, b"EHLO", replies)
-        offered = extensions(replies[0])
-
-    if tls == REQUIRE and b"STARTTLS" not in offered:
-        raise Defer("the server offers no STARTTLS, which --tls require needs", CONFIG)
-    if tls != NEVER and b"STARTTLS" in offered:
-        replies = yield [b"STARTTLS"]
-        if tls == REQUIRE or replies[0].code // 100 == 2:
-            want(2, b"STARTTLS", replies)
-            yield Handshake()
-            # What was offered before could have been forged (RFC 3207 4.2).
-            replies = yield [b"EHLO " + hello]
-            want(2, b"EHLO", replies)
-            offered = extensions(replies[0])
+    offered = yield from _greet(hello)
+    offered = yield from _secure(hello, tls, offered)
 
     forward = list(xforward(envelope.xforward, offered))
     commands = [
@@ -101,22 +86,58 @@ def dialogue(
             for each, parameters in zip(recipients, rcpt_parameters(envelope, offered), strict=True)
         ],
     ]
-    # All or none: DATA waits for the last answer, because a server that took some of
-    # the recipients would answer 354 and could not be stopped from delivering.
+    yield from _send_envelope(commands, len(forward), offered)
+
+    want(3, b"DATA", (yield [b"DATA"]), for_all=True)
+    replies = yield Content(envelope.eight_bit is not None or b"8BITMIME" in offered)
+    want(2, b"the message", replies, for_all=True)
+    return replies[0]
+
+
+def _greet(hello: bytes) -> Dialogue[dict[bytes, bytes]]:
+    """EHLO, or HELO if it is refused; returns what the server offers."""
+    replies = yield [b"EHLO " + hello]
+    if replies[0].code // 100 == 5:
+        want(2, b"HELO", (yield [b"HELO " + hello]))
+        return {}
+    want(2, b"EHLO", replies)
+    return extensions(replies[0])
+
+
+def _secure(hello: bytes, tls: str, offered: dict[bytes, bytes]) -> Dialogue[dict[bytes, bytes]]:
+    """STARTTLS, if it is offered and tls asks for it; returns what the server offers after it."""
+    if tls == REQUIRE and b"STARTTLS" not in offered:
+        raise Defer("the server offers no STARTTLS, which --tls require needs", CONFIG)
+    if tls == NEVER or b"STARTTLS" not in offered:
+        return offered
+    replies = yield [b"STARTTLS"]
+    if tls != REQUIRE and replies[0].code // 100 != 2:
+        return offered
+    want(2, b"STARTTLS", replies)
+    yield Handshake()
+    # What was offered before could have been forged (RFC 3207 4.2).
+    replies = yield [b"EHLO " + hello]
+    want(2, b"EHLO", replies)
+    return extensions(replies[0])
+
+
+def _send_envelope(
+    commands: list[bytes], forward: int, offered: dict[bytes, bytes]
+) -> Dialogue[None]:
+    """The commands before DATA, of which the first ones, so many, are XFORWARD.
+
+    All or none: DATA waits for the last answer, because a server that took some of
+    the recipients would answer 354 and could not be stopped from delivering.
+    """
     answers: list[Reply] = []
     at_once = PIPELINE_MAX if b"PIPELINING" in offered else 1
     for first in range(0, len(commands), at_once):
         answers += yield commands[first : first + at_once]
         # XFORWARD is for the other side's log; a refusal is no reason to keep the mail
         # (Postfix's own client warns and goes on).
-        if len(answers) > len(forward):
-            want(2, commands[len(forward)], [answers[len(forward)]], for_all=True)
-    judge(commands[len(forward) + 1 :], answers[len(forward) + 1 :])
-
-    want(3, b"DATA", (yield [b"DATA"]), for_all=True)
-    replies = yield Content(envelope.eight_bit is not None or b"8BITMIME" in offered)
-    want(2, b"the message", replies, for_all=True)
-    return replies[0]
+        if len(answers) > forward:
+            want(2, commands[forward], [answers[forward]], for_all=True)
+    judge(commands[forward + 1 :], answers[forward + 1 :])
 
 
 def judge(commands: Sequence[bytes], replies: Sequence[Reply]) -> None:

@@ -9,7 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from avcheck.spool import Incoming, Message
+    from avcheck.incoming import Incoming
+    from avcheck.spool import Message
 
 # What is sent at once, at least where there is as much.
 WIRE_MAX = 32 * 1024

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import os
 
-from avcheck import spool
 from avcheck.directory import give, new_file_name, take_back
 from avcheck.exits import defer_from
 from avcheck.printable import printable
-from avcheck.process import close
+from avcheck.process import PIECE, close, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Copy:
             directory.share(self._fd, MODE)
             give(self._name, directory)
             for piece in _pieces(message.fd, message.seen):
-                spool.write(self._fd, piece)
+                write(self._fd, piece)
         except BaseException as why:
             self._remove()
             if isinstance(why, OSError):
@@ -105,7 +104,7 @@ class Copy:
 def _pieces(fd: int, end: int) -> Iterator[bytes]:
     at = 0
     while at < end:
-        piece = os.pread(fd, min(spool.PIECE, end - at), at)
+        piece = os.pread(fd, min(PIECE, end - at), at)
         if not piece:
             raise OSError("the spool file was cut short")
         at += len(piece)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from avcheck import spool
 from avcheck.deliver import smtp_words
 from avcheck.directory import Directory
+from avcheck.incoming import Incoming
 from tests.support.mta import Ended, Site, seen_by_scanners
 from tests.support.servers.sink import Sink
 
@@ -138,7 +139,7 @@ def test_what_is_read_from_the_wire_is_what_was_sent(content: list[bytes]) -> No
 def test_where_reads_end_makes_no_difference(content: list[bytes]) -> None:
     """-c sends what it reads, and learns on the way how lines end."""
     with Packets(content) as stdin:
-        wire = b"".join(smtp_words.stuffed(spool.Incoming(stdin), b""))
+        wire = b"".join(smtp_words.stuffed(Incoming(stdin), b""))
     assert received(wire) == expected(b"".join(content))
     assert no_bare_line_feed(wire)
 

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
         "what a message is to be done with",
         {"address", "policy", "scanners.rows", "seen", "settings"},
     ),
-    ("the operating system", {"caller", "directory", "files", "process", "spool"}),
+    ("the operating system", {"caller", "directory", "files", "incoming", "process", "spool"}),
     ("one message's own", {"run"}),
     (
         "connections and programs",
@@ -54,7 +54,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
 GROUND = {"verdict", "exits", "printable"}
 SCANNER = {"scanners", "scanners.rows"}
 PROGRAM = {"scanners", "scanners.rows", "child", "scanners.clamd"}
-PROGRAM_PART = {"directory", "process", "spool"}  # it makes a file
+PROGRAM_PART = {"directory", "process"}  # it makes a file
 TYPES = {"conn", "settings", "spool"}  # what scan and run are given
 
 PURE = {

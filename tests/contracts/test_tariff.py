@@ -44,6 +44,7 @@ OURS = {
     "avcheck.dial",
     "avcheck.directory",
     "avcheck.exits",
+    "avcheck.incoming",
     "avcheck.loading",
     "avcheck.main",
     "avcheck.options",

@@ -13,6 +13,7 @@ import pytest
 from avcheck import act, ask, deliver, main, process, report, spool
 from avcheck import run as run_
 from avcheck.exits import Defer, Leave, Rejected, Stopped
+from avcheck.incoming import Incoming
 from avcheck.options import help
 from avcheck.run import Run
 from avcheck.settings import Settings
@@ -296,7 +297,7 @@ def test_with_c_the_message_is_handed_on_unread(
 ) -> None:
     handed: list[bytes] = []
 
-    def inject(message: spool.Incoming, header: bytes, settings: Settings, run: Run) -> str:
+    def inject(message: Incoming, header: bytes, settings: Settings, run: Run) -> str:
         handed.append(b"".join(message.pieces(header)))
         return "250 ok"
 

@@ -15,9 +15,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from avcheck import spool
+from avcheck import process, spool
 from avcheck.directory import Directory, new_file_name, release_file, remove_file, remove_leftovers
 from avcheck.exits import CONFIG, FULL, SYSTEM, Defer
+from avcheck.incoming import Incoming
 from avcheck.seen import FRONT
 from tests.support.wire import MESSAGE, given, open_files, settings, spooled
 
@@ -320,7 +321,7 @@ def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:
     with spooled(tmp_path, large) as message:
         assert content(message) == large
         assert message.eight_bit
-        assert all(len(piece) <= spool.PIECE for piece in message.pieces())
+        assert all(len(piece) <= process.PIECE for piece in message.pieces())
 
 
 def test_what_is_ours_is_a_header_of_whole_lines() -> None:
@@ -419,7 +420,7 @@ def test_a_write_that_takes_a_part_is_gone_on_with(
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:3]))
     stdin = os.memfd_create("stdin")
-    spool.write(stdin, MESSAGE)
+    process.write(stdin, MESSAGE)
     os.lseek(stdin, 0, os.SEEK_SET)
     with (
         Directory(os.fsencode(tmp_path)) as directory,
@@ -623,7 +624,7 @@ def test_a_link_is_never_followed(place: Directory, tmp_path: Path) -> None:
 
 def test_what_is_injected_is_read_once_and_not_kept() -> None:
     with given(MESSAGE) as stdin:
-        incoming = spool.Incoming(stdin)
+        incoming = Incoming(stdin)
         assert (incoming.wire_size, incoming.eight_bit, incoming.crlf) == (None, None, None)
         assert b"".join(incoming.pieces(b"")) == MESSAGE
         assert incoming.crlf is False
@@ -648,14 +649,14 @@ def test_line_ends_are_told_by_the_first_line(
 ) -> None:
     left = [*pieces, b""]
     monkeypatch.setattr(os, "read", lambda fd, size: left.pop(0))
-    incoming = spool.Incoming(0)
+    incoming = Incoming(0)
     assert list(incoming.pieces(b"")) == pieces
     assert incoming.crlf is crlf
 
 
 def test_a_program_gets_standard_input_itself() -> None:
     with given(MESSAGE) as stdin:
-        fd = spool.Incoming(stdin).as_stdin(b"")
+        fd = Incoming(stdin).as_stdin(b"")
         assert fd not in (stdin, 0, 1, 2)
         assert everything(fd) == MESSAGE
         os.close(fd)

@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 
 # The last two are imported by deliver when it needs one, and then it may be too late:
 # the owner of the quarantine may not be able to read Python's files.
-from avcheck import deliver, spool
+from avcheck import deliver
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_records import BEGUN, FAILED, RELEASED, Act, Entry
 from avcheck.admin.quarantine_store import Quarantine
 from avcheck.admin.services import load_config
 from avcheck.deliver import sendmail, smtp  # noqa: F401
 from avcheck.exits import Leave, Usage
+from avcheck.incoming import Incoming
 from avcheck.options import reading
 from avcheck.printable import printable
 from avcheck.run import Run
@@ -82,7 +83,7 @@ def send(fd: int, sender: str, to: tuple[str, ...], program: str) -> str:
         argv += [b"-S", os.fsencode(each)]
     settings = reading.read([*argv, b"--", *[text(each) for each in to]], load_config)
     with _begun() as run:
-        return deliver.inject(spool.Incoming(fd), b"", settings, run)
+        return deliver.inject(Incoming(fd), b"", settings, run)
 
 
 def split(program: str) -> list[str]:

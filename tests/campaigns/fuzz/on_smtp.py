@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from avcheck import spool
+from avcheck import incoming, process
 from avcheck.deliver import smtp, smtp_words
 from avcheck.exits import REJECT, TEMPFAIL, Leave
 from avcheck.run import Run
@@ -32,18 +32,18 @@ REPLY = re.compile(rb"(?:(\d\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*\1|(\d\d\d))(?:[ ][^\n
 
 
 @contextmanager
-def received(content: list[bytes], size: int = spool.PIECE) -> Iterator[Message]:
+def received(content: list[bytes], size: int = process.PIECE) -> Iterator[Message]:
     """The message that comes in these pieces, read back in pieces of that size."""
-    before = spool._read, spool.PIECE
+    before = incoming._read, process.PIECE
     left = iter([piece for piece in content if piece])
-    spool._read = lambda stdin: next(left, b"")
-    spool.PIECE = size
+    incoming._read = lambda stdin: next(left, b"")
+    process.PIECE = size
     try:
         with Message(directory(), SENDER, False) as message:
             message.fill(-1)
             yield message
     finally:
-        spool._read, spool.PIECE = before
+        incoming._read, process.PIECE = before
 
 
 # A byte of the data says how many recipients there are, and what becomes of a refusal.
@@ -195,7 +195,7 @@ def conversations() -> Iterator[bytes]:
 
 # The message alone.
 
-SIZES = (1, 2, 3, 5, 8, 64, spool.PIECE)
+SIZES = (1, 2, 3, 5, 8, 64, process.PIECE)
 
 
 def stuffing(data: bytes) -> None:
@@ -225,12 +225,12 @@ def stuffing(data: bytes) -> None:
             else:
                 assert program == given
     left = iter([piece for piece in content if piece])
-    before = spool._read
-    spool._read = lambda stdin: next(left, b"")
+    before = incoming._read
+    incoming._read = lambda stdin: next(left, b"")
     try:
-        wire = b"".join(smtp_words.stuffed(spool.Incoming(-1), b""))
+        wire = b"".join(smtp_words.stuffed(incoming.Incoming(-1), b""))
     finally:
-        spool._read = before
+        incoming._read = before
     assert unstuffed(wire) == lines(given)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import deliver, spool
+from avcheck import deliver
 from avcheck.caller import Caller
 from avcheck.deliver import sendmail, smtp
 from avcheck.exits import Defer
+from avcheck.incoming import Incoming
 from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.spool import Message
@@ -122,5 +123,5 @@ def test_a_header_line_is_never_too_long_nor_two(message: Message, calls: list[C
 
 def test_what_is_injected_is_not_called_checked(calls: list[Call]) -> None:
     how = settings(b"-h", b"x")
-    assert deliver.inject(spool.Incoming(0), b"", how, new_run()) == "said by smtp"
+    assert deliver.inject(Incoming(0), b"", how, new_run()) == "said by smtp"
     assert calls == [("smtp", b"")]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import child, spool
+from avcheck import child
 from avcheck.child import Ended
 from avcheck.deliver import sendmail
 from avcheck.exits import Defer
+from avcheck.incoming import Incoming
 from avcheck.run import Run
 from tests.support.wire import MESSAGE, given, new_run, settings, spooled
 
@@ -126,7 +127,7 @@ def test_standard_input_is_passed_on_by_c(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(child, "hand_over", program.hand_over)
     with given(b"as it comes\r\n") as stdin:
         how = settings(b"-S", b"/s")
-        sendmail.send(spool.Incoming(stdin), b"", how, new_run())
+        sendmail.send(Incoming(stdin), b"", how, new_run())
     assert program.stdin == b"as it comes\r\n"
 
 

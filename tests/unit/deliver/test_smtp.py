@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from avcheck import spool
 from avcheck.conn import Conn
 from avcheck.deliver import smtp
 from avcheck.deliver.smtp_replies import Parting
 from avcheck.exits import REJECT, Defer, Leave, Refused
+from avcheck.incoming import Incoming
 from avcheck.run import Run
 from tests.support.fakes import HANG_UP, FakeSmtp
 from tests.support.wire import MESSAGE, PATIENCE, given, new_run, settings, spooled
@@ -304,7 +304,7 @@ def test_in_the_middle_of_the_content_goodbye_would_be_content(
     monkeypatch.setattr(os, "getppid", lambda: -1)
     with given(MESSAGE) as stdin, pytest.raises(Defer, match="cut short"):
         how = settings(b"-S", b"unix:" + fake.where.encode())
-        smtp.send(spool.Incoming(stdin), b"", how, run)
+        smtp.send(Incoming(stdin), b"", how, run)
     assert sent[-1] == b"DATA\r\n"
 
 
@@ -385,7 +385,7 @@ def test_eight_bits_that_come_unforeseen_are_not_sent_to_who_does_not_take_them(
     fake = server(offers=())
     with given("gr\u00fcn\n".encode()) as stdin, pytest.raises(Defer, match="8BITMIME"):
         how = settings(b"-S", b"unix:" + fake.where.encode())
-        smtp.send(spool.Incoming(stdin), b"", how, new_run())
+        smtp.send(Incoming(stdin), b"", how, new_run())
     assert fake.messages == []
 
 
@@ -393,5 +393,5 @@ def test_what_c_injects_is_sent_as_it_comes(server: Servers) -> None:
     fake = server()
     with given("gr\u00fcn\r\n.\r\n".encode()) as stdin:
         how = settings(b"-S", b"unix:" + fake.where.encode())
-        smtp.send(spool.Incoming(stdin), b"", how, new_run())
+        smtp.send(Incoming(stdin), b"", how, new_run())
     assert fake.messages[0].data == "gr\u00fcn\r\n.\r\n".encode()

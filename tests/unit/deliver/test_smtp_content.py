@@ -10,8 +10,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from avcheck import spool
+from avcheck import process
 from avcheck.deliver import smtp_replies, smtp_words
+from avcheck.incoming import Incoming
 from tests.support.wire import spooled
 from tests.unit.deliver.test_smtp_dialogue import reply
 
@@ -23,7 +24,7 @@ def sent(pieces: Sequence[bytes]) -> list[bytes]:
     left = [*pieces, b""]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "read", lambda fd, size: left.pop(0))
-        return list(smtp_words.stuffed(spool.Incoming(-1), b""))
+        return list(smtp_words.stuffed(Incoming(-1), b""))
 
 
 def on_the_wire(content: bytes, header: bytes = b"") -> bytes:
@@ -87,7 +88,7 @@ def test_the_header_goes_over_the_wire_first(content: bytes, size: int) -> None:
     """From a file, which is read in pieces of that size."""
     header = b"X-AV-Checked: now"
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(spool, "PIECE", size)
+        patched.setattr(process, "PIECE", size)
         with spooled(os.fsencode(name), content) as message:
             wire = b"".join(smtp_words.stuffed(message, header))
     assert wire == on_the_wire(content, header)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import spool
 from avcheck.exits import CONFIG, Defer
 from avcheck.scanners import command, command_copy
 from avcheck.scanners.rows import PATH
@@ -158,7 +157,7 @@ def test_what_cannot_be_copied_is_an_answer_that_failed_and_leaves_nothing(
 
     with spooled(tmp_path) as message:
         before = open_files()
-        monkeypatch.setattr(spool, "write", full)
+        monkeypatch.setattr(command_copy, "write", full)
         with pytest.raises(Defer, match=r"copying the message in .*: No space left"):
             command_copy.Copy(message)
         assert open_files() == before
