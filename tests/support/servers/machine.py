@@ -28,8 +28,9 @@ SCRIPT = HERE / "machine.sh"
 SYSTEMCTL = HERE / "systemctl.sh"
 HOSTNAME = "mail.example.test"
 
-# Seconds to wait for something that a program does by itself, and for a command to end.
-PATIENCE = 60.0
+# Seconds to wait for something that a program does by itself, and for a command to end: a
+# machine that is busy with several test runs has taken more than a minute.
+PATIENCE = 150.0
 COMMAND_MAX = 300.0
 
 # In memory, for the host's own file system may be an overlay itself.
