@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from avcheck.admin import places, programs
 from avcheck.admin.account import account
+from avcheck.admin.account import name as account_name
 from avcheck.admin.master_cf import Line, Pipe, pipe_of, port_number, services, setting
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
@@ -22,6 +23,9 @@ PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr
 # Seconds for postconf(1), which reads two files, and the bytes that it may write.
 PATIENCE = 60.0
 OUTPUT_MAX = 16 * 1024 * 1024
+
+# What to do where none is found.
+DIRECTORY = "name the directory with main.cf and master.cf: --postfix=/etc/postfix"
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,32 @@ class Postfix:
 
 def read(directory: str = "") -> Postfix:
     """The instance with that configuration directory, or the usual one; raises Trouble."""
+    if directory:
+        _refuse_strangers(directory)
     lines = services(ask(directory, "-F"), ask(directory, "-P", "-x"))
     parameters = dict(setting(line) for line in ask(directory, "-x").splitlines())
     pipes = tuple(pipe for line in lines if (pipe := pipe_of(line)) is not None)
     return Postfix(lines, parameters, pipes)
+
+
+def _refuse_strangers(directory: str) -> None:
+    """Raise Trouble for a configuration that is neither root's nor ours.
+
+    master.cf names accounts to act as and programs to run: those of whoever wrote it.
+    """
+    place = printable(directory)
+    for name in ("", "main.cf", "master.cf"):
+        try:
+            owner = os.stat(os.path.join(directory, name)).st_uid
+        except OSError as why:
+            raise Trouble(
+                f"{place}/{name}: {why.strerror}", places.as_root(why) or DIRECTORY
+            ) from why
+        if owner not in (0, os.geteuid()):
+            raise Trouble(
+                f"{place}/{name}: belongs to {account_name(owner)}; Postfix wants it to be root's",
+                f"look at it, and if it is as it should be: chown root {place}/{name}",
+            )
 
 
 def ask(directory: str, *options: str) -> str:
@@ -92,6 +118,6 @@ def ask(directory: str, *options: str) -> str:
     if done.status != 0:
         raise Trouble(
             f"{name}: {printable(done.err)}",
-            "name the directory with main.cf and master.cf: --postfix=/etc/postfix",
+            DIRECTORY,
         )
     return os.fsdecode(done.out)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from avcheck.admin import programs
 from avcheck.admin.account import name as account_name
-from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import Pipe
 from avcheck.printable import printable
 
@@ -35,7 +35,13 @@ def program(look: Look) -> Iterator[Result]:
             text = f"{printable(path)}: the account that is to run it may not"
             yield Result(ERROR, text, f"namei -l {printable(path)}")
             there = False
-    if there and look.service.program:
+    if not there or not look.service.program:
+        return
+    if pipe is not None and look.accounts()[0] == 0:
+        yield Result(
+            SKIPPED, "avcheck is not run as root, to see whether it can be", "see pipe_user"
+        )
+    else:
         yield _runs(look, list(pipe.call) if pipe is not None else [look.service.program])
 
 

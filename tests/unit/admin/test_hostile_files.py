@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from avcheck.admin import clamdconf, master_cf, peer, postfix, totals
-from avcheck.admin.look import ERROR, Look
+from avcheck.admin.look import ERROR, SKIPPED, Look
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, settings_from
 from avcheck.options import reading
-from tests.support.admin import avcheckctl, ctl, entry
-from tests.support.doctor_site import found
+from tests.support.admin import avcheckctl, ctl, entry, postfix_says
+from tests.support.doctor_site import Site, found
 from tests.support.fakes import Program
 from tests.support.hostile import NOBODY, Stage, staged
 from tests.support.installed import interpreter
@@ -158,6 +158,38 @@ def test_a_postfix_of_somebody_else_is_read_as_somebody_else(
     assert postfix.ask(str(stage.spool), "-F") == f"{NOBODY}\n"
     assert postfix.ask(str(stage.roots), "-F") == "0\n"
     assert postfix.ask("", "-F") == "0\n"
+
+
+@pytest.mark.parametrize("whose", ["directory", "main.cf", "master.cf"])
+@pytest.mark.parametrize("what", ["doctor", "ping", "status", "probe", "pause", "resume"])
+def test_a_postfix_of_somebody_else_names_nothing_that_is_run(
+    stage: Stage, whose: str, what: str
+) -> None:
+    """Neither the program as the user= of it, nor a scanner, nor its module."""
+    out = stage.roots / "ran"
+    config = stage.roots / "config"
+    program = stage.roots / "avcheck"
+    program.write_text(f"#!/bin/sh\ntouch {out}\n")
+    program.chmod(0o755)
+    module = stage.roots / "module.py"
+    module.write_text(f"open({str(out)!r}, 'w')\n")
+    line = f"avcheck unix - n n - 10 pipe\n user=root argv={program} -s {module}:/x"
+    line += f" -d {stage.spool} -w {stage.spool}/wait -f a -- x\n"
+    postfix_says(config, line, {})
+    os.chown(config if whose == "directory" else config / whose, NOBODY, NOBODY)
+    said = avcheckctl(what, f"--postfix={config}")
+    assert said.status == 2
+    assert "Postfix wants it to be root's" in said.err
+    assert not out.exists()
+
+
+def test_a_program_is_not_run_as_root_to_see_whether_it_can_be(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (site.bin / "avcheck").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    site.user = "root"
+    (result,) = found("program", site.look())
+    assert (result.level, result.remedy) == (SKIPPED, "see pipe_user")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_socket_is_connected_to_as_the_account(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 import pytest
 
@@ -270,7 +271,14 @@ def test_a_call_of_avcheck_is_understood_with_and_without_the_guard(site: Site, 
     assert levels("handler", site.look()) == {OK}
 
 
-def test_the_guard_and_its_avcheck_are_both_looked_at(site: Site) -> None:
+@pytest.fixture
+def as_avcheck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs these tests looks as the account of avcheck: root's programs are not run."""
+    monkeypatch.setattr(Look, "accounts", lambda self: (3999999998, None))
+    monkeypatch.setattr(Look, "acting", lambda self: nullcontext())
+
+
+def test_the_guard_and_its_avcheck_are_both_looked_at(site: Site, as_avcheck: None) -> None:
     site.user = US
     assert levels("program", site.look()) == {OK}
     site.guard.chmod(0o644)
@@ -297,7 +305,7 @@ def test_the_guard_and_its_avcheck_are_both_looked_at(site: Site) -> None:
     ],
 )
 def test_an_avcheck_that_cannot_be_run_is_found_by_running_it(
-    site: Site, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+    site: Site, as_avcheck: None, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
     """access(2) allows it: the interpreter is what the account cannot run."""
     site.user = US
