@@ -44,6 +44,9 @@ FEW = b"\0\n.24"
 # them is changed to every other.
 SHORT = len(b"stream: OK\0")
 
+# Of so many bytes of our header lines one is spoilt.
+FRONT_STEP = 200
+
 # What the short form does in turn, beside a cut and a flipped bit for every byte.
 IN_TURN = (CHANGE, REMOVE, INSERT, TWICE, AGAIN, HALF, SPLIT)
 
@@ -64,14 +67,20 @@ class Result:
 
 
 def everything(place: Place, whole: Conversation) -> Iterator[Rot]:
-    """Each kind at every byte of a conversation; of some only what the short form does."""
+    """Each kind at every byte of a conversation; of some only what the short form does.
+
+    Within the header lines that are ours one byte is as good as another: a few of them.
+    """
     if place.is_brief:
         yield from replies(place, whole)
         yield from requests(place, whole)
         return
+    front = within_front(whole)
     for way, line in ((THERE, whole.there), (BACK, whole.back)):
         for kind in KINDS:
             for at in range(len(line.said) + (kind in BREAKS)):
+                if way == THERE and at in front and at % FRONT_STEP:
+                    continue
                 for byte in _bytes(place, line, way, kind):
                     same = kind == CHANGE and byte == line.said[at]
                     if not same and (kind != RESET or not place.unix):
@@ -111,10 +120,9 @@ def requests(place: Place, whole: Conversation) -> Iterator[Rot]:
     What a mail server is told is spoilt as its replies are.  Within the header lines that are
     ours one byte is as good as another: a few of them.
     """
-    front = whole.there.said.find(FRONT)
-    inside = range(front + 100, front + len(FRONT) - 100) if front >= 0 else range(0)
+    front = within_front(whole)
     for at in range(len(whole.there.said) + 1):
-        if at in inside and at % 200:
+        if at in front and at % FRONT_STEP:
             continue
         yield Rot(THERE, at, CUT)
         yield Rot(THERE, at, HALF)
@@ -122,6 +130,12 @@ def requests(place: Place, whole: Conversation) -> Iterator[Rot]:
         for at in range(len(whole.there.said)):
             yield Rot(THERE, at, FLIP, 1 << at % 8)
             yield Rot(THERE, at, IN_TURN[at % len(IN_TURN)], ODD[at % len(ODD)])
+
+
+def within_front(whole: Conversation) -> range:
+    """Where in what avcheck says the header lines that are ours are, but for both their ends."""
+    begin = whole.there.said.find(FRONT)
+    return range(begin + 100, begin + len(FRONT) - 100) if begin >= 0 else range(0)
 
 
 def carry_out(
