@@ -134,3 +134,20 @@ def test_every_type_of_a_place_that_has_to_be_named_says_so() -> None:
         assert "has to be named" in page(type_) or "have to be named" in page(type_), type_
         assert not SCANNERS[type_].where
     assert ".Ql icap+tls" in PAGE
+
+
+def test_the_document_says_of_every_program_what_proves_clean_or_that_nothing_does() -> None:
+    section = (
+        (ROOT / "docs" / "scanners.md")
+        .read_text()
+        .partition("\n## Programs\n")[2]
+        .partition("\n## ")[0]
+    )
+    told = {}
+    for names, proof, _ in re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) ?\|$", section, re.MULTILINE):
+        for name in re.findall(r"`(\w[\w-]*)`", names):
+            told[name.encode()] = proof
+    assert set(told) == set(PROGRAMS)
+    for name, row in PROGRAMS.items():
+        assert told[name] == row.unproved or not row.unproved, name
+        assert bool(row.unproved) is ("not known" in told[name]), name

@@ -21,8 +21,8 @@ import pytest
 from avcheck import draft
 from tests.campaigns import sweeps
 from tests.support.mta import MAIL, Running, Site, until
+from tests.support.quarantine import FOUND, TRY, Quarantine, at, goes_on, steps, tell
 from tests.support.traced import Call
-from tests.unit.test_quarantine import FOUND, TRY, Quarantine, at, goes_on, steps, tell
 
 AGE = 2 * draft.OLD
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,11 +19,8 @@ from avcheck.verdict import (
     Verdict,
 )
 from tests.support.parsing import finding_or_none
-from tests.support.tree import ROOT
 
 PATH = b"/s/m"
-
-DOCUMENT = ROOT / "docs" / "scanners.md"
 
 
 def said(program: bytes, status: int, output: bytes) -> Finding | None:
@@ -393,15 +388,3 @@ def test_words_for_clean_that_are_cut_are_none(program: bytes) -> None:
     assert clean == list(range(clean[0], len(words) + 1))
     last = words[: clean[0]]
     assert last.endswith(b"\n")
-
-
-def test_the_document_says_of_every_program_what_proves_clean_or_that_nothing_does() -> None:
-    section = DOCUMENT.read_text().partition("\n## Programs\n")[2].partition("\n## ")[0]
-    told = {}
-    for names, proof, _ in re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) ?\|$", section, re.MULTILINE):
-        for name in re.findall(r"`(\w[\w-]*)`", names):
-            told[name.encode()] = proof
-    assert set(told) == set(PROGRAMS)
-    for name, row in PROGRAMS.items():
-        assert told[name] == row.unproved or not row.unproved, name
-        assert bool(row.unproved) is ("not known" in told[name]), name

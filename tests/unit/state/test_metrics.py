@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from avcheck.state import metrics
 from avcheck.verdict import CLEAN, FAILED, INFECTED, VERDICTS, Answer, Finding
+from tests.support.documents import first_column
 from tests.support.prometheus import FAMILIES, messages, samples
-from tests.unit.test_policy_table import first_column
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from avcheck import act
 from tests.support.mta import Site
-from tests.unit.test_quarantine import Quarantine
+from tests.support.quarantine import Quarantine
 
 ENTRY = "20260102T030405Z-0123456789ab"
 NAMES = ["Eicar-Test-Signature", "Win.Trojan.Very-Long-Family-Name_" + "0" * 40, "x" * 190]
