@@ -46,25 +46,25 @@ def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[
 
 def _ask_scanners(message: Message, settings: Settings, deadline: float) -> list[Answer]:
     until = min(deadline, monotonic() + settings.timeout)
-    answers = every(settings.scanners, message, settings, until)
+    answers = ask_each(settings.scanners, message, settings, until)
     until = min(deadline, monotonic() + settings.timeout)
     for backup in settings.backups:
         if policy.has_quorum(answers, settings.need):
             break
-        answers.append(one(backup, message, settings, until))
+        answers.append(ask_scanner(backup, message, settings, until))
     return answers
 
 
-def every(
+def ask_each(
     asked: tuple[Scanner, ...], message: Message, settings: Settings, deadline: float
 ) -> list[Answer]:
     """One answer for each scanner, in the order given; one that cannot answer FAILED."""
     if len(asked) == 1:
-        return [one(asked[0], message, settings, deadline)]
+        return [ask_scanner(asked[0], message, settings, deadline)]
     return _ask_in_threads(asked, message, settings, deadline)
 
 
-def one(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Answer:
+def ask_scanner(scanner: Scanner, message: Message, settings: Settings, deadline: float) -> Answer:
     """What the scanner says; with --canary, at the first of its places that is to be trusted."""
     if not settings.canary:
         return _answer(scanner, message, settings, deadline)
@@ -193,10 +193,7 @@ def _prove(link: conn.Conn, silence: float | None) -> None:
         raise Defer("said it is clean before it had the whole question", BROKEN)
     if link.ignored():
         raise Defer("said it is clean, but has not read the whole question", BROKEN)
-    if link.ended:
-        return
-    more = link.has_more() if silence is None else link.close(silence)
-    if more:
+    if not link.ended and (link.has_more() if silence is None else link.close(silence)):
         raise Defer("said it is clean, and then said more", BROKEN)
 
 
@@ -225,7 +222,7 @@ def _ask_in_threads(
 
     def work(number: int) -> None:
         try:
-            answers[number] = one(asked[number], message, settings, deadline)
+            answers[number] = ask_scanner(asked[number], message, settings, deadline)
         except BaseException as bug:  # a thread that dies silently has not said CLEAN
             finding = Finding(FAILED, (), f"bug: {type(bug).__name__}: {bug}")
             answers[number] = Answer(asked[number].type, "", finding)

@@ -56,6 +56,6 @@ def asked(scanner: Scanner, settings: Settings, pieces: list[bytes], patience: f
                     message.add(piece)
                 message.complete()
                 deadline = monotonic() + min(settings.timeout, patience)
-                return ask.one(scanner, message, plain, deadline)
+                return ask.ask_scanner(scanner, message, plain, deadline)
         except OSError as why:
             raise defer_from(b"saving a message in " + directory.path, why) from why

@@ -31,7 +31,7 @@ def row(entry: Entry) -> list[str | Styled]:
         entry.name,
         amounts.age(entry.age),
         Styled(printable(entry.verdict, 12), cells.BAD),
-        printable(entry.virus or entry.wrong or "-", 40),
+        printable(entry.virus or entry.error or "-", 40),
         amounts.size(entry.size),
         f"<{printable(entry.sender, 40)}>",
         (f"<{printable(entry.recipients[0], 40)}>{more}" if entry.recipients else "-"),
@@ -56,8 +56,8 @@ def details(entry: Entry) -> list[tuple[str, str | Styled]]:
         ("Size", f"{entry.size} bytes"),
         ("SHA-256", printable(entry.sha256)),
     ]
-    if entry.wrong:
-        rows.append(("Wrong", Styled(entry.wrong, cells.DOUBTFUL)))
+    if entry.error:
+        rows.append(("Error", Styled(entry.error, cells.DOUBTFUL)))
     for each in entry.acts:
         to = f" to {', '.join(printable(address, 80) for address in each.to)}" if each.to else ""
         said = f": {each.said}" if each.said else ""

@@ -59,7 +59,7 @@ class Entry:
     sender: str = ""
     recipients: tuple[str, ...] = ()
     sendmail: str = ""
-    wrong: str = ""
+    error: str = ""
     acts: tuple[Act, ...] = field(default=())
 
     @property

@@ -131,8 +131,8 @@ class Quarantine:
                     return parse_entry(name, status, facts, acts)
                 except (OSError, ValueError, RecursionError) as why:
                     when = amounts.moment(status.st_mtime)
-                    wrong = f"{form.SIDECAR.decode()}: {printable(str(why), 100)}"
-                    return Entry(name, when, status.st_size, wrong=wrong, acts=acts)
+                    error = f"{form.SIDECAR.decode()}: {printable(str(why), 100)}"
+                    return Entry(name, when, status.st_size, error=error, acts=acts)
         except OSError:
             return None
 

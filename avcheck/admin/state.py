@@ -75,7 +75,7 @@ class State:
     @property
     def well(self) -> bool:
         """Whether all mail is checked, and none waits."""
-        answers = not any(each.wrong and not each.hidden for each in self.scanners)
+        answers = not any(each.error and not each.hidden for each in self.scanners)
         return self.checked and answers and not self.deferred
 
 
@@ -103,7 +103,7 @@ def state(service: Service, asked: Asked) -> State:
         for scanner in (*settings.scanners, *settings.backups)
     ]
     enough = (
-        sum(any(not each.wrong or each.hidden for each in group) for group in answers)
+        sum(any(not each.error or each.hidden for each in group) for group in answers)
         >= settings.need
     )
     found = State(

@@ -42,7 +42,7 @@ SKIPPED = "skipped"
 class Tried:
     """What came back: verdict and the scanner's own text; outcome is what becomes of the mail.
 
-    wrong tells that it should be otherwise; setting is what changes it.  sent
+    unexpected tells that it should be otherwise; setting is what changes it.  sent
     tells that the mail went to the scanner: to one that does not answer none is sent.
     """
 
@@ -52,7 +52,7 @@ class Tried:
     outcome: str
     verdict: str
     said: str
-    wrong: bool
+    unexpected: bool
     setting: str
     sent: bool = True
 
@@ -116,11 +116,11 @@ def _silent(service: Service, scanner: Scanner) -> str:
     with account(*service.runs_as):
         for target in scanner.targets:
             answer = ping.ask(scanner, target, service.require_settings)
-            if not answer.wrong:
+            if not answer.error:
                 return ""
             if answer.hidden:
-                raise Trouble(answer.wrong, AS_ROOT)
-            reasons.append(answer.wrong)
+                raise Trouble(answer.error, AS_ROOT)
+            reasons.append(answer.error)
     return "; ".join(reasons)
 
 

@@ -127,7 +127,7 @@ def test_status_counts_what_waits_for_a_dead_scanner(site: MailSystem, postfix: 
         )
         (facts,) = json.loads(avcheckctl(*words, status=1))
         assert (facts["checked"], facts["deferred"], facts["unknown"]) == (False, 1, "")
-        assert facts["scanners"][0]["wrong"]
+        assert facts["scanners"][0]["error"]
     finally:
         site.clamd.start()
     (facts,) = json.loads(avcheckctl(*words, status=1))

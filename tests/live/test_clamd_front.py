@@ -73,7 +73,7 @@ def found(place: Path, mail: bytes, how: Settings, sender: bytes = b"a@example.o
     ):
         message.add(mail)
         message.complete()
-        finding = ask.one(scanner, message, how, monotonic() + wire.PATIENCE).finding
+        finding = ask.ask_scanner(scanner, message, how, monotonic() + wire.PATIENCE).finding
     assert finding.verdict.name in ("infected", "clean"), finding.text
     return finding.verdict.name == "infected"
 

@@ -346,4 +346,4 @@ def test_three_ways_and_the_package_agree(clamd: Clamd, tmp_path: Path, seed: in
 def asked(clamd: Clamd, way: str, message: spool.Message) -> Finding:
     """What avcheck's own code makes of a message, without a process for each."""
     how = wire.settings(b"-s", where(clamd, way).encode())
-    return ask.one(how.scanners[-1], message, how, monotonic() + wire.PATIENCE).finding
+    return ask.ask_scanner(how.scanners[-1], message, how, monotonic() + wire.PATIENCE).finding

@@ -330,7 +330,7 @@ def test_without_a_preview_a_server_that_has_not_looked_is_seen_by_its_haste(
         wire.spooled(tmp_path, letter(EICAR)) as message,
     ):
         how = wire.settings(b"-s", f"icap:{relay.address}/avscan".encode())
-        answer = ask.one(how.scanners[-1], message, how, monotonic() + wire.PATIENCE)
+        answer = ask.ask_scanner(how.scanners[-1], message, how, monotonic() + wire.PATIENCE)
     assert answer.finding.verdict is UNSCANNABLE, answer.finding.text
 
 

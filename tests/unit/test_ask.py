@@ -58,7 +58,7 @@ def asking(*scanners: str, more: tuple[str, ...] = ()) -> Settings:
 
 
 def every(message: Message, how: Settings, seconds: float = PATIENCE) -> list[Answer]:
-    return ask.every(how.scanners, message, how, monotonic() + seconds)
+    return ask.ask_each(how.scanners, message, how, monotonic() + seconds)
 
 
 def test_an_answer_says_who_found_it_where_and_in_what_time(

@@ -32,14 +32,14 @@ def scanner_answers(look: Look) -> Iterator[Result]:
     """Each scanner answers at each of its places, to the account that runs avcheck."""
     for answer in _answers(look):
         name = f"{answer.scanner} {answer.where}"
-        if answer.wrong:
-            yield Result(ERROR, f"{answer.scanner}: {answer.wrong}", _how_to_start(answer))
+        if answer.error:
+            yield Result(ERROR, f"{answer.scanner}: {answer.error}", _how_to_start(answer))
         else:
             yield Result(OK, f"{name} answers after {answer.seconds * 1000:.1f} ms")
 
 
 def _how_to_start(answer: ping.Answer) -> str:
-    if answer.scanner == "clamd" and "Permission" not in answer.wrong:
+    if answer.scanner == "clamd" and "Permission" not in answer.error:
         return "systemctl status clamav-daemon; grep Socket /etc/clamav/clamd.conf"
     return f"check the permissions: namei -l {answer.where}"
 
@@ -54,7 +54,7 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
         raise Skip(f"the test needs the spool directory: {why.text}", "see spool_usable") from why
     for scanner in (*settings.scanners, *settings.backups):
         answers = [look.asked.answer(look.service, scanner, each) for each in scanner.targets]
-        if all(each.wrong for each in answers):
+        if all(each.error for each in answers):
             text = f"{scanner.type} does not answer, and so was not tested"
             yield Result(SKIPPED, text, "see scanner_answers")
             continue
@@ -87,7 +87,7 @@ def scanner_signatures(look: Look) -> Iterator[Result]:
     for answer in _answers(look):
         name = f"{answer.scanner} {answer.where}"
         if answer.age_days is None:
-            if answer.scanner == "clamd" and not answer.wrong:
+            if answer.scanner == "clamd" and not answer.error:
                 text = f"{name}: says no date of its signatures; has freshclam fetched any?"
                 yield Result(WARNING, text, "systemctl status clamav-freshclam; freshclam")
             continue

@@ -31,16 +31,16 @@ def spool_usable(look: Look) -> Iterator[Result]:
     if unsafe := misplaced(path):
         yield unsafe
         return
-    wrong = ""
+    error = ""
     with look.acting():
         try:
             with Directory(path):
                 if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
-                    wrong = f"spool {printable(path)}: not writable"
+                    error = f"spool {printable(path)}: not writable"
         except Defer as why:
-            wrong = why.text
-    if wrong:
-        yield Result(ERROR, wrong, f"install -d {_modes(look)} {printable(path)}")
+            error = why.text
+    if error:
+        yield Result(ERROR, error, f"install -d {_modes(look)} {printable(path)}")
     else:
         yield Result(OK, f"spool {printable(path)} is there and safe")
 
@@ -127,18 +127,18 @@ def spool_room(look: Look) -> Iterator[Result]:
 def spool_nameless(look: Look) -> Iterator[Result]:
     """Files without a name can be made there, so that nothing is ever left behind."""
     path = look.settings.spool
-    wrong = ""
+    error = ""
     with look.acting():
         try:
             os.close(os.open(path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
         except (FileNotFoundError, PermissionError, NotADirectoryError) as why:
             raise unseen(look) from why
         except OSError as why:
-            wrong = why.strerror or str(why)
-    if wrong:
+            error = why.strerror or str(why)
+    if error:
         yield Result(
             WARNING,
-            f"spool {printable(path)}: no nameless files here ({wrong}):"
+            f"spool {printable(path)}: no nameless files here ({error}):"
             " a crash may leave a message behind",
             "move it to ext4, xfs, btrfs or tmpfs",
         )

@@ -94,7 +94,7 @@ def command(
             raise
     if as_json:
         output.as_json(_facts(places, outcome))
-    if outcome.wrong or outcome.status:
+    if outcome.error or outcome.status:
         raise SystemExit(1)
 
 
@@ -158,7 +158,7 @@ class Outcome:
 
     paused: bool = True
     status: int | None = None
-    wrong: str = ""
+    error: str = ""
     held: Sequence[int | None] = ()
 
 
@@ -177,8 +177,8 @@ def _held(
                 done = pausing.drained(spool, limit)
             if not done:
                 flights = flight.listed(flight.over(spool))
-                wrong = f"after {amounts.age(limit)} messages are still in flight ({flights})"
-                return _still_held(places, Outcome(wrong=wrong))
+                error = f"after {amounts.age(limit)} messages are still in flight ({flights})"
+                return _still_held(places, Outcome(error=error))
     if not argv:
         if not as_json:
             output.say(f"Mail is held back.  To end it: {command_line(places)}")
@@ -190,13 +190,13 @@ def _held(
         raise Trouble(f"{argv[0]}: {why.strerror}", "mail goes on as before") from why
     if status:
         output.note(f"{printable(argv[0])} ended with status {status}.")
-    if wrong := "; ".join(_until_trusted(site, limit)):
-        return _still_held(places, Outcome(status=status, wrong=f"not to be trusted: {wrong}"))
+    if error := "; ".join(_until_trusted(site, limit)):
+        return _still_held(places, Outcome(status=status, error=f"not to be trusted: {error}"))
     return Outcome(False, status, held=_resume(site, places, as_json))
 
 
 def _still_held(places: list[pausing.Place], outcome: Outcome) -> Outcome:
-    output.note(f"{outcome.wrong[:1].upper()}{outcome.wrong[1:]}.")
+    output.note(f"{outcome.error[:1].upper()}{outcome.error[1:]}.")
     output.note(f"Mail is still held back.  To end it: {command_line(places)}")
     return outcome
 
@@ -210,7 +210,7 @@ def _facts(places: list[pausing.Place], outcome: Outcome) -> list[dict[str, Any]
             "paused": outcome.paused,
             "held": count or 0,
             "status": outcome.status,
-            "wrong": outcome.wrong,
+            "error": outcome.error,
         }
         for place, count in zip(places, held, strict=True)
     ]

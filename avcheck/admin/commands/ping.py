@@ -35,7 +35,7 @@ OLD = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """What a scanner at one place said; wrong is why it did not, seconds how long it took."""
+    """What a scanner at one place said; error is why it did not, seconds how long it took."""
 
     scanner: str
     where: str
@@ -44,12 +44,12 @@ class Answer:
     signatures: str = ""
     date: str = ""
     age_days: float | None = None
-    wrong: str = ""
+    error: str = ""
 
     @property
     def hidden(self) -> bool:
         """Whether it is only that we may not ask it: it may answer avcheck."""
-        return os.geteuid() != 0 and os.strerror(errno.EACCES) in self.wrong
+        return os.geteuid() != 0 and os.strerror(errno.EACCES) in self.error
 
 
 def place(target: Target) -> str:
@@ -71,7 +71,7 @@ def ask(scanner: Scanner, target: Target, settings: Settings, patience: float = 
             _unless_runnable(command_parameters.program_at(target.path))
         return Answer(scanner.type, where, monotonic() - began)
     except Defer as why:
-        return Answer(scanner.type, where, monotonic() - began, wrong=why.text)
+        return Answer(scanner.type, where, monotonic() - began, error=why.text)
 
 
 def _unless_runnable(program: bytes) -> None:
@@ -90,7 +90,7 @@ def _clamd(
     pong = link.ask("ping")
     seconds = monotonic() - began
     if pong != "PONG":
-        return Answer(scanner.type, where, seconds, wrong=f"said {printable(pong, 80)!r} to PING")
+        return Answer(scanner.type, where, seconds, error=f"said {printable(pong, 80)!r} to PING")
     try:
         version = clamd_daemon.parse_version(link.ask("version"))
     except Defer:  # ClamAV 1.5 can be told not to say it
@@ -156,7 +156,7 @@ def command(site: sites.Site, as_json: bool) -> None:
         output.as_json([asdict(answer) for answer in answers])
     else:
         output.table([_row(answer) for answer in answers], HEADER)
-    if any(answer.wrong and not answer.hidden for answer in answers):
+    if any(answer.error and not answer.hidden for answer in answers):
         raise SystemExit(1)
     if any(answer.hidden for answer in answers):
         raise Trouble("not every scanner may be asked by this account", AS_ROOT)
@@ -167,8 +167,8 @@ HEADER = ("SCANNER", "WHERE", "ANSWER", "VERSION", "SIGNATURES", "AGE")
 
 def _row(answer: Answer) -> list[str | cells.Styled]:
     where: list[str | cells.Styled] = [answer.scanner, answer.where]
-    if answer.wrong:
-        reason = answer.wrong.removeprefix(f"{answer.where}: ")
+    if answer.error:
+        reason = answer.error.removeprefix(f"{answer.where}: ")
         if answer.hidden:
             return [*where, cells.Styled(f"not known: {reason}", cells.DOUBTFUL)]
         return [*where, cells.Styled(f"no: {reason}", cells.BAD)]

@@ -67,7 +67,7 @@ def command(
         output.as_json([asdict(each) for each in found])
     else:
         _show(found)
-    if any(each.wrong for each in found):
+    if any(each.unexpected for each in found):
         raise SystemExit(1)
     if found and all(each.verdict == FAILED.name for each in found if each.outcome != SKIPPED):
         raise SystemExit(2)
@@ -78,7 +78,7 @@ def _show(found: list[Tried]) -> None:
     asked = [each for each in found if each.scanner not in silent or each.sent]
     rows: list[list[str | cells.Styled]] = []
     for each in asked:
-        good = not each.wrong and each.outcome == PASSES
+        good = not each.unexpected and each.outcome == PASSES
         colour = cells.GOOD if good else COLOURS[each.outcome]
         outcome = cells.Styled("passes" if good else each.outcome, colour)
         rows.append([each.scanner, each.sample, outcome, each.verdict or "-", each.said])
@@ -86,10 +86,10 @@ def _show(found: list[Tried]) -> None:
     for each in silent.values():
         sent = "no more" if any(one.scanner == each.scanner for one in asked) else "nothing"
         output.say(f"{each.scanner} does not answer: {each.said}; {sent} was sent")
-    wrong = [each for each in found if each.wrong]
-    if wrong:
+    unexpected = [each for each in found if each.unexpected]
+    if unexpected:
         output.say()
-    for each in wrong:
+    for each in unexpected:
         how = "The test virus gets past" if each.outcome == PASSES else "Good mail is stopped by"
         output.say(f"{how} {each.scanner}: {each.what}.")
         output.say(f"    {each.setting}")

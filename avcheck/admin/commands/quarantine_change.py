@@ -113,12 +113,12 @@ def _program(service: Service) -> str:
     return os.fsdecode(settings.server.spelled())
 
 
-# What became of an entry, for a program: either said or wrong is a text.
+# What became of an entry, for a program: either said or error is a text.
 Outcome = dict[str, str]
 
 
-def _outcome(entry: str, what: str = "", said: str = "", wrong: str = "") -> Outcome:
-    return {"entry": entry, "what": what, "said": said, "wrong": wrong}
+def _outcome(entry: str, what: str = "", said: str = "", error: str = "") -> Outcome:
+    return {"entry": entry, "what": what, "said": said, "error": error}
 
 
 def _each(
@@ -140,7 +140,7 @@ def _each(
                 output.say(f"{entry} {what}{': ' if said else ''}{said}")
         except Trouble as why:
             why.show()
-            outcomes.append(_outcome(entry or printable(name), wrong=why.message))
+            outcomes.append(_outcome(entry or printable(name), error=why.message))
     _leave(outcomes, as_json)
 
 
@@ -148,7 +148,7 @@ def _leave(outcomes: list[Outcome], as_json: bool) -> None:
     """Print the outcomes for a program, and leave as they are."""
     if as_json:
         output.as_json(outcomes)
-    failed = sum(bool(each["wrong"]) for each in outcomes)
+    failed = sum(bool(each["error"]) for each in outcomes)
     if failed:
         raise SystemExit(2 if failed == len(outcomes) else 1)
 
@@ -212,7 +212,7 @@ def expire(
                         output.say(f"{entry.name} {what}")
                 except Trouble as why:
                     why.show()
-                    outcomes.append(_outcome(entry.name, wrong=why.message))
+                    outcomes.append(_outcome(entry.name, error=why.message))
             others = quarantine.others()
     except NotThere as why:
         others = why.message

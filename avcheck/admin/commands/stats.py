@@ -128,7 +128,7 @@ def show(stats: Stats, answers: list[Answer], before: Mapping[str, float]) -> No
     for each in answers:
         text: str | cells.Styled = amounts.age((each.age_days or 0.0) * 86400)
         if each.age_days is None:
-            text = cells.Styled(each.wrong or "does not say", cells.DOUBTFUL)
+            text = cells.Styled(each.error or "does not say", cells.DOUBTFUL)
         rows.append([f"Signatures of {each.scanner} {each.where}", text])
     if rows:
         output.say()

@@ -99,8 +99,8 @@ def _scanner(answer: Answer) -> Styled:
     who = f"{answer.scanner} {answer.where}"
     if answer.hidden:
         return Styled(f"{who} may not be asked by this account", DOUBTFUL)
-    if answer.wrong:
-        reason = answer.wrong.removeprefix(f"{answer.where}: ")
+    if answer.error:
+        reason = answer.error.removeprefix(f"{answer.where}: ")
         return Styled(f"{who} does not answer: {reason}", BAD)
     # Only clamd is asked something; of others the port takes a connection, or the program exists.
     return Styled(f"{who} {'answers' if answer.version else 'is there'}", GOOD)

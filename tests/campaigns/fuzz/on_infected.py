@@ -80,7 +80,7 @@ def handler(data: bytes) -> None:
         stored = os.read(fd, 1 << 20)
         os.close(fd)
     assert stored == content
-    assert not entry.wrong, entry.wrong
+    assert not entry.error, entry.error
     assert release.text(entry.sender) == sender
     assert tuple(map(release.text, entry.recipients)) == (recipient,)
     assert release.text(entry.virus) == name

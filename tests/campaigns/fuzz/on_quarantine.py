@@ -56,7 +56,7 @@ def sidecar(data: bytes) -> None:
     _write(f"{NAME}/about.json", data)
     (entry,) = Quarantine(place()).entries()
     is_usable(entry)
-    if not entry.wrong:
+    if not entry.error:
         facts = json.loads(data)
         assert list(entry.recipients) == facts["recipients"], "to somebody else"
         assert entry.sender == facts.get("sender", "")
@@ -243,7 +243,7 @@ def stored(data: bytes) -> None:
         kept = os.read(fd, 1 << 20)
         os.close(fd)
     assert kept == text(parts[4])
-    assert not entry.wrong
+    assert not entry.error
     assert entry.sha256 == sha256(kept).hexdigest()
     assert entry.size == len(kept)
     assert release.text(entry.sender) == options.sender

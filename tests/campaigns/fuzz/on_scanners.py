@@ -122,7 +122,7 @@ def asked(variant: Variant, said: list[Item]) -> Finding:
     peer = Peer(said)
     options = variant.settings
     with listening(peer):
-        answer = ask.one(options.scanners[-1], letter(), options, inf)
+        answer = ask.ask_scanner(options.scanners[-1], letter(), options, inf)
     finding = answer.finding
     assert finding.verdict in VERDICTS
     assert finding.code.startswith("4."), finding.code

@@ -23,7 +23,7 @@ def test_a_pause_is_told_to_a_program(place: Path) -> None:
     assert (said.status, said.err) == (0, "")
     (facts,) = said.facts
     assert facts == {
-        "waitfile": f"{place}/wait", "paused": True, "held": 0, "status": None, "wrong": ""
+        "waitfile": f"{place}/wait", "paused": True, "held": 0, "status": None, "error": ""
     }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_a_pause_that_goes_on_says_why_to_a_program(place: Path) -> None:
     (facts,) = said.facts
     assert facts["paused"] is True
     assert facts["status"] == 0
-    assert facts["wrong"].startswith("not to be trusted: clamd ")
+    assert facts["error"].startswith("not to be trusted: clamd ")
 
 
 CTL = "from avcheck.admin import group; group(prog_name='avcheckctl')"

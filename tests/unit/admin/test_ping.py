@@ -28,7 +28,7 @@ def test_a_clamd_says_its_versions_and_the_age_of_its_signatures(tmp_path: Path)
         assert each["version"] == "ClamAV 1.4.6"
         assert each["signatures"] == "27412"
         assert each["age_days"] > 0
-        assert each["wrong"] == ""
+        assert each["error"] == ""
 
 
 def test_the_table_has_the_same(tmp_path: Path) -> None:

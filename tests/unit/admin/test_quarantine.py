@@ -57,7 +57,7 @@ def test_an_entry_of_the_handler_is_listed(place: Path, tmp_path: Path) -> None:
     (facts,) = ctl(place, "list", "--json").facts
     assert (facts["verdict"], facts["virus"]) == ("infected", "Eicar")
     assert facts["recipients"] == RECIPIENTS
-    assert facts["wrong"] == ""
+    assert facts["error"] == ""
 
 
 def test_the_list_can_be_narrowed(place: Path) -> None:

@@ -228,15 +228,15 @@ def test_what_became_of_each_is_told_to_a_program(place: Path, tmp_path: Path) -
     said = ctl(place, "release", "--json", "-S", program.path, ENTRY, "nixda")
     assert said.status == 1
     done, failed = said.facts
-    assert (done["entry"], done["wrong"]) == (ENTRY, "")
+    assert (done["entry"], done["error"]) == (ENTRY, "")
     assert done["what"].startswith("released, by ")
     assert done["said"]
     assert (failed["entry"], failed["what"]) == ("nixda", "")
-    assert "no such entry" in failed["wrong"]
+    assert "no such entry" in failed["error"]
     said = ctl(place, "expire", "--json", "--older", "0s", "--dry-run")
-    assert said.facts == [{"entry": ENTRY, "what": "would be expired", "said": "", "wrong": ""}]
+    assert said.facts == [{"entry": ENTRY, "what": "would be expired", "said": "", "error": ""}]
     said = ctl(place, "delete", "--json", "--yes", ENTRY)
-    assert said.facts == [{"entry": ENTRY, "what": "deleted", "said": "", "wrong": ""}]
+    assert said.facts == [{"entry": ENTRY, "what": "deleted", "said": "", "error": ""}]
 
 
 # Addresses of --to.

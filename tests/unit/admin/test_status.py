@@ -121,7 +121,7 @@ def test_all_that_hang_share_one_short_limit(place: Path, monkeypatch: pytest.Mo
     with HungClamd(place / "one"), HungClamd(place / "two"):
         said = avcheckctl("status", "-d", place, "-s", f"clamd:{place}/one,{place}/two", "--json")
     assert said.status == 1
-    wrong = [each["wrong"] for each in said.facts[0]["scanners"]]
+    wrong = [each["error"] for each in said.facts[0]["scanners"]]
     assert wrong == [f"{place}/{name}: no answer within 0.2 s" for name in ("one", "two")]
 
 

@@ -45,7 +45,7 @@ def test_a_scanner_that_does_not_answer(site: Site) -> None:
 
 
 def test_a_scanner_that_may_not_be_talked_to(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = ping.Answer("clamd", "/x", 0.0, wrong="/x: connect: Permission denied")
+    answer = ping.Answer("clamd", "/x", 0.0, error="/x: connect: Permission denied")
     monkeypatch.setattr(ping, "ask", lambda *words: answer)
     (result,) = found("scanner_answers", site.own())
     assert "namei" in result.remedy
