@@ -41,9 +41,9 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
         _unless_taken_amiss(run.record.settings.ok_status)
         return check(run.record.settings, stdin, run)
     except HelpRequest as request:
-        from avcheck.options import help
+        from avcheck.options import asked
 
-        return help.show(request.what)
+        return asked.show(request.what)
     except Usage as error:
         if not os.isatty(2):  # no person is looking, and an MTA would bounce the mail
             return report.failure(run, error)

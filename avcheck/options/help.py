@@ -1,4 +1,4 @@
-"""avcheck for a person: --help, --version, wrong usage and shell completion.
+"""avcheck for a person: --help, wrong usage and shell completion.
 
 A click command made of the rows of rows.OPTIONS.  It reads no command line: reading does
 that, and its errors are printed here.  This is imported only when a person is asking,
@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
-import sys
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from avcheck import __version__
-from avcheck.exits import CONFIG, OK, TEMPFAIL, USAGE, Usage
+from avcheck.exits import USAGE, Usage
 from avcheck.options import rows
 
 PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
@@ -91,24 +88,14 @@ def explain(error: Usage) -> int:
     return USAGE
 
 
-def show(what: str) -> int:
-    """Print what a person asked for (help, version, complete); returns the exit status.
+def show() -> None:
+    """Print the help."""
+    with click.Context(command(), info_name="avcheck") as context:
+        click.echo(command().get_help(context))
 
-    The status is OK only if standard input is a terminal or a device such as /dev/null:
-    with --help in master.cf by mistake, OK would be the end of every message.
-    """
-    status = OK if stat.S_ISCHR(os.fstat(0).st_mode) else TEMPFAIL
-    if status != OK:  # for Postfix, and first
-        click.echo(f"{CONFIG} avcheck: --{what} is for a person; here is a message", err=True)
-    if what == "complete":
-        from click.shell_completion import shell_complete
 
-        instruction = os.environ["_AVCHECK_COMPLETE"]
-        shell_complete(command(), {}, "avcheck", "_AVCHECK_COMPLETE", instruction)
-    elif what == "version":
-        click.echo(f"avcheck {__version__}")
-    else:
-        with click.Context(command(), info_name="avcheck") as context:
-            click.echo(command().get_help(context))
-    sys.stdout.flush()
-    return status
+def complete() -> None:
+    """Print what may come next on a command line, for a shell."""
+    from click.shell_completion import shell_complete
+
+    shell_complete(command(), {}, "avcheck", "_AVCHECK_COMPLETE", os.environ["_AVCHECK_COMPLETE"])

@@ -138,6 +138,43 @@ def test_status_counts_what_waits_for_a_dead_scanner(site: MailSystem, postfix: 
     avcheckctl(*words)
 
 
+@pytest.mark.parametrize("missing", ["the guard", "the interpreter"])
+def test_mail_that_waits_because_avcheck_cannot_be_run_is_seen(
+    site: MailSystem, postfix: Postfix, tmp_path: Path, missing: str
+) -> None:
+    """status counts it, by what pipe(8) has noted, and doctor says how to mend it."""
+    guard, avcheck = map(Path, site.guarded.split())
+    python = avcheck.with_name("python3")  # of the virtual environment, a link
+    broken = guard if missing == "the guard" else python
+    kept = broken.with_name("kept")
+    broken.rename(kept)
+    if missing == "the interpreter":  # which is in a directory of root's
+        tmp_path.chmod(0o700)
+        (tmp_path / "python3").symlink_to(kept.resolve())
+        python.symlink_to(tmp_path / "python3")
+    try:
+        message = letter()
+        queue_id = site.submit(postfix, message)
+        postfix.wait_for_outcomes(queue_id, relay="avcheck")
+        postfix.wait_until(
+            lambda: [each.queue for each in postfix.queue()] == ["deferred"], "a deferred message"
+        )
+        words = (f"--postfix={postfix.config}", "--json")
+        (facts,) = json.loads(avcheckctl("status", *words, status=1))
+        found = json.loads(avcheckctl("doctor", *words, status=1))
+    finally:
+        kept.rename(broken)
+    assert facts["deferred"] == 1, postfix.queue()
+    (error,) = [each for each in found if each["level"] == "error"]
+    assert error["check"] == "program"
+    assert (f"mv -f {guard}.new {guard}" if missing == "the guard" else "-m venv") in error[
+        "remedy"
+    ]
+    postfix.flush()
+    postfix.wait_until(lambda: not postfix.queue(), "an empty queue")
+    assert len(site.delivered(message)) == 1
+
+
 def test_what_was_quarantined_is_released_past_the_scanner(
     site: MailSystem, postfix: Postfix
 ) -> None:

@@ -14,7 +14,7 @@ from avcheck import act, ask, deliver, main, process, report, spool
 from avcheck import run as run_
 from avcheck.exits import Defer, Leave, Rejected, Stopped
 from avcheck.incoming import Incoming
-from avcheck.options import help
+from avcheck.options import asked
 from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.state import hold
@@ -279,12 +279,12 @@ def test_a_status_that_the_guard_does_not_pass_on_is_refused_before_anything_is_
 
 @pytest.mark.parametrize("what", ["help", "version"])
 def test_help_and_version(place: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(help, "show", {what: 17}.__getitem__)
+    monkeypatch.setattr(asked, "show", {what: 17}.__getitem__)
     assert run(place, f"--{what}") == 17
 
 
 def test_the_shell_asks_for_completion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(help, "show", {"complete": 17}.__getitem__)
+    monkeypatch.setattr(asked, "show", {"complete": 17}.__getitem__)
     monkeypatch.setenv("_AVCHECK_COMPLETE", "bash_complete")
     assert main.run([], 0, CALLED) == 17
 

@@ -13,7 +13,7 @@ import pytest
 
 from avcheck import __version__
 from avcheck.exits import Usage
-from avcheck.options import help, rows
+from avcheck.options import asked, help, rows
 
 # For a person.
 
@@ -31,7 +31,7 @@ def test_what_is_wrong_is_said_and_how_to_go_on(capsys: pytest.CaptureFixture[st
 
 
 def test_help_names_every_option_with_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    help.show("help")
+    asked.show("help")
     out = " ".join(capsys.readouterr().out.split())
     for option in rows.OPTIONS:
         letter = f"-{option.letter}, " if option.letter else ""
@@ -41,8 +41,22 @@ def test_help_names_every_option_with_its_sentence(capsys: pytest.CaptureFixture
 
 
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    help.show("version")
+    asked.show("version")
     assert capsys.readouterr().out == f"avcheck {__version__}\n"
+
+
+def test_the_version_needs_no_package() -> None:
+    """Mail is checked without click, and doctor asks for the version to see that it can be."""
+    program = "import sys; sys.modules['click'] = None; from avcheck.options import asked;"
+    program += " sys.exit(asked.show('version'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.stdout == f"avcheck {__version__}\n"
 
 
 def test_help_is_a_success_for_a_person_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +67,7 @@ def test_help_is_a_success_for_a_person_only(monkeypatch: pytest.MonkeyPatch) ->
             file = os.open(path, os.O_RDONLY)
             os.dup2(file, 0)
             os.close(file)
-            assert help.show("version") == status
+            assert asked.show("version") == status
     finally:
         os.dup2(stdin, 0)
         os.close(stdin)
