@@ -61,7 +61,7 @@ OPTIONS = (
            "Do not hand good mail back to the mail system."),
     Option("g", "ok-status", "N", "ok_status", arguments.status, 0,
            "Exit with N for good mail."),
-    Option("S", "sendmail", "WORDS", "program", arguments.destination, (),
+    Option("S", "sendmail", "PROGRAM|HOST:PORT", "program", arguments.destination, (),
            "Program, or host:port, that takes good mail; 127.0.0.1:smtp unless given.", True),
     Option("h", "header", "TEXT", "header", arguments.header, b"",
            "Prepend X-AV-Checked: TIME TEXT to good mail."),
