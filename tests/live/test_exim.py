@@ -15,7 +15,7 @@ import pytest
 from avcheck.admin import guide
 from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
-from tests.live.through import Through, replaced
+from tests.live.through import Through, arrives, replaced
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers.exim import Exim
 from tests.support.servers.ports import free_port
@@ -64,53 +64,6 @@ def exim(mail_system: MailSystem, program: Path) -> Iterator[Through]:
     """An Exim with exactly the documented lines."""
     with started(mail_system, program, "exim") as through:
         yield through
-
-
-def unchanged(message: bytes, data: bytes) -> None:
-    """Nothing but Received lines was put before the message, and nothing else was done to it."""
-    assert data.endswith(message)
-    before = data[: -len(message)].decode()
-    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
-
-
-def arrives(
-    exim: Through,
-    message: bytes,
-    sender: str = "anna@example.com",
-    recipients: tuple[str, ...] = ("bert@example.net",),
-) -> None:
-    """A message is sent through and arrives, once and unchanged, envelope included."""
-    exim.submit(message, sender, recipients)
-    exim.run()
-    received = exim.delivered(message)
-    for each in received:
-        unchanged(message, each.data)
-        assert each.sender.decode() == sender
-    reached = sorted(to.decode() for each in received for to in each.recipients)
-    assert reached == sorted(recipients)
-
-
-def test_a_clean_text_arrives_unchanged(exim: Through) -> None:
-    arrives(exim, letter(".\n..\nFrom me\n>From x\n blank \n\n\n.\n"))
-
-
-def test_eight_bit_text_arrives_unchanged(exim: Through) -> None:
-    body = "Grüße, 日本語\n".encode() + "Gr\u00fc\u00dfe\n".encode("latin-1")
-    arrives(exim, letter(body, "MIME-Version: 1.0", "Content-Transfer-Encoding: 8bit"))
-
-
-def test_a_header_that_lacks_things_arrives_unchanged(exim: Through) -> None:
-    message = letter().replace(b"From: Anna <anna@example.com>", b"From: anna")
-    arrives(exim, re.sub(rb"(Date|Message-ID): .*\r\n", b"", message))
-
-
-def test_a_bounce_keeps_its_null_sender(exim: Through) -> None:
-    arrives(exim, letter(), sender="")
-
-
-def test_odd_addresses_arrive_unchanged(exim: Through) -> None:
-    odd = ('"a b"@example.net', '"x$(id)`id`"@example.net', '"a,b"@example.net', "-x@example.net")
-    arrives(exim, letter(), sender='"two words"@example.com', recipients=odd)
 
 
 def test_sixty_recipients_share_two_runs(exim: Through) -> None:
@@ -198,52 +151,6 @@ def test_with_slots_several_queue_runners_wait_for_their_turn(
         assert slots
         for slot in slots:
             slot.unlink()
-
-
-def test_an_attachment_of_10_megabytes_arrives_unchanged(exim: Through) -> None:
-    arrives(exim, with_attachment(os.urandom(10_000_000)))
-
-
-def test_a_virus_goes_to_the_quarantine(exim: Through) -> None:
-    message = with_attachment(EICAR, "eicar.com")
-    queue_id = exim.submit(message, "", ("bert@example.net", "carl@example.net"))
-    exim.run()
-    [entry] = exim.shared.quarantined(message)
-    assert queue_id in (entry / "about.json").read_text()
-    assert exim.delivered(message) == []
-    assert exim.waiting(message) == []
-    assert re.search(rf"{queue_id}.* transport output: infected: Eicar", exim.front.log)
-
-
-def test_mail_waits_for_clamd(exim: Through) -> None:
-    message, infected = letter(), with_attachment(EICAR)
-    exim.shared.clamd.stop()
-    try:
-        ids = [exim.submit(each) for each in (message, infected)]
-        exim.run()
-        for queue_id, each in zip(ids, (message, infected), strict=True):
-            assert len(exim.waiting(each)) == 1
-            output = rf"{queue_id}.* transport output: 4\.4\.1 .*{exim.shared.clamd.socket}"
-            assert re.search(output, exim.front.log)
-            assert re.search(rf"{queue_id} == .*returned 75", exim.front.log)
-    finally:
-        exim.shared.clamd.start()
-    exim.run()
-    assert len(exim.delivered(message)) == 1
-    assert len(exim.shared.quarantined(infected)) == 1
-
-
-def test_mail_waits_while_there_is_a_waitfile(exim: Through) -> None:
-    message = letter()
-    exim.shared.shell("hold")
-    try:
-        exim.submit(message)
-        exim.run()
-        assert len(exim.waiting(message)) == 1
-    finally:
-        exim.shared.waitfile.unlink()
-    exim.run()
-    assert len(exim.delivered(message)) == 1
 
 
 def test_the_router_does_not_vouch_for_addresses(exim: Through) -> None:

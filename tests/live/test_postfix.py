@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from tests.live.recipe import MailSystem
+from tests.live.through import unchanged
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers import packages
 from tests.support.servers.clamd import TESTFILES
@@ -47,73 +48,6 @@ def deferred(postfix: Postfix, queue_id: str) -> str:
     return entry.reasons[0]
 
 
-def unchanged(message: bytes, data: bytes) -> None:
-    """Nothing but Received lines was put before the message, and nothing else was done to it."""
-    assert data.endswith(message)
-    before = data[: -len(message)].decode()
-    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
-
-
-def arrives(
-    mail_system: MailSystem,
-    postfix: Postfix,
-    message: bytes,
-    sender: str = "anna@example.com",
-    recipients: tuple[str, ...] = ("bert@example.net",),
-) -> None:
-    """A message is sent through and arrives, once and unchanged, envelope included."""
-    queue_id = mail_system.submit(postfix, message, sender, recipients)
-    sent(postfix, queue_id)
-    mail_system.settle(postfix)
-    [received] = mail_system.delivered(message)
-    unchanged(message, received.data)
-    assert received.sender.decode() == sender
-    assert sorted(each.decode() for each in received.recipients) == sorted(recipients)
-
-
-def test_a_clean_text_arrives_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
-    arrives(mail_system, postfix, letter("Hello,\n\nthis is a text.\n"))
-
-
-def test_eight_bit_text_arrives_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
-    body = "Grüße, 日本語\n".encode() + "Gr\u00fc\u00dfe\n".encode("latin-1")
-    headers = (
-        "MIME-Version: 1.0",
-        "Content-Type: text/plain; charset=utf-8",
-        "Content-Transfer-Encoding: 8bit",
-    )
-    arrives(mail_system, postfix, letter(body, *headers))
-
-
-def test_dots_and_blank_lines_arrive_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
-    body = ".\n..\n.a\n\n\nFrom the beginning\n>From x\n trailing blank \n\t\n\n.\n\n"
-    arrives(mail_system, postfix, letter(body))
-
-
-def test_a_header_that_lacks_things_arrives_unchanged(
-    mail_system: MailSystem, postfix: Postfix
-) -> None:
-    message = letter().replace(b"From: Anna <anna@example.com>", b"From: anna")
-    message = re.sub(rb"(Date|Message-ID): .*\r\n", b"", message)
-    arrives(mail_system, postfix, message)
-
-
-def test_a_bounce_keeps_its_null_sender(mail_system: MailSystem, postfix: Postfix) -> None:
-    arrives(mail_system, postfix, letter(), sender="")
-
-
-def test_odd_addresses_arrive_unchanged(mail_system: MailSystem, postfix: Postfix) -> None:
-    odd = ('"a b"@example.net', '"a,b"@example.net', '"x$(id)`id`"@example.net', "a+b@example.net")
-    for recipient in odd:
-        arrives(
-            mail_system,
-            postfix,
-            letter(),
-            sender='"two words"@example.com',
-            recipients=(recipient,),
-        )
-
-
 def test_fifty_recipients_have_a_run_each(mail_system: MailSystem, postfix: Postfix) -> None:
     recipients = tuple(f"bert{number}@example.net" for number in range(50))
     message = letter()
@@ -124,12 +58,6 @@ def test_fifty_recipients_have_a_run_each(mail_system: MailSystem, postfix: Post
     assert sorted(reached) == sorted([each] for each in recipients)
     for copy in copies:
         unchanged(message, copy.data)
-
-
-def test_an_attachment_of_30_megabytes_arrives_unchanged(
-    mail_system: MailSystem, postfix: Postfix
-) -> None:
-    arrives(mail_system, postfix, with_attachment(os.urandom(30_000_000)))
 
 
 def test_a_virus_goes_to_the_quarantine(mail_system: MailSystem, postfix: Postfix) -> None:
@@ -168,25 +96,6 @@ def test_every_file_of_clamav_testfiles_goes_to_the_quarantine(
     mail_system.settle(postfix)
     assert [name for name, each in letters.items() if len(mail_system.quarantined(each)) != 1] == []
     assert [name for name, each in letters.items() if mail_system.delivered(each)] == []
-
-
-def test_mail_waits_for_clamd(mail_system: MailSystem, postfix: Postfix) -> None:
-    message, infected = letter(), with_attachment(EICAR)
-    mail_system.clamd.stop()
-    try:
-        ids = [mail_system.submit(postfix, each) for each in (message, infected)]
-        for queue_id in ids:
-            assert str(mail_system.clamd.socket) in deferred(postfix, queue_id)
-        assert mail_system.delivered(message) == []
-    finally:
-        mail_system.clamd.start()
-    postfix.flush()
-    for queue_id in ids:
-        postfix.wait_for_outcomes(queue_id, 2, relay="avcheck")
-    mail_system.settle(postfix)
-    [received] = mail_system.delivered(message)
-    unchanged(message, received.data)
-    assert len(mail_system.quarantined(infected)) == 1
 
 
 def test_the_log_has_the_lines_that_the_readme_shows(

@@ -18,7 +18,7 @@ import pytest
 from avcheck.admin import guide
 from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
-from tests.live.through import Through, replaced
+from tests.live.through import Through, arrives, replaced
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
@@ -81,52 +81,6 @@ def sendmail(mail_system: MailSystem, program: Program) -> Iterator[Through]:
         yield through
 
 
-def unchanged(message: bytes, data: bytes) -> None:
-    """Nothing but Received lines was put before the message, and nothing else was done to it."""
-    assert data.endswith(message), (message, data)
-    before = data[: -len(message)].decode()
-    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
-
-
-def arrives(
-    sendmail: Through,
-    message: bytes,
-    sender: str = "anna@example.com",
-    recipients: tuple[str, ...] = ("bert@example.net",),
-) -> None:
-    """A message is sent through and arrives, once and unchanged, envelope included."""
-    sendmail.submit(message, sender, recipients)
-    sendmail.run()
-    received = sendmail.delivered(message)
-    for each in received:
-        unchanged(message, each.data)
-        assert each.sender.decode() == sender
-    reached = sorted(to.decode() for each in received for to in each.recipients)
-    assert reached == sorted(recipients)
-
-
-def test_a_clean_text_arrives_unchanged(sendmail: Through) -> None:
-    arrives(sendmail, letter(".\n..\nFrom me\n>From x\n blank \n\n\n.\n"))
-
-
-def test_eight_bit_text_arrives_unchanged(sendmail: Through) -> None:
-    body = "Grüße, 日本語\n".encode() + "Gr\u00fc\u00dfe\n".encode("latin-1")
-    arrives(sendmail, letter(body, "MIME-Version: 1.0", "Content-Transfer-Encoding: 8bit"))
-
-
-def test_a_header_that_lacks_things_arrives_unchanged(sendmail: Through) -> None:
-    arrives(sendmail, re.sub(rb"(Date|Message-ID): .*\r\n", b"", letter()))
-
-
-def test_a_bounce_keeps_its_null_sender(sendmail: Through) -> None:
-    arrives(sendmail, letter(), sender="")
-
-
-def test_odd_addresses_arrive_unchanged(sendmail: Through) -> None:
-    odd = ('"a b"@example.net', '"x$(id)`id`"@example.net', "A.B@Example.NET", "-x@example.net")
-    arrives(sendmail, letter(), sender='"two words"@example.com', recipients=odd)
-
-
 def test_each_of_ten_recipients_gets_the_message_once(sendmail: Through) -> None:
     arrives(sendmail, letter(), recipients=tuple(f"bert{n}@example.net" for n in range(10)))
 
@@ -143,20 +97,6 @@ def test_with_m_fifty_recipients_share_one_run(mail_system: MailSystem, program:
         shared.account_for()
 
 
-def test_an_attachment_of_10_megabytes_arrives_unchanged(sendmail: Through) -> None:
-    arrives(sendmail, with_attachment(os.urandom(10_000_000)))
-
-
-def test_a_virus_goes_to_the_quarantine(sendmail: Through) -> None:
-    message = with_attachment(EICAR, "eicar.com")
-    queue_id = sendmail.submit(message, "", ("bert@example.net",))
-    sendmail.run()
-    [entry] = sendmail.shared.quarantined(message)
-    assert queue_id in (entry / "about.json").read_text()
-    assert sendmail.delivered(message) == []
-    assert sendmail.waiting(message) == []
-
-
 def test_a_run_waits_for_a_message_that_is_locked_for_a_moment(sendmail: Through) -> None:
     """Who has received it may have it locked still; a queue run would pass over it."""
     assert isinstance(sendmail.front, Sendmail)
@@ -170,36 +110,6 @@ def test_a_run_waits_for_a_message_that_is_locked_for_a_moment(sendmail: Through
             time.sleep(0.02)
         fcntl.flock(file, fcntl.LOCK_UN)
         run.result()
-    assert len(sendmail.delivered(message)) == 1
-
-
-def test_mail_waits_for_clamd(sendmail: Through) -> None:
-    message, infected = letter(), with_attachment(EICAR)
-    sendmail.shared.clamd.stop()
-    try:
-        for each in (message, infected):
-            sendmail.submit(each)
-        sendmail.run()
-        for each in (message, infected):
-            [entry] = sendmail.waiting(each)
-            assert b"EX_TEMPFAIL" in entry.header
-    finally:
-        sendmail.shared.clamd.start()
-    sendmail.run()
-    assert len(sendmail.delivered(message)) == 1
-    assert len(sendmail.shared.quarantined(infected)) == 1
-
-
-def test_mail_waits_while_there_is_a_waitfile(sendmail: Through) -> None:
-    message = letter()
-    sendmail.shared.shell("hold")
-    try:
-        sendmail.submit(message)
-        sendmail.run()
-        assert len(sendmail.waiting(message)) == 1
-    finally:
-        sendmail.shared.waitfile.unlink()
-    sendmail.run()
     assert len(sendmail.delivered(message)) == 1
 
 

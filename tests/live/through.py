@@ -101,6 +101,30 @@ class Through:
         assert self.shared.left_behind() == []
 
 
+def unchanged(message: bytes, data: bytes) -> None:
+    """Nothing but Received lines was put before the message, and nothing else was done to it."""
+    assert data.endswith(message), (message[:500], data[:500])
+    before = data[: -len(message)].decode()
+    assert re.fullmatch(r"(Received: .*\n(\s.*\n)*){2}", before), before
+
+
+def arrives(
+    through: Through,
+    message: bytes,
+    sender: str = "anna@example.com",
+    recipients: tuple[str, ...] = ("bert@example.net",),
+) -> None:
+    """A message is sent through and arrives, once and unchanged, envelope included."""
+    through.submit(message, sender, recipients)
+    through.run()
+    received = through.delivered(message)
+    for each in received:
+        unchanged(message, each.data)
+        assert each.sender.decode() == sender
+    reached = sorted(to.decode() for each in received for to in each.recipients)
+    assert reached == sorted(recipients)
+
+
 def mark(waiting: Waiting) -> str | None:
     """The token of a message in a queue, or None."""
     found = QUEUED.search(waiting.header)

@@ -23,9 +23,7 @@ def install(directory: Path) -> Path:
     source = directory.with_name("source")
     shutil.copytree(ROOT, source, ignore=NOT_SOURCE, dirs_exist_ok=True)
     run(str(interpreter()), "-m", "venv", "--without-pip", str(directory))
-    target = str(directory / "bin" / "python")
-    # The test's own pip does it: the system's Python may come without one.
-    run(sys.executable, "-m", "pip", "--python", target, "-q", "install", "--no-deps", str(source))
+    replace(directory, build(source, directory.with_name("wheel")))
     return directory
 
 
@@ -42,14 +40,20 @@ def wheel(directory: Path, version: str, *changes: tuple[str, str, str]) -> Path
         if ours not in text:
             raise ValueError(f"{ours!r} is not in {file}")
         file.write_text(text.replace(ours, theirs))
-    made = directory / f"wheel-{version}"
-    run(sys.executable, "-m", "pip", "-q", "wheel", "--no-deps", "-w", str(made), str(source))
-    return next(made.iterdir())
+    return build(source, directory / f"wheel-{version}")
+
+
+def build(source: Path, directory: Path) -> Path:
+    """The wheel of that source, made in this directory with the setuptools of the tests."""
+    pip = (sys.executable, "-m", "pip", "-q", "wheel", "--no-build-isolation")
+    run(*pip, "--no-deps", "-w", str(directory), str(source))
+    return next(directory.glob("*.whl"))
 
 
 def replace(directory: Path, made: Path) -> None:
     """Install that wheel in the place of what is installed below the directory, by pip alone."""
     target = str(directory / "bin" / "python")
+    # The test's own pip does it: the system's Python may come without one.
     pip = (sys.executable, "-m", "pip", "--python", target, "-q", "install", "--no-index")
     run(*pip, "--no-deps", "--force-reinstall", str(made))
 
