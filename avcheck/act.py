@@ -35,7 +35,7 @@ def on(message: Message, answer: Answer, settings: Settings, run: Run) -> tuple[
         return _carry_out(message, answer, settings, run)
     from avcheck.state import attempts
 
-    key = attempts.key(message, settings)
+    key = attempts.key(settings)
     try:
         done = _carry_out(message, answer, settings, run)
     except Leave as end:

@@ -32,7 +32,7 @@ def ask_scanners(message: Message, settings: Settings, deadline: float) -> list[
     if settings.attempts and settings.queue_id:
         from avcheck.state import attempts
 
-        key = attempts.key(message, settings)
+        key = attempts.key(settings)
         poison = attempts.too_many(message.directory, key, settings.attempts)
         if poison is not None:
             return [poison]

@@ -2,8 +2,8 @@
 
 Some messages make a scanner hang or crash each time.  They are tried for five days, and
 each try may start another endless scan (Cisco-Talos/clamav#1129).  So every scan that
-begins and gives no verdict adds a byte to a file named after the queue ID, the envelope
-and the size; its own size is the count.  Nothing has to be locked, nothing can be half-written,
+begins and gives no verdict adds a byte to a file named after the queue ID and the
+envelope; its size is the count.  Nothing has to be locked, nothing can be half-written,
 and the files can be deleted.
 """
 
@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from avcheck.directory import Directory
     from avcheck.settings import Settings
-    from avcheck.spool import Message
 
 PREFIX = b"attempts."
 
@@ -28,15 +27,17 @@ PREFIX = b"attempts."
 OLD = 10 * 24 * 3600
 
 
-def key(message: Message, settings: Settings) -> bytes:
-    """The name of the count: the queue ID, and a digest of envelope and size.
+def key(settings: Settings) -> bytes:
+    """The name of the count: the queue ID, and a digest of the envelope.
 
     A mail system may run us once for each recipient, with the same queue ID; and it may
     give the ID to another message when this one is gone, without our having seen its end.
+    Not the size: of a message that was cut short it is another one, and nobody would ever
+    remove that count.
     """
     # FNV-1a, 64 bits: hashlib costs more to import than this loop takes.
     digest = 0xCBF29CE484222325
-    for byte in b"\0".join([b"%d" % message.size, message.sender, *settings.recipients]):
+    for byte in b"\0".join([settings.sender, *settings.recipients]):
         digest = (digest ^ byte) * 0x100000001B3 % (1 << 64)
     return b"%b %016x" % (settings.queue_id, digest)
 

@@ -331,8 +331,11 @@ def test_three_ways_and_the_package_agree(clamd: Clamd, tmp_path: Path, seed: in
     for number in range(60):
         content = generator.message()
         with wire.spooled(tmp_path, content, named=True) as message:
-            whole = os.pread(message.fd, message.seen, 0)
-            word, name = package.instream(io.BytesIO(whole))["stream"]
+            word, name = "OK", None
+            for reading in (message, message.other_reading):
+                if reading and word != "FOUND":
+                    whole = os.pread(reading.fd, reading.seen, 0)
+                    word, name = package.instream(io.BytesIO(whole))["stream"]
             for way in WAYS:
                 finding = asked(clamd, way, message)
                 said = (finding.verdict.name, finding.names)

@@ -242,7 +242,7 @@ def test_a_message_that_kills_clamd_each_time_is_put_aside(
         os.kill(clamd.pid, signal.SIGSTOP)
         process = desk.start(words)
         assert process.stdin
-        process.stdin.write(poison)
+        process.stdin.write(poison.replace(b"\r\n", b"\n"))  # as check() does
         process.stdin.close()
         process.stdin = None
         wait_until_connected(process.pid, clamd.socket)

@@ -34,7 +34,9 @@ ALLOWED = {
 
 ENHANCED = re.compile(rb"[245]\.\d+\.\d+")
 
-STATE = re.compile(rf"slot\.[0-{SLOTS - 1}]|canary\.\w+")
+# (Each run has a sender of its own here, by which its copies are told apart; so the counts of
+# --attempts belong to a run each, and the next one does not remove them.)
+STATE = re.compile(rf"slot\.[0-{SLOTS - 1}]|canary\.\w+|attempts\.[0-9a-f]+")
 
 KIB = 1024
 

@@ -112,7 +112,7 @@ def test_memory_is_short_in_small_steps(avcheck: Runner) -> None:
         return avcheck.run(CLEAN, before=limited("data", limit))
 
     least = next(limit for limit in range(MIB, 20 * MIB, MIB // 4) if of(limit).came == KEPT)
-    outcomes = [of(limit).came for limit in range(least - MIB // 8, least + 2 * MIB, 52 * KIB)]
+    outcomes = [of(limit).came for limit in range(least - MIB // 8, least + 3 * MIB, 76 * KIB)]
     assert {KEPT, DONE} <= set(outcomes)
 
 
