@@ -15,7 +15,7 @@ import click
 
 from avcheck import __version__
 
-# name: module in this package, sentence.  The module has a click command named `command`.
+# name: module in this package, help.  The module has a click command named `command`.
 COMMANDS = {
     "doctor": ("doctor", "Check a set-up, and say what to correct."),
     "ping": ("ping", "Ask each scanner whether it is there, and how old it is."),
@@ -45,14 +45,14 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, sentence = COMMANDS[cmd_name]
+        module, help = COMMANDS[cmd_name]
         command: click.Command = importlib.import_module(f"{__name__}.commands.{module}").command
-        command.short_help = sentence
+        command.short_help = help
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+            formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
 
 
 @click.group(

@@ -150,12 +150,15 @@ def _clamd(
 
 
 # An ICAP server's reply is long, and not every byte of it means something: 204, or the
-# message sent back as it was (if it has not heard that it need not), and nothing found.
+# message sent back as it was (if it has not heard that it need not), in chunks of the server's
+# choice, and nothing found.
 NOTHING_FOUND = rb"[^\r\n]*\r\n(?:(?!X-Infection|X-Violation)[^\r\n]*\r\n)*\r\n"
 UNMODIFIED = rb".*\r\nICAP/1\.0 (?:204 %b|200 %b.*%b.*\r\n0\r\n\r\n)" % (
     NOTHING_FOUND,
     NOTHING_FOUND,
-    re.escape(FRONT + CLEAN_MAIL.rstrip()),
+    rb"(?:\r\n[0-9a-f]+\r\n)?".join(
+        re.escape(bytes([byte])) for byte in FRONT + CLEAN_MAIL.rstrip()
+    ),
 )
 
 

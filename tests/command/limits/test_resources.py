@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from tests.command.limits.runs import (
 from tests.conftest import NOBODY
 from tests.support.fakes import Server
 from tests.support.installed import interpreter
-from tests.support.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Site
+from tests.support.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -91,8 +92,18 @@ def test_too_few_open_files_for_any_shell_script(guard: Runner) -> None:
 @pytest.mark.parametrize(("resource", "most"), [("as", 40 * MIB), ("data", 20 * MIB)])
 def test_little_memory(avcheck: Runner, resource: str, most: int, kind: str) -> None:
     """Wherever it fails, there is no second copy, and nothing half done."""
-    limits = range(MIB // 2, most, MIB // 2)
-    steps = rise(lambda n: avcheck.run(kind, before=limited(resource, n)), limits)
+
+    def of(limit: int) -> Outcome:
+        try:
+            return avcheck.run(kind, before=limited(resource, limit))
+        except subprocess.TimeoutExpired:
+            # CPython 3.11 now and then asks for the same memory for ever when it has not come
+            # to our first line yet (seen in its import of stat).  What has begun ends by itself.
+            if limit >= 4 * MIB:
+                raise
+            return Outcome(DIED, Ended(-signal.SIGKILL, b""))
+
+    steps = rise(of, range(MIB // 2, most, MIB // 2))
     assert steps[0][1] == DIED
     assert steps[-1][1] == DONE
 
