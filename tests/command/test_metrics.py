@@ -192,9 +192,8 @@ def test_wherever_a_run_is_killed_the_file_is_whole(site: Site, file: Path) -> N
 def test_whatever_fails_the_message_is_none_the_worse(site: Site, file: Path) -> None:
     words = site.words("--metrics", str(file))
     calls = [call for call in traced.calls(site, words) if file.name in call.words]
+    calls = [call for call in calls if call.name != "execve"]  # two, where a path has a blank
     for call in calls:
-        if call.name == "execve":
-            continue
         for error in ("EIO", "ENOSPC"):
             ended = traced.failing(site, words, call, error)
             assert ended.status == 0, (call, error, ended)
@@ -202,7 +201,7 @@ def test_whatever_fails_the_message_is_none_the_worse(site: Site, file: Path) ->
             assert ended.output.count(b"\n") == 1
             samples(file.read_text())
     assert site.deliver("--metrics", str(file)).status == 0
-    assert len(site.delivered) == 2 * (len(calls) - 1) + 2
+    assert len(site.delivered) == 2 * len(calls) + 2
 
 
 PLACES = ["no directory", "a directory", "lock is a directory", "new is a directory", "a loop"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import threading
 from pathlib import Path
@@ -43,7 +44,7 @@ def ours(command: Path, tmp_path: Path) -> Avcheck:
 def private(name: str, directory: Path, *words: str) -> str:
     """A program of that name which is the real one, with more words: our files, our limits."""
     program = directory / name
-    program.write_text(f'#!/bin/sh\nexec {packages.find(name)} {" ".join(words)} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {packages.find(name)} {shlex.join(words)} "$@"\n')
     program.chmod(0o755)
     return f"command:{program}"
 
@@ -149,7 +150,7 @@ def test_a_limit_for_streams_does_not_count_by_descriptor(ours: Avcheck, tmp_pat
     packages.need("clamdscan", commands=["clamdscan"])
     with Clamd(tmp_path / "d", settings={"StreamMaxLength": "1M"}) as daemon:
         words = configured(tmp_path, LocalSocket=str(daemon.socket), StreamMaxLength="1M")
-        answer = ours.ask(private("clamdscan", tmp_path, words), BIG_VIRUS)
+        answer = ours.ask(private("clamdscan", tmp_path, *words.split()), BIG_VIRUS)
     assert (answer.verdict, answer.names) == ("infected", (server.EICAR,))
 
 
@@ -168,7 +169,7 @@ def test_what_was_streamed_is_not_clean(
             words = configured(
                 tmp_path, TCPSocket=str(daemon.port), TCPAddr="127.0.0.1", StreamMaxLength="1M"
             )
-        program = private("clamdscan", tmp_path, words)
+        program = private("clamdscan", tmp_path, *words.split())
         answer = ours.ask(program, message)
         found = ours.ask(program, LETTERS["virus"][0])
     assert answer.verdict == "failed"

@@ -92,7 +92,10 @@ class Running:
         try:
             self.process.communicate(message, timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            place = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+            children = place.read_text().split()  # of the guard: the interpreter
+            for pid in (self.process.pid, *map(int, children)):
+                os.kill(pid, signal.SIGKILL)
             self.process.wait()
             raise
         return Ended(self.process.returncode, self.output())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -163,7 +164,11 @@ def test_an_empty_name(either: Runner, kind: str) -> None:
 
 def test_an_interpreter_with_an_empty_name(command: Path) -> None:
     """Without its name it does not find the environment with avcheck in it."""
-    script = ["/bin/bash", "-c", f'exec -a "" {command.with_name("python")} "$0" "$@"']
+    script = [
+        "/bin/bash",
+        "-c",
+        f'exec -a \'\' {shlex.quote(str(command.with_name("python")))} "$0" "$@"',
+    ]
     assert Runner([command]).run(CLEAN, before=script).came in (DONE, KEPT)
 
 

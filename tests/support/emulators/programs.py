@@ -19,9 +19,11 @@ from tests.support.emulators import content
 from tests.support.emulators.content import Content
 from tests.support.tree import ROOT
 
-# Under the names that Python imports from, so that any environment will do.
+# Under the names that Python imports from, so that any environment will do; by a shell, which
+# to Python is five strings, because its path may have a blank.
 SCRIPT = f"""\
-#!{sys.executable} -S
+#!/bin/sh
+"exec" "{sys.executable}" "-S" "$0" "$@"
 import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, {str(ROOT)!r})

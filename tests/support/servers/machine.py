@@ -69,8 +69,8 @@ class Layer:
         _prepare(self.directory)
         done = subprocess.run(
             [
-                *("unshare", "--mount", "--pid", "--fork", "--propagation", "private"),
-                *("sh", str(SCRIPT), "layer", str(self.directory), *self.names),
+                *("unshare", "--mount", "--uts", "--pid", "--fork", "--propagation", "private"),
+                *("sh", str(SCRIPT), "layer", str(self.directory), HOSTNAME, *self.names),
             ],
             input=self.answers.encode(),
             env={"PATH": packages.PLACES, "PURGE": self.purge},

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What tests/support/servers/machine.py starts, in namespaces of its own:
 #
-#   machine.sh layer DIRECTORY PACKAGE...     install Debian packages into DIRECTORY/upper
+#   machine.sh layer DIRECTORY NAME PACKAGE...     install Debian packages into DIRECTORY/upper
 #   machine.sh start DIRECTORY LOWER NAME     be the first process of a machine of that name
 #
 # and what these two run below their new root:
@@ -40,7 +40,9 @@ mounts() {
 
 layer() {
     directory=$1
-    shift
+    # Where the name has no dot in it, sendmail waits for a better one when it is installed.
+    hostname "$2"
+    shift 2
     mounts "$directory" /
     exec chroot "$directory/root" /bin/sh /run/machine.sh install "$@"
 }
