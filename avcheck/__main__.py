@@ -38,10 +38,10 @@ def main(success: int = 0) -> NoReturn:
         from avcheck import loading
 
         loading.install()
-        from avcheck.main import run
+        from avcheck import main as steps
 
         argv = [os.fsencode(word) for word in sys.argv]
-        status = run(argv[1:], stdin, argv[0])
+        status = steps.main(argv[1:], stdin, argv[0])
     except BaseException as bug:
         status = _after(bug)
     finally:

@@ -92,7 +92,7 @@ class Refused(Defer):
 class Usage(Leave):
     """The command line is wrong.
 
-    To an MTA 64 would be a bounce, so it is only for a person (see main.run).
+    To an MTA 64 would be a bounce, so it is only for a person (see main.main).
     """
 
     status = TEMPFAIL

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from avcheck import act, ask, deliver, policy, process, report, spool
+from avcheck import act, ask, deliver, policy, report, spool
 from avcheck.directory import Directory
 from avcheck.exits import OK, Defer, HelpRequest, Leave, Usage
 from avcheck.incoming import Incoming
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from avcheck.settings import Settings
 
 
-def run(argv: list[bytes], stdin: int, called: bytes) -> int:
+def main(argv: list[bytes], stdin: int, called: bytes) -> int:
     """Check one message; returns the exit status that avcheck(1) promises.
 
     argv is without the command's own name, which is called; stdin is the descriptor
@@ -37,7 +37,7 @@ def run(argv: list[bytes], stdin: int, called: bytes) -> int:
         run.begin()
         if "_AVCHECK_COMPLETE" in os.environ:
             raise HelpRequest("complete")
-        run.record.settings = reading.read(argv, _load)
+        run.record.settings = reading.read(argv, lambda path: _load(path, run))
         _unless_taken_amiss(run.record.settings.ok_status)
         return check(run.record.settings, stdin, run)
     except HelpRequest as request:
@@ -106,8 +106,8 @@ def _unless_taken_amiss(ok_status: int) -> None:
         raise Usage(f"-g: {ok_status} is a status that avcheck-guard does not pass on")
 
 
-def _load(path: bytes) -> bytes:
+def _load(path: bytes, run: Run) -> bytes:
     from avcheck.options.file import read_config
 
-    process.alarm_after(LOAD_MAX)  # it may be a pipe
+    run.limit(LOAD_MAX)  # it may be a pipe
     return read_config(path)

@@ -47,14 +47,14 @@ def catch_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def alarm_after(seconds: float) -> None:
-    """Send us SIGALRM after so many seconds, and again each second; infinity is no limit.
+def tick(seconds: float) -> None:
+    """Send us SIGALRM each second from now on, one of them in just so many seconds.
 
     For what has no deadline of its own, above all reading a standard input that never ends.
+    And for the other signals: one that comes just before a system call that waits is seen
+    by Python only when that call is left, which is at the next tick.
     """
-    # Again: a signal that comes just before a system call that waits is not seen before
-    # that call returns, but the next one is.
-    signal.setitimer(signal.ITIMER_REAL, seconds if seconds < 1e9 else 0, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, seconds % 1.0 or 1.0 if seconds < 1e9 else 1.0, 1.0)
 
 
 class signals_blocked:  # noqa: N801 - used as a word in a with statement

@@ -72,13 +72,18 @@ class Run:
         process.catch_signals(_stop_current)
 
     def limit(self, seconds: float) -> None:
-        """Set the deadline, so many seconds after the beginning, and the alarm after it."""
+        """Set the deadline, so many seconds after the beginning, which the alarm sees to."""
         self.deadline = self.record.began + seconds
-        process.alarm_after(seconds + GRACE)
+        process.tick(seconds + GRACE)
 
     def stop(self, number: int) -> None:
-        """Raise Stopped for the signal, unless the answer alone counts or it has been raised."""
+        """Raise Stopped for the signal, unless the answer alone counts or it has been raised.
+
+        The alarm comes each second, and is one only after the deadline.
+        """
         if self.committed or self._stopped:
+            return
+        if number == process.ALARM and monotonic() < self.deadline + GRACE:
             return
         self._stopped = True
         if number == process.ALARM:

@@ -61,9 +61,9 @@ def run(directory: Path, *words: str | bytes, stdin: bytes | None = MESSAGE) -> 
     line = [b"-f", b"s@example", b"-s", b"clamd", b"-d", os.fsencode(directory)]
     line += [os.fsencode(word) for word in words]
     if stdin is None:
-        return main.run([*line, b"r@example"], -1, CALLED)
+        return main.main([*line, b"r@example"], -1, CALLED)
     with given(stdin) as fd:
-        return main.run([*line, b"r@example"], fd, CALLED)
+        return main.main([*line, b"r@example"], fd, CALLED)
 
 
 # The steps.
@@ -240,7 +240,7 @@ def test_a_bug_is_for_the_way_out(place: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_clock_is_set_for_the_whole_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clocks: list[float] = []
-    monkeypatch.setattr(process, "alarm_after", clocks.append)
+    monkeypatch.setattr(process, "tick", clocks.append)
     monkeypatch.setattr(
         ask, "ask_scanners", lambda message, settings, deadline: clocks.append(deadline)
     )
@@ -286,7 +286,7 @@ def test_help_and_version(place: Path, monkeypatch: pytest.MonkeyPatch, what: st
 def test_the_shell_asks_for_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asked, "show", {"complete": 17}.__getitem__)
     monkeypatch.setenv("_AVCHECK_COMPLETE", "bash_complete")
-    assert main.run([], 0, CALLED) == 17
+    assert main.main([], 0, CALLED) == 17
 
 
 # Injection.

@@ -27,17 +27,14 @@ def signals_as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_the_clock_strikes_again_for_who_was_not_waiting_yet() -> None:
-    process.alarm_after(1000)
+@pytest.mark.parametrize(
+    ("seconds", "first"), [(1000.0, 1.0), (0.25, 0.25), (7.75, 0.75), (float("inf"), 1.0)]
+)
+def test_a_tick_comes_each_second_and_in_just_so_many(seconds: float, first: float) -> None:
+    process.tick(seconds)
     left, again = signal.getitimer(signal.ITIMER_REAL)
-    assert 0 < left <= 1000
+    assert first - 0.2 < left <= first
     assert again == 1.0
-
-
-def test_no_limit_is_no_clock() -> None:
-    process.alarm_after(1000)
-    process.alarm_after(float("inf"))
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
 
 def test_what_the_caller_ignored_or_blocked_is_not_inherited() -> None:

@@ -53,6 +53,39 @@ def test_the_clock_ends_the_run() -> None:
     assert why.value.code == EXPIRED
 
 
+def test_before_the_deadline_the_clock_only_ticks() -> None:
+    run = Run()
+    run.begin()
+    run.limit(1000)
+    signal.raise_signal(signal.SIGALRM)
+    with pytest.raises(Stopped, match="stopped by signal"):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_came_just_before_a_wait_is_seen_at_the_next_tick() -> None:
+    """Python calls handlers between its own steps, and not in a system call that goes on."""
+    run = Run()
+    run.begin()
+    run.limit(1000)
+    reader, writer = os.pipe()
+    rounds = []
+
+    def missed(*_: object) -> None:
+        # As if it had come after Python's last look: the wait is begun anew by itself (PEP 475).
+        rounds.append(signal.getitimer(signal.ITIMER_REAL))
+        if len(rounds) == 2:
+            run.stop(signal.SIGTERM)
+
+    signal.signal(signal.SIGALRM, missed)
+    try:
+        with pytest.raises(Stopped, match="stopped by signal"):
+            os.read(reader, 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert len(rounds) == 2
+
+
 def test_once_committed_only_the_answer_counts() -> None:
     run = Run()
     run.begin()
