@@ -61,7 +61,7 @@ PEERS = {
         lambda: Fpscand(members=True), "fpscand+stream:{}", {"type": "fprot"}, silent=TROUBLE
     ),
     "avast": Peer(Avast, "avast:{}", {"type": "avast"}, never=("error", "licence")),
-    # It looks for 200 and 210 anywhere in a line, and does not know 350.
+    # It does not know 350.
     "savapi": Peer(
         Savapi,
         "savapi:{}?product=10776",
@@ -75,10 +75,21 @@ PEERS = {
 class Both:
     """The two clients at the same emulator."""
 
-    name: str
     peer: Peer
-    where: str
+    emulator: Emulator
     rspamd: Rspamd
+
+    def theirs(self, message: bytes) -> dict[str, list[str]]:
+        """The symbols of rspamd.
+
+        It looks for savapi's 200 and 210 anywhere in a line, its own random name of the file
+        included: then it is asked again.
+        """
+        symbols = self.rspamd.scan(message)
+        if isinstance(self.emulator, Savapi):
+            while any(code in self.emulator.scanned[-1] for code in (b"200", b"210")):
+                symbols = self.rspamd.scan(message)
+        return symbols
 
 
 @pytest.fixture(scope="module", params=PEERS)
@@ -89,7 +100,7 @@ def both(request: pytest.FixtureRequest, open_directory: Path) -> Iterator[Both]
     with peer.make() as emulator:
         rule = {**peer.rule, "servers": emulator.where}
         with Rspamd(directory, rule) as client:
-            yield Both(name, peer, emulator.where, client)
+            yield Both(peer, emulator, client)
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +118,11 @@ def theirs(symbols: dict[str, list[str]]) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_rspamd_and_avcheck_agree(both: Both, kind: str, ours: Avcheck) -> None:
     message = MESSAGE % KINDS[kind]
-    mine = ours.ask(both.peer.avcheck.format(both.where), message)
+    mine = ours.ask(both.peer.avcheck.format(both.emulator.where), message)
     if kind in both.peer.never:
         assert mine.verdict != "clean", mine
         return
-    symbols = both.rspamd.scan(message)
+    symbols = both.theirs(message)
     if len(symbols) > 1:  # avast's, for what is found and for what cannot be opened
         assert set(symbols) == {"AV", "AV_FAIL"}
         said, names = "found", symbols["AV"]

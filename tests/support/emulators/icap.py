@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from tests.support.emulators.talk import HungUpError
 from tests.support.fakes import Server
 
 PLAY = re.compile(rb"^X-Play: ([\w-]+)", re.MULTILINE)
@@ -215,7 +216,10 @@ def chunks(words: BinaryIO) -> tuple[bytes, bool]:
     """The bytes of a chunked body, up to its end, and whether that is the end of the object."""
     body = b""
     while True:
-        size, _, extension = words.readline().strip().partition(b";")
+        line = words.readline()
+        if not line:
+            raise HungUpError
+        size, _, extension = line.strip().partition(b";")
         if not int(size, 16):
             words.readline()
             return body, extension.strip() == b"ieof"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from tests.support.emulators import content
 from tests.support.emulators.talk import Emulator, Talk
@@ -11,7 +12,11 @@ PRODUCT = b"10776"
 
 
 class Savapi(Emulator):
-    """The licence is for PRODUCT."""
+    """The licence is for PRODUCT.  scanned are the paths that it was asked for."""
+
+    def __init__(self, path: Path | None = None, hold: str = "") -> None:
+        super().__init__(path, hold)
+        self.scanned: list[bytes] = []
 
     def talk(self, talk: Talk) -> None:
         talk.say(b"100 SAVAPI:4.0", end=b"\n")
@@ -34,7 +39,9 @@ class Savapi(Emulator):
                 talk.say(said, end=b"\n")
             elif word == b"SCAN" and licensed:
                 self.reach("asked")
-                talk.say(*results(os.path.join(directory, rest)), end=b"\n")
+                path = os.path.join(directory, rest)
+                self.scanned.append(path)
+                talk.say(*results(path), end=b"\n")
             else:
                 talk.say(b"350 unknown command", end=b"\n")
 
