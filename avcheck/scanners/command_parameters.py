@@ -89,22 +89,17 @@ def wants_path(parameters: Mapping[str, bytes]) -> bool:
 
 def compiled(parameters: Mapping[str, bytes], path: bytes = b"/") -> dict[str, re.Pattern[bytes]]:
     import re
-    from warnings import catch_warnings, simplefilter
 
-    patterns = {}
+    from avcheck import patterns
+
+    found = {}
     for name in PATTERNS:
         if name in parameters:
-            try:
-                # Its warnings would come before our own words on standard error.
-                with catch_warnings():
-                    simplefilter("ignore")
-                    pattern = parameters[name]
-                    if name == "passed":
-                        pattern = pattern.replace(b"{path}", re.escape(path))
-                    patterns[name] = re.compile(pattern, re.MULTILINE)
-            except (re.error, OverflowError, RecursionError) as why:
-                raise Defer(f"{name}: {why}", CONFIG) from why
-    return patterns
+            pattern = parameters[name]
+            if name == "passed":
+                pattern = pattern.replace(b"{path}", re.escape(path))
+            found[name] = patterns.compiled(name, pattern, re.MULTILINE)
+    return found
 
 
 def statuses(kind: str, words: bytes) -> set[int]:

@@ -102,21 +102,16 @@ def check(target: Target) -> None:
 def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     """The patterns among the parameters; raises Defer where one cannot be used."""
     import re
-    from warnings import catch_warnings, simplefilter
+
+    from avcheck import patterns
 
     if "clean" not in parameters:
         raise Defer("the parameter clean is required: the line that means it", CONFIG)
-    patterns = {}
-    for name in (*PATTERNS, MORE, "greeting", "name"):
-        if name in parameters:
-            try:
-                # Its warnings would precede our own text on standard error.
-                with catch_warnings():
-                    simplefilter("ignore")
-                    patterns[name] = re.compile(parameters[name], re.DOTALL)
-            except (re.error, OverflowError, RecursionError) as why:
-                raise Defer(f"{name}: {why}", CONFIG) from why
-    return patterns
+    return {
+        name: patterns.compiled(name, parameters[name], re.DOTALL)
+        for name in (*PATTERNS, MORE, "greeting", "name")
+        if name in parameters
+    }
 
 
 def parse(

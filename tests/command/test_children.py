@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 import avcheck
-from tests.support.fakes import STOP, STOP_WITH_CHILD, Program
 from tests.support.mta import Site, until
+from tests.support.program import STOP, STOP_WITH_CHILD, Program
 from tests.support.servers import packages
 from tests.support.wire import PATIENCE
 

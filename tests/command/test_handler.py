@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.environment import SCRIPT as GUARD
-from tests.support.fakes import STOP, STOP_WITH_CHILD, Program
 from tests.support.mta import MAIL, RECIPIENT, SENDER, TEMPFAIL, Ended, Site
+from tests.support.program import STOP, STOP_WITH_CHILD, Program
 
 FOUND = b"Eicar-Test-Signature FOUND"
 WIRE = MAIL.replace(b"\n", b"\r\n")

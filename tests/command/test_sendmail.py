@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fakes import STOP, STOP_WITH_CHILD
 from tests.support.mta import MAIL, RECIPIENT, SENDER, Ended, Site
+from tests.support.program import STOP, STOP_WITH_CHILD
 
 
 def test_the_program_gets_the_message_and_nothing_of_the_caller(site: Site) -> None:

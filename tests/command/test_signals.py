@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.fakes import HANG_UP, STOP, STOP_WITH_CHILD
+from tests.support.fakes import HANG_UP
 from tests.support.mta import MAIL, TEMPFAIL, Running, Site, is_connecting, until
+from tests.support.program import STOP, STOP_WITH_CHILD
 
 FOUND = b"Eicar-Test-Signature FOUND"
 WIRE = MAIL.replace(b"\n", b"\r\n")

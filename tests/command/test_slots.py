@@ -16,8 +16,9 @@ import pytest
 from avcheck.directory import Directory
 from avcheck.exits import Defer
 from avcheck.state import slots
-from tests.support.fakes import PATIENCE, STOP, FakeClamd
+from tests.support.fakes import PATIENCE, FakeClamd
 from tests.support.mta import Ended, Site, until
+from tests.support.program import STOP
 from tests.support.traced import opens
 
 

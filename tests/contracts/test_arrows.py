@@ -16,7 +16,7 @@ PACKAGE = Path(avcheck.__file__).parent
 # From the ground up.  A module imports what is below it, or beside it in its own layer;
 # imports for the type checker count like any other.
 LAYERS: tuple[tuple[str, set[str]], ...] = (
-    ("words for everybody", {"__init__", "exits", "printable", "verdict"}),
+    ("words for everybody", {"__init__", "exits", "patterns", "printable", "verdict"}),
     (
         "what a message is to be done with",
         {"address", "policy", "scanners.rows", "seen", "settings"},
@@ -52,9 +52,9 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
 # A scanner imports the tables, its package, and its own parts; one that is a program runs it,
 # and may be one of ClamAV's, whose names mean what its daemon's do.
 GROUND = {"verdict", "exits", "printable"}
-SCANNER = {"scanners", "scanners.rows"}
-PROGRAM = {"scanners", "scanners.rows", "child", "scanners.clamd"}
-PROGRAM_PART = {"directory", "process"}  # it makes a file
+SCANNER = {"scanners", "scanners.rows", "patterns"}
+PROGRAM = {"scanners", "scanners.rows", "patterns", "child", "scanners.clamd"}
+PROGRAM_PART = {"directory", "patterns", "process"}  # it makes a file
 TYPES = {"conn", "settings", "spool"}  # what scan and run are given
 
 PURE = {

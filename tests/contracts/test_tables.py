@@ -245,7 +245,7 @@ def test_the_journey_is_that_of_main() -> None:
     tree = ast.parse(Path(main.__file__).read_text("utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     used: list[str] = []
-    for name in ("run", "check"):
+    for name in ("main", "check"):
         for module, attribute in calls(functions[name]):
             if (module, attribute) in SAID_ELSEWHERE:
                 continue

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.live.recipe import DOCUMENT, MailSystem, blocks
-from tests.support.fakes import STOP, Program
 from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.program import STOP, Program
 from tests.support.servers.clamd import Clamd
 from tests.support.servers.postfix import Postfix
 

@@ -119,8 +119,26 @@ class Site:
         return Look(service, self.postfix(), str(self.conf))
 
 
-# How bad what each check found was, over all of these tests.
-SEEN: dict[str, set[str]] = {}
+class Levels:
+    """How bad what each check found was, over all of these tests, whichever process ran them."""
+
+    def __init__(self) -> None:
+        self.directory: Path | None = None  # of this run of pytest
+
+    def note(self, check: str, levels: set[str]) -> None:
+        """Remember that the check has found something so bad."""
+        if self.directory:
+            (self.directory / check).mkdir(parents=True, exist_ok=True)
+            for level in levels:
+                (self.directory / check / level).touch()
+
+    def of(self, check: str) -> set[str]:
+        """How bad it has been so far."""
+        assert self.directory
+        return {each.name for each in self.directory.glob(f"{check}/*")}
+
+
+SEEN = Levels()
 
 
 CHECKS = {check.__name__: check for check in checks.CHECKS}
@@ -138,7 +156,7 @@ def levels(name: str, look: Look) -> set[str]:
         assert result.text.isprintable()
         assert bool(result.remedy) == (result.level != OK), result
     seen = {result.level for result in results}
-    SEEN.setdefault(name, set()).update(seen)
+    SEEN.note(name, seen)
     return seen
 
 

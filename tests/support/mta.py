@@ -23,7 +23,8 @@ from pathlib import Path
 from types import TracebackType
 
 from avcheck.seen import FRONT, Reader
-from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Program, Server
+from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Server
+from tests.support.program import Program
 
 
 def seen_by_scanners(message: bytes) -> list[bytes]:

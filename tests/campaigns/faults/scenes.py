@@ -14,8 +14,9 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Program, Question, Server
+from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Question, Server
 from tests.support.mta import MAIL, Site, until
+from tests.support.program import Program
 
 FOUND = b"Eicar-Test-Signature FOUND"
 

@@ -19,9 +19,9 @@ from tests.campaigns.faults.scenes import settle
 from tests.campaigns.rot.kinds import IDLE, SPLIT, Rot
 from tests.campaigns.rot.middle import Conversation, Middle
 from tests.campaigns.rot.middle import Place as Where
-from tests.support.fakes import Program
 from tests.support.letters import EICAR
 from tests.support.mta import RECIPIENT, SENDER, Ended, Running, Site, until
+from tests.support.program import Program
 from tests.support.servers.exim import Exim
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Received, Sink

@@ -15,7 +15,7 @@ from avcheck.admin import COMMANDS, output
 from avcheck.options import rows
 from tests.support.admin import ENTRY as NAME
 from tests.support.admin import avcheckctl, ctl, entry
-from tests.support.fakes import Program
+from tests.support.program import Program
 
 
 @pytest.fixture

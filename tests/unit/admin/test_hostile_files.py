@@ -21,9 +21,9 @@ from avcheck.admin.services import Service, settings_from
 from avcheck.options import reading
 from tests.support.admin import avcheckctl, ctl, entry, postfix_says
 from tests.support.doctor_site import Site, found
-from tests.support.fakes import Program
 from tests.support.hostile import NOBODY, Stage, staged
 from tests.support.installed import interpreter
+from tests.support.program import Program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be betrayed")
 

@@ -16,7 +16,7 @@ from avcheck.admin import listing, output, recipient, subject
 from avcheck.admin.commands import release
 from avcheck.verdict import VERDICTS
 from tests.support.admin import ENTRY, Said, ctl, entry
-from tests.support.fakes import Program
+from tests.support.program import Program
 
 OTHER = "20260102T030406Z-0123456789ab"
 

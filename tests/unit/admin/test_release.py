@@ -16,9 +16,10 @@ import pytest
 from avcheck.admin import account, quarantine_records, quarantine_store
 from avcheck.admin.commands import release
 from tests.support.environment import SCRIPT as GUARD
-from tests.support.fakes import STOP, FakeSmtp, Program
+from tests.support.fakes import FakeSmtp
 from tests.support.kept import MAIL, RECIPIENTS, SENDER, ctl, keep, log
 from tests.support.letters import letter
+from tests.support.program import STOP, Program
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from avcheck.options.reading import parse_options
 from avcheck.state.canary import state_file
 from tests.support.admin import ENTRY as NAME
 from tests.support.admin import Said, avcheckctl, ctl, entry
-from tests.support.fakes import Program
+from tests.support.program import Program
 
 ADMIN = Path(quarantine_store.__file__).parent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import KnowingClamd
-from tests.support.doctor_site import Site
+from tests.support.doctor_site import SEEN, Site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def levels_are_noted(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where all workers of this run find what each of them has seen."""
+    mine = tmp_path_factory.getbasetemp()
+    SEEN.directory = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "levels"
 
 
 @pytest.fixture

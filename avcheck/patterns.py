@@ -1,0 +1,23 @@
+"""Regular expressions that an administrator gives as parameters of a scanner."""
+
+from __future__ import annotations
+
+from avcheck.exits import CONFIG, Defer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+
+
+def compiled(name: str, pattern: bytes, flags: int) -> re.Pattern[bytes]:
+    """The pattern of the parameter of this name; raises Defer if it cannot be used."""
+    import re
+    from warnings import catch_warnings, simplefilter
+
+    try:
+        # Its warnings would precede our own text on standard error.
+        with catch_warnings():
+            simplefilter("ignore")
+            return re.compile(pattern, flags)
+    except (re.error, OverflowError, RecursionError) as why:
+        raise Defer(f"{name}: {why}", CONFIG) from why
