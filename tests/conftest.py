@@ -70,15 +70,35 @@ ONE_IN = 8
 
 _cases: Counter[str] = Counter()
 
+# The environment in which coverage measures a process that is started: who is not given it
+# is not measured.
+_measuring: dict[str, str] = {}
 
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The environment in which coverage measures what is run, if it is on and this case's turn."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", 0):
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            _measuring[name] = os.environ.pop(name)
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether coverage, if it is on, measures this case."""
     case = f"{request.node.path}::{request.node.originalname}"
     _cases[case] += 1
-    if _cases[case] % ONE_IN != 1:
-        return {}
-    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    measures = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
+    if measures and _cases[case] % ONE_IN != 1:
+        measures.stop()
+        yield False
+        measures.start()
+    else:
+        yield True
+
+
+@pytest.fixture
+def measured(turn: bool) -> dict[str, str]:
+    """The environment in which coverage measures what is run, if it is on and this case's turn."""
+    return _measuring if turn else {}
 
 
 @pytest.fixture

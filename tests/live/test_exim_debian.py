@@ -219,7 +219,8 @@ def test_exim_that_is_killed_during_a_scan_delivers_the_message_once(
     try:
         host.local(message)
         host.wait_until(lambda: connections_to_clamd(host), "scan")
-        host.run("kill", "-KILL", *killed(host, which))
+        # One of all may have ended before its turn comes.
+        host.attempt("kill", "-KILL", *killed(host, which))
     finally:
         host.run("kill", "-CONT", clamd)
     host.wait_until(lambda: not host.pids(PYTHON), "end of the run")

@@ -145,7 +145,7 @@ class Site:
         self.directory = directory
         self.user = user
         self._environment = {"PATH": "/usr/bin:/bin", "LANG": "C", **(environment or {})}
-        self._measured = measured or {}
+        self.measured = measured or {}
         self.spool = self.own(directory / "spool")
         self.scanner: FakeClamd
         self.hop: Sequence[str] = ()
@@ -164,7 +164,7 @@ class Site:
 
     def surround(self, environment: Mapping[str, str]) -> None:
         """Run it in this environment from now on, without PATH and without coverage."""
-        self._environment, self._measured = dict(environment), {}
+        self._environment, self.measured = dict(environment), {}
 
     def path(self, name: str) -> Path:
         """A path for a server or a program of this name, one that is free."""
@@ -239,7 +239,7 @@ class Site:
         output, theirs = os.pipe()
         os.set_blocking(output, False)
         os.set_blocking(theirs, False)
-        measured = self._measured if len(self._running) < MEASURED else {}
+        measured = self.measured if len(self._running) < MEASURED else {}
         groups: list[str | int] | None = None if self.user is None else []
         try:
             process = subprocess.Popen(

@@ -54,7 +54,7 @@ def trace(
     log = site.directory / "strace.log"
     strace = ["strace", "-qq", "-y", "-s", "200", "-o", str(log)]
     # A run that measures itself makes calls of its own, another number each time.
-    for name in filter(re.compile("COVERAGE_").match, os.environ):
+    for name in site.measured:
         strace += ["-E", name]
     if inject:
         strace += ["-e", inject]

@@ -279,7 +279,8 @@ class Storm:
         return found
 
     def _stopped(self, dates: list[float]) -> bool:
-        return any(first < date < last for date in dates for first, last in self.stops)
+        # Dates are in whole seconds.
+        return any(first < date + 1 and date < last for date in dates for first, last in self.stops)
 
 
 def pause(over: threading.Event) -> None:

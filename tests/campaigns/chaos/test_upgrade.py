@@ -49,7 +49,7 @@ def wheels(open_directory: Path) -> tuple[Path, Path]:
     newer = (
         ("main", "act.on(", "act.carry_out("),
         ("act", "def on(", "def carry_out("),
-        ("main", "reading.read(argv, _load)", "reading.read_again(argv, _load)"),
+        ("main", "reading.read(argv, ", "reading.read_again(argv, "),
         ("options/reading", "def read(", "def read_again("),
     )
     older = wheel(directory, "0.99")
