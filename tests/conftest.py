@@ -86,13 +86,13 @@ def turn(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Whether coverage, if it is on, measures this case."""
     case = f"{request.node.path}::{request.node.originalname}"
     _cases[case] += 1
-    measures = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
-    if measures and _cases[case] % ONE_IN != 1:
-        measures.stop()
-        yield False
-        measures.start()
-    else:
+    if _cases[case] % ONE_IN == 1:
         yield True
+    else:
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        yield False
+        sys.settrace(tracer)
 
 
 @pytest.fixture
