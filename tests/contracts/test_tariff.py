@@ -200,23 +200,33 @@ MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "mprotect"}
 
 @pytest.fixture
 def calls(installed: Installation, words: list[str], tmp_path: Path) -> list[tuple[str, str]]:
-    """The system calls of a clean message, with their arguments; descriptors with paths."""
+    """The system calls of a clean message, with their arguments; descriptors with paths.
+
+    Two replies of the server come in one packet or in two, as it happens, and take a read
+    each: so they are those of the run that has the fewest.
+    """
     packages.need("strace", commands=["strace"])
     trace = tmp_path / "trace"
     strace = shutil.which("strace", path=packages.PLACES)
     assert strace
     before = [strace, "-f", "-y", "-s", "100000", "-o", str(trace)]
     installed.run(str(installed.script), *words, stdin=MESSAGE)
-    installed.run(str(installed.script), *words, before=before, stdin=MESSAGE)
-    every = [match.groups() for match in map(CALL.match, trace.read_text().splitlines()) if match]
-    # What main does first is to look at 0, 1 and 2.
-    first = next(at for at, (name, _) in enumerate(every) if name == "umask")
     loading = (str(installed.package), str(installed.python.parent.parent), "/lib/python")
-    return [
-        (name, arguments)
-        for name, arguments in every[first:]
-        if name not in MEMORY and not any(place in arguments for place in loading)
-    ]
+    runs = []
+    for _ in range(3):
+        installed.run(str(installed.script), *words, before=before, stdin=MESSAGE)
+        lines = trace.read_text().splitlines()
+        every = [match.groups() for match in map(CALL.match, lines) if match]
+        # What main does first is to look at 0, 1 and 2.
+        first = next(at for at, (name, _) in enumerate(every) if name == "umask")
+        runs.append(
+            [
+                (name, arguments)
+                for name, arguments in every[first:]
+                if name not in MEMORY and not any(place in arguments for place in loading)
+            ]
+        )
+    return min(runs, key=len)
 
 
 def test_a_clean_message_makes_few_system_calls(calls: list[tuple[str, str]]) -> None:
