@@ -4,6 +4,7 @@
     options     the command line becomes settings         reading, rows, arguments, file
     hold        no message is taken while the waitfile exists
     spool       the message is received into a private file  incoming
+                and once more, in other words, if it is not plain  seen, header; rendering, mime
     ask         every scanner is asked                    scanners/*, conn, order, stream, dial, tls
                 after the brakes that were asked for      attempts, slots, canary
     policy      the answers become one action

@@ -9,7 +9,7 @@ from avcheck.exits import BROKEN, CONFIG, EXPIRED, SILENT, Defer
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
 from avcheck.settings import Scanner
-from avcheck.verdict import ALERTS, CLEAN, FAILED, INFECTED, Answer, Finding
+from avcheck.verdict import ALERTS, CLEAN, FAILED, INFECTED, UNSCANNABLE, Answer, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def _answer(
     if other and asked and finding.verdict is not INFECTED:
         second = _ask_about(other, scanner, settings, deadline, others)
         if second[1].verdict.rank < finding.verdict.rank:
-            where, finding, asked = second
+            asked = second[2] or finding.verdict is not CLEAN  # what was found stays here
+            where, finding = second[:2]
     return Answer(scanner.type, where, finding, monotonic() - began, asked=asked, tested=tested)
 
 
@@ -139,6 +140,8 @@ def _ask_about(
         return _where(scanner), Finding(FAILED, (), why.text, why.code), why.code != SILENT
     except ImportError as why:
         return _where(scanner), Finding(FAILED, (), f"not installed: {why}", CONFIG), False
+    if message.unread and finding.verdict is CLEAN:
+        finding = Finding(UNSCANNABLE, (), "there is more in the message than avcheck reads")
     return where, finding, True
 
 
@@ -185,10 +188,7 @@ def dialogue(module: Any, link: conn.Conn, message: Message, target: Target) -> 
 
 
 def _prove(link: conn.Conn, silence: float | None) -> None:
-    """Raise Defer unless the reply answers the whole question, and nothing follows it.
-
-    silence is the SILENCE of a module, None if it has none.
-    """
+    """Raise Defer unless the reply answers the whole question; silence is a module's SILENCE."""
     if link.early:
         raise Defer("said it is clean before it had the whole question", BROKEN)
     if link.ignored():

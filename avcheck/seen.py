@@ -1,20 +1,14 @@
-"""What scanners see: header lines of ours, and the message, as received and as others read it.
+"""What scanners see: header lines of ours, and the message; and whether everybody reads it alike.
 
-Where a scanner may take the end of a header for another than everybody else does, it is asked
-about the message a second time, as the others read it:
-
-- The first line that is no field (RFC 5322 2.2) ends the header, and Postfix, sendmail and
-  Exim put the empty line before it that is missing.  libclamav (1.4.6) goes on with the header,
-  and takes what is body to everybody else for fields.
-- A line of nothing but blanks in a header goes on with the line above (RFC 5322 4.2, obs-FWS).
-  To libclamav it ends the header of a part of MIME: it is left out.
-- A CR that ends no line is data, and Postfix makes a blank of it.  To libclamav it ends a line,
-  and two of them a header: in headers scanners see the blank.
-- Tabs after a boundary are padding (RFC 2046 5.1.1).  For fields of MIME see Header.
-What is delivered has none of this; it is the bytes as received.
+A scanner may read a message otherwise than mail systems and mail programs do, and miss what is
+in it.  A message is plain if it is written so strictly that nobody can take it for another one.
+Of one that is not plain scanners see a second reading as well (rendering.py).  What is delivered
+has none of this; it is the bytes as received.
 """
 
 from __future__ import annotations
+
+from avcheck.header import content_of, mime_fields
 
 # What the file begins with.  clamd takes a file for what its first bytes say, and decodes
 # attachments only in what it takes for a mail (observed with clamd 1.4.6, read in libclamav):
@@ -34,211 +28,193 @@ FRONT = (
     + b"X-AV-Front: a scanner sees this, and nobody else; the mail begins below it\n" * 56
 )
 
-# A line without an end is judged by so many of its bytes.
-LINE_MAX = 64 * 1024
+# What is longer is not plain: a header, and a line that may be a boundary.
+HEADER_MAX = 64 * 1024
+MARK_LINE_MAX = 64 * 1024
 
-NOTHING = b"X-AV-Front: a scanner sees this"  # a field without a meaning
+# No more are plain: headers, what is within one another, comparisons with boundaries.
+HEADERS_MAX = 500
+DEPTH_MAX = 15
+COMPARED_MAX = 10_000
 
-_FIRST_PART_ONLY = (b"parallel", b"signed")  # is looked into; scanners see multipart/mixed
+# With such a line a file begins, to libclamav, and even a boundary does not end it.
+_FILE = (b"\nbegin ", b"\n=ybegin ", b"\n(this file must be converted with binhex")
+# libclamav may take what stands above the first part for fields of its header, and mail
+# programs may take a report for a message.
+_PREAMBLE = (*_FILE, b"content-", b"(")
+_REPORT = (*_FILE, b"content-")
 
-# Where in the message a line stands.
+# Where in the message the next byte stands.
 _TOP = "at the top, where an mbox has its From_ line"
-_HEADER = "in the message's own header"
-_PART = "in the header of a part"
-_BELOW = "below a header, where another begins if it is one of a message within"
-_BODY = "in a body, and the next line to look at is a boundary"
+_HEADER = "in a header"
+_BODY = "in a body"
+_ANYTHING = "in a body that has no parts, and is not encoded"
 
 
-class Header:
-    """One header, and what scanners see of its fields of MIME, because libclamav
+class Judge:
+    """Tells whether a message is plain; it is fed a piece at a time.
 
-    - takes a part for a text if the last line ends in ";" or is a Content-Type without a type;
-    - looks for the end of a quote in the fields below, too;
-    - takes the last of several types, and other readers the first;
-    - takes a line in the preamble of a part, if that begins with Content-, for a field.
+    This is a whitelist: what is not known to be harmless is not plain.  Of a message that has
+    no parts hardly more than the header is looked at.
     """
 
-    __slots__ = ("_last", "_mime", "_quoted", "_type", "_typed", "mime", "multipart")
+    __slots__ = (
+        "_banned",
+        "_compared",
+        "_depth",
+        "_ended",
+        "_headers",
+        "_marks",
+        "_rest",
+        "_where",
+        "plain",
+    )
 
     def __init__(self) -> None:
-        self.mime = False  # whether it has any field of MIME
-        self.multipart = False  # whether it is one of several parts
-        self._typed = False  # whether it has had a type
-        self._start(b"")
-
-    def _start(self, name: bytes) -> None:
-        """Of each field the line that has its name."""
-        self._type = name == b"content-type"
-        self._mime = self._type or name == b"content-disposition"
-        self._quoted = False
-        self._last = b""
-
-    def field(self, text: bytes) -> bytes:
-        """What is seen of the first line of a field."""
-        name = text.partition(b":")[0].rstrip().lower()
-        self.mime = self.mime or name.startswith(b"content-")
-        self._start(name)
-        if self._type:
-            if self._typed:
-                self._start(b"")
-                return b"X-" + text
-            self._typed = True
-        return self.more(text)
-
-    def more(self, text: bytes) -> bytes:
-        """What is seen of this line of a field."""
-        if self._type and (at := text.lower().find(b"multipart/") + 10) > 9:
-            self.multipart = True
-            for kind in _FIRST_PART_ONLY:
-                if text[at:].lower().startswith(kind):
-                    text = text[:at] + b"mixed" + text[at + len(kind) :]
-        if self._mime:
-            odd = text.count(b'"') % 2 == 1  # so libclamav counts them
-            if odd and (self._quoted or b"=" in text.partition(b'"')[0]):
-                self._quoted = not self._quoted
-            self._last = text.rstrip(b" \t")
-        return text
-
-    def after(self, last: bytes = b"") -> list[bytes]:
-        """What is seen below a field; last for the last one."""
-        seen = [b' "'] if self._quoted else []
-        if last and not seen and self._last.endswith((b";", b":")):
-            seen.append(last)
-        self._start(b"")
-        return seen
-
-
-class Reader:
-    """Turns the message as received, a piece at a time, into what scanners see of it.
-
-    differs tells whether that is anything else so far.  Of each piece the beginning of a line
-    that has not come as a whole is kept for the next.
-    """
-
-    __slots__ = ("_end", "_header", "_long", "_mended", "_rest", "_where", "differs")
-
-    def __init__(self) -> None:
-        self.differs = False
+        self.plain = True
         self._where = _TOP
-        self._header = Header()
-        self._rest = b""
-        self._end = b"\n"  # how the line above ends
-        self._long = False  # within a line that was too long to be kept
-        self._mended = False  # whether the header of this part has been changed
+        self._rest = b""  # what is to be looked at together with the next piece
+        self._marks: list[bytes] = []  # the boundaries; those of the innermost parts come last
+        self._ended: list[bytes] = []  # those below which there are no parts any more
+        self._banned: tuple[bytes, ...] = ()  # what may not be in this body, in lower case
+        self._depth = 0  # of messages within
+        self._headers = self._compared = 0
 
-    def feed(self, piece: bytes) -> bytes:
-        """What is seen of the piece, and of what was kept before it."""
-        piece = self._rest + piece
-        self._rest = b""
-        seen = []
-        at, size = 0, len(piece)
-        while at < size:
-            if self._where is _BODY:
-                found = piece.find(b"\n--", at)
-                if found < 0:
-                    kept = 2 if piece.endswith(b"\n-") else int(piece.endswith(b"\n"))
-                    kept = max(at, size - kept)
-                    self._rest = piece[kept:]
-                    seen.append(piece[at:kept])
-                    break
-                seen.append(piece[at : found + 1])
-                at = found + 1
-                self._where = _BELOW
-            stop = piece.find(b"\n", at) + 1
-            if not stop and not self._long and size - at < LINE_MAX:
+    def feed(self, piece: bytes) -> None:
+        """Look at the piece, and at what was kept before it."""
+        if self._rest:
+            piece = self._rest + piece
+            self._rest = b""
+        at = 0
+        while self.plain and self._where is not _ANYTHING and at < len(piece):
+            at = self._body(piece, at) if self._where is _BODY else self._header(piece, at)
+
+    def end(self) -> None:
+        """There is no more: what was kept is judged as if it were complete."""
+        self.feed(b"\n\n")
+        if self._marks:  # parts without an end
+            self.plain = False
+
+    def _header(self, piece: bytes, at: int) -> int:
+        """Judge the header that begins there; where to go on."""
+        stop = at
+        if not piece.startswith((b"\n", b"\r\n"), at):
+            stop = _empty_line(piece, at, at + HEADER_MAX)
+            if not stop:
+                self.plain = len(piece) < at + HEADER_MAX
                 self._rest = piece[at:]
-                break
-            line = piece[at : stop or size]
-            at += len(line)
-            seen.append(line if self._long else self._line(line))
-            self._long = not stop and self._where is not _BODY
-            if stop and self._where is _BODY:  # with the end of this line a boundary may begin
-                seen[-1] = seen[-1][:-1]
-                at -= 1
-        return b"".join(seen) if len(seen) != 1 else seen[0]
+                return len(piece)
+        text = piece[at:stop].replace(b"\r\n", b"\n")
+        fields = mime_fields(text, is_from_line if self._where is _TOP else None)
+        content = None if fields is None else content_of(fields)
+        self._headers += 1
+        if content is None or self._headers > HEADERS_MAX:
+            self.plain = False
+        else:
+            self._below(*content)
+        return piece.find(b"\n", stop) + 1
 
-    def end(self) -> bytes:
-        """What is seen of what was kept, when no more comes."""
-        rest, self._rest = self._rest, b""
-        return rest if self._where is _BODY or self._long or not rest else self._line(rest)
-
-    def _line(self, line: bytes) -> bytes:
-        """What is seen of a line outside of bodies."""
-        text = line.rstrip(b"\r\n")
-        above, self._end = self._end, b"\r\n" if line.endswith(b"\r\n") else b"\n"
-        if not text:
-            # Below the header of a part that has parts, there is a preamble.
-            if self._where is not _BELOW or not self._header.multipart:
-                self._where = _BODY if self._where is _BELOW else _BELOW
-            return self._below(self._header.after(NOTHING), above, line)
-        if self._where is _TOP:
-            if is_from_line(text):
-                return line
+    def _below(self, kind: bytes, mark: bytes) -> None:
+        """Go on below a header of that kind; mark is the boundary of its parts."""
+        self._where, self._banned = _BODY, _FILE
+        if kind == b"multipart":
+            like = mark.lower()
+            known = [each.lower() for each in (*self._marks, *self._ended)]
+            self.plain = not any(like in each or each in like for each in known)
+            self._marks.append(mark)
+            self._banned = _PREAMBLE
+        elif kind == b"message":
             self._where = _HEADER
-        if self._where is not _HEADER and text.startswith(b"--"):
-            return self._boundary(line, text, above)
-        goes_on = text.startswith((b" ", b"\t"))
-        if self._where is _BELOW:
-            self._where, self._mended = _PART, False
-            preamble = self._header.multipart and text[:8].lower() == b"content-"
-            self._header = Header()
-            if preamble:
-                return self._below([NOTHING], above, line)
-            goes_on = False
-        if goes_on or is_field(text):
-            return self._unfolded(line, text, above, goes_on)
-        return self._over(line, above)
+            self._depth += 1
+        elif kind == b"report":
+            self._banned = _REPORT
+        elif not kind and not self._marks and not self._ended:
+            self._where = _ANYTHING
+        if self._depth + len(self._marks) > DEPTH_MAX:
+            self.plain = False
 
-    def _boundary(self, line: bytes, text: bytes, above: bytes) -> bytes:
-        """What is seen of a line that may be a boundary."""
-        stripped = text.rstrip(b" \t")
-        if b"\t" in text[len(stripped) :] and not stripped.endswith(b"--"):
-            line = stripped + line[len(text) :]
-            self.differs = True
-        seen = self._below(self._header.after(NOTHING), above, line)
-        self._where, self._mended, self._header = _PART, False, Header()
-        return seen
+    def _body(self, piece: bytes, at: int) -> int:
+        """Judge the body from there on, up to the next boundary; where to go on."""
+        stop = max(piece.rfind(b"\n", at) + 1, at)
+        while at < stop and self.plain:
+            line = at
+            if not self._marks and not self._ended:
+                line = stop
+            elif not piece.startswith(b"-", at):
+                dash = piece.find(b"-", at, stop)
+                line = stop if dash < 0 else piece.find(b"\n-", max(dash - 1, at), stop) + 1 or stop
+            self._text(piece[at:line])
+            if line == stop:
+                break
+            at = piece.find(b"\n", line) + 1
+            if self._boundary(piece[line:at]):
+                return at
+        rest = piece[stop:]
+        if len(rest) > MARK_LINE_MAX:
+            if rest.startswith((b"-", b"(")):
+                self.plain = False
+            rest = b"." + rest[-64:]  # it is no boundary, and goes on
+        self._rest = rest
+        return len(piece)
 
-    def _below(self, lines: list[bytes], above: bytes, line: bytes) -> bytes:
-        """What is seen of a line that scanners see others before."""
-        if lines:
-            self.differs = self._mended = True
-        return b"".join([each + above for each in lines]) + line
+    def _text(self, text: bytes) -> None:
+        """Judge lines of a body."""
+        # Each is much faster than a look for anything longer, and base64 has none of them.
+        if not (b" " in text or b"(" in text or b"-" in text):
+            return
+        text = b"\n" + text.lower()
+        if any(each in text for each in self._banned):
+            self.plain = False
+        elif self._marks or self._ended:
+            if b"\r-" in text or b"\r(" in text:  # libclamav may take a CR for the end of a line
+                self.plain = False
+            at = text.find(b"\n(") if b"(" in text else -1
+            while at >= 0 and self.plain:
+                stop = text.find(b"\n", at + 1)
+                self._compare(text[at : stop if stop >= 0 else len(text)])
+                at = text.find(b"\n(", at + 1)
 
-    def _over(self, line: bytes, above: bytes) -> bytes:
-        """What is seen of a line that is no field, and so the first below its header."""
-        # Most that looks like the header of a part is text, such as a signature below "-- ".
-        ended = self._where is _HEADER or self._mended or self._header.mime
-        self._where = _PART if line.startswith(b"--") else _BODY
-        if ended:
-            line = self._below([*self._header.after(NOTHING), b""], above, line)
-        self._mended, self._header = False, Header()
-        return line
+    def _boundary(self, line: bytes) -> bool:
+        """Whether a line that begins with "-" is a boundary."""
+        text = line.removesuffix(b"\n").removesuffix(b"\r").rstrip(b" ")
+        if self._marks and text.startswith(b"--"):
+            mark = self._marks[-1]
+            if text[2:] == mark:
+                self._where = _HEADER
+                return True
+            if text[2:] == mark + b"--":
+                self._ended.append(self._marks.pop())
+                self._banned = _FILE
+                return True
+        self._compare(line.lower())
+        return False
 
-    def _unfolded(self, line: bytes, text: bytes, above: bytes, goes_on: bool) -> bytes:
-        """What is seen of a line of a header."""
-        if not text.strip(b" \t\r"):
-            self.differs = self._mended = True
-            return b""
-        before = [] if goes_on else self._header.after()
-        seen = text.replace(b"\r", b" ")
-        seen = self._header.more(seen) if goes_on else self._header.field(seen)
-        if seen != text:
-            self.differs = self._mended = True
-            line = seen + line[len(text) :]
-        return self._below(before, above, line)
+    def _compare(self, line: bytes) -> None:
+        """Judge a line that libclamav may take for a boundary.
+
+        It leaves out what it takes for a comment, and is not strict about "-": so whatever
+        has the bytes of a boundary, in their order, is not plain.
+        """
+        for mark in (*self._marks, *self._ended):
+            at = 0
+            for byte in mark.lower():
+                at = line.find(byte, at) + 1
+                if not at:
+                    break
+            else:
+                self.plain = False
+            self._compared += 1
+        if self._compared > COMPARED_MAX:
+            self.plain = False
 
 
-def is_field(line: bytes) -> bool:
-    """Whether it is the first line of a field of a header (RFC 5322 2.2).
-
-    As Postfix's is_header() has it, with blanks before the colon.
-    """
-    at = line.find(b":")
-    name = line[: max(at, 0)].rstrip(b" \t")
-    if name.replace(b"-", b"").isalnum():  # nearly always; bytes know ASCII only
-        return True
-    return bool(name) and not any(byte <= 0x20 or byte >= 0x7F for byte in name)
+def _empty_line(piece: bytes, at: int, limit: int) -> int:
+    """Where the first empty line begins; 0 if there is none up to the limit."""
+    likely, other = b"\n\n", b"\n\r\n"
+    if piece.startswith(b"\r", piece.find(b"\n", at) - 1):
+        likely, other = other, likely
+    found = piece.find(likely, at, limit) + 1
+    return piece.find(other, at, found or limit) + 1 or found
 
 
 def is_from_line(line: bytes) -> bool:

@@ -3,8 +3,9 @@
 The file has no name (O_TMPFILE) unless a scanner opens it by one, so nothing is
 left behind, whatever happens.  It begins with FRONT, which only scanners see, so
 that no stranger decides what they take the file for.  Where the mail systems after us may
-read the message otherwise than a scanner does (seen.py), a second file has that reading, and
-scanners are asked about both.  Everybody but scanners gets the bytes as received.
+read the message otherwise than a scanner does (seen.py), a second file has it in other words
+(rendering.py), and scanners are asked about both.  Everybody but scanners gets the bytes as
+received.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
 from avcheck.incoming import Incoming
 from avcheck.printable import printable
-from avcheck.seen import FRONT, Reader, is_from_line
+from avcheck.seen import FRONT, Judge, is_from_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Message:
 
     fd is the file that scanners get, of seen bytes, and path its name as they see it, empty when
     it has none.  size is how many bytes were received; sender is not in there; crlf tells
-    whether its lines end so.  other_reading is the message as mail systems read it, if that
-    differs: for scanners only.
+    whether its lines end so.  other_reading is the message in other words, if it is not plain:
+    for scanners only; unread tells whether there is more in it than is shown there.
     """
 
     __slots__ = (
         "_form",
-        "_reader",
+        "_judge",
         "crlf",
         "directory",
         "fd",
@@ -50,6 +51,7 @@ class Message:
         "seen",
         "sender",
         "size",
+        "unread",
     )
 
     def __init__(self, directory: Directory, sender: bytes, named: bool) -> None:
@@ -66,7 +68,8 @@ class Message:
         self.seen = len(FRONT)
         self.size = 0
         self.other_reading: Message | None = None
-        self._reader = Reader()
+        self.unread = False
+        self._judge = Judge()
         self.crlf = False
         self._form: tuple[int, bool] | None = None
 
@@ -105,8 +108,8 @@ class Message:
     def add(self, piece: bytes) -> None:
         """Append to the message; complete() has to come after the last piece."""
         self._append(piece)
-        if not self._reader.differs:
-            self._reader.feed(piece)
+        if self._judge.plain:
+            self._judge.feed(piece)
 
     def _append(self, piece: bytes) -> None:
         process.write(self.fd, piece)
@@ -116,14 +119,17 @@ class Message:
 
     def complete(self) -> None:
         """Make other_reading, where mail systems may read the message otherwise than scanners."""
-        self._reader.end()
-        if not self._reader.differs:
+        self._judge.end()
+        if self._judge.plain:
             return
+        from avcheck.rendering import Rendering
+
         other = self.other_reading = Message(self.directory, self.sender, bool(self.name))
-        reader = Reader()
+        rendering = Rendering(b"avcheck-" + os.urandom(8).hex().encode())
         for piece in self.pieces():
-            other._append(reader.feed(piece))
-        other._append(reader.end())
+            other._append(rendering.feed(piece))
+        other._append(rendering.end())
+        other.unread = rendering.unread
 
     def fill(self, stdin: int) -> None:
         """Copy what comes from the descriptor until it ends."""

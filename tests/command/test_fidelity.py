@@ -23,7 +23,8 @@ from avcheck import spool
 from avcheck.deliver import smtp_words
 from avcheck.directory import Directory
 from avcheck.incoming import Incoming
-from tests.support.mta import Ended, Site, seen_by_scanners
+from tests.support.mta import Ended, Site
+from tests.support.readings import seen_by_scanners, with_mark
 from tests.support.servers.sink import Sink
 
 # What is likely to go wrong, and what is between.
@@ -254,7 +255,7 @@ def test_the_scanner_gets_what_was_sent(site: Site, message: bytes, way: str) ->
         site.deliver("-n", message=message, scanners=[f"clamd+{way}:{site.scanner.where}"]).status
         == 0
     )
-    assert [each.content for each in site.scanner.questions] == seen_by_scanners(message)
+    assert [with_mark(each.content) for each in site.scanner.questions] == seen_by_scanners(message)
 
 
 def test_a_file_is_as_good_as_a_pipe(site: Site, tmp_path: Path) -> None:

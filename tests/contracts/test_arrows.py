@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("words for everybody", {"__init__", "exits", "patterns", "printable", "verdict"}),
     (
         "what a message is to be done with",
-        {"address", "policy", "scanners.rows", "seen", "settings"},
+        {"address", "header", "mime", "policy", "rendering", "scanners.rows", "seen", "settings"},
     ),
     ("the operating system", {"caller", "directory", "files", "incoming", "process", "spool"}),
     ("one message's own", {"run"}),
@@ -60,7 +60,7 @@ TYPES = {"conn", "settings", "spool"}  # what scan and run are given
 PURE = {
     *("options.reading", "options.rows", "options.arguments", "settings", "policy", "address"),
     *("deliver.smtp_dialogue", "deliver.smtp_replies", "deliver.smtp_words", "state.waitfile"),
-    *("scanners.rows", "seen", *GROUND),
+    *("scanners.rows", "seen", "header", "mime", "rendering", *GROUND),
 }
 
 # What the delivery path may import of the standard library when it is loaded, and in a

@@ -44,6 +44,7 @@ OURS = {
     "avcheck.dial",
     "avcheck.directory",
     "avcheck.exits",
+    "avcheck.header",
     "avcheck.incoming",
     "avcheck.loading",
     "avcheck.main",
@@ -185,6 +186,8 @@ def test_a_branch_that_is_rarely_taken_pays_for_itself_only(
         "avcheck.program",
         "avcheck.options.help",
         "avcheck.tls",
+        "avcheck.mime",
+        "avcheck.rendering",
         "avcheck.state.canary",
     }
     every = installed.imports(str(installed.script), *words)

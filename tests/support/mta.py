@@ -22,17 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from avcheck.seen import FRONT, Reader
 from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Server
 from tests.support.program import Program
-
-
-def seen_by_scanners(message: bytes) -> list[bytes]:
-    """What a scanner gets: header lines of ours, and the message; again as mail systems read it."""
-    reader = Reader()
-    other = reader.feed(message) + reader.end()
-    return [FRONT + message, *([FRONT + other] if reader.differs else [])]
-
 
 MAIL = b"Received: from there\nSubject: a test\n\nHello.\n.\n..dots\nFrom here\n"
 SENDER = b"anna@example.com"

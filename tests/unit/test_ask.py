@@ -21,7 +21,13 @@ from avcheck.scanners.rows import SCANNERS
 from avcheck.seen import FRONT
 from avcheck.settings import Settings
 from avcheck.spool import Message
-from avcheck.verdict import CLEAN, ENCRYPTED, FAILED, INFECTED, Answer, Finding, Verdict
+from avcheck.verdict import (
+    CLEAN,
+    FAILED,
+    INFECTED,
+    Answer,
+    Finding,
+)
 from tests.support.fakes import FakeClamd
 from tests.support.wire import MESSAGE, PATIENCE, settings, spooled
 
@@ -70,36 +76,6 @@ def test_an_answer_says_who_found_it_where_and_in_what_time(
     assert (answer.scanner, answer.where) == ("clamd", daemon.where)
     assert 0 < answer.seconds < PATIENCE
     assert daemon.questions[0].content == FRONT + MESSAGE
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "verdict"),
-    [
-        (b"OK", b"OK", CLEAN),
-        (b"OK", b"Eicar FOUND", INFECTED),
-        (b"Eicar FOUND", b"OK", INFECTED),
-        (b"OK", b"Heuristics.Encrypted.Zip FOUND", ENCRYPTED),
-        (b"OK", b"nonsense", FAILED),
-        (b"nonsense", b"OK", FAILED),
-        (b"nonsense", b"Eicar FOUND", INFECTED),
-    ],
-)
-def test_of_a_message_with_two_readings_the_worse_answer_counts(
-    tmp_path: Path,
-    daemons: Callable[..., FakeClamd],
-    first: bytes,
-    second: bytes,
-    verdict: Verdict,
-) -> None:
-    received, other = b"From: x\nno field\n", b"From: x\n\nno field\n"
-    daemon = daemons(says={FRONT + received: first, FRONT + other: second}.__getitem__)
-    (tmp_path / "spool").mkdir(mode=0o700)
-    with spooled(tmp_path / "spool", received) as letter:
-        (answer,) = every(letter, asking(f"clamd:{daemon.where}"))
-    assert answer.finding.verdict is verdict
-    asked = [question.content for question in daemon.questions]
-    infected = first == b"Eicar FOUND"
-    assert asked == [FRONT + received, *([] if infected else [FRONT + other])]
 
 
 def test_the_place_that_answered_is_named(

@@ -17,6 +17,7 @@ from avcheck import process, spool
 from avcheck.directory import Directory, release_file, remove_file
 from avcheck.exits import CONFIG, FULL, Defer
 from avcheck.seen import FRONT
+from tests.support.readings import seen_by_scanners, with_mark
 from tests.support.spooling import content, everything, names, refusing, without_tmpfile
 from tests.support.wire import MESSAGE, given, open_files, settings, spooled
 
@@ -129,29 +130,30 @@ def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> Non
 
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize(
-    ("received", "shown"),
+    "received",
     [
-        (b"begin 644 x\n", b"\nbegin 644 x\n"),
-        (b"MZ\0\xff", b"\nMZ\0\xff"),
-        (b"From: x\nno field\n", b"From: x\n\nno field\n"),
-        (b"From: x\r\nno field", b"From: x\r\n\r\nno field"),
-        (b"X: y\n" * 30000 + b"no\n" * 30000, b"X: y\n" * 30000 + b"\n" + b"no\n" * 30000),
+        b"begin 644 x\n",
+        b"MZ\0\xff",
+        b"From: x\nno field\n",
+        b"From: x\r\nno field",
+        b"X: y\n" * 30000 + b"no\n" * 30000,
     ],
 )
-def test_where_mail_systems_read_something_else_scanners_see_both_and_nobody_else_does(
-    tmp_path: Path, received: bytes, shown: bytes, named: bool
+def test_what_is_not_plain_is_seen_in_other_words_too_by_scanners_and_nobody_else(
+    tmp_path: Path, received: bytes, named: bool
 ) -> None:
     before = open_files()
+    one, other = seen_by_scanners(received)
     with spooled(tmp_path, received, named=named) as message:
         assert message.other_reading
         assert len(names(tmp_path)) == 2 * named
-        for reading, content_ in ((message, received), (message.other_reading, shown)):
+        for reading, content_ in ((message, one), (message.other_reading, other)):
             again = reading.reopen()
-            assert everything(again) == FRONT + content_
+            assert with_mark(everything(again)) == content_
             os.close(again)
-            assert reading.seen == len(FRONT + content_)
+            assert reading.seen == len(content_)
             if named:
-                assert Path(os.fsdecode(reading.path)).read_bytes() == FRONT + content_
+                assert with_mark(Path(os.fsdecode(reading.path)).read_bytes()) == content_
         assert message.size == len(received)
         assert content(message) == received
         stdin = message.as_stdin(b"X-H: 1")
@@ -162,6 +164,16 @@ def test_where_mail_systems_read_something_else_scanners_see_both_and_nobody_els
         remove_file(name)
     assert names(tmp_path) == []
     assert open_files() <= before
+
+
+def test_nobody_knows_the_boundary_of_the_second_reading(tmp_path: Path) -> None:
+    marks = set()
+    for _ in range(3):
+        with spooled(tmp_path, b"no field\n") as message:
+            assert message.other_reading
+            whole = os.pread(message.other_reading.fd, 1 << 16, 0).removeprefix(FRONT)
+            marks.add(whole.partition(b'boundary="')[2].partition(b'"')[0])
+    assert len(marks) == 3
 
 
 def test_a_message_larger_than_any_piece_is_as_received(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from avcheck import address, seen
+from avcheck import address, rendering
 from avcheck import printable as printable_
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.options import arguments, reading, rows
@@ -77,6 +77,16 @@ def _naive(message: Any, header: bytes) -> Iterator[bytes]:
     yield (b"" if wire.endswith(b"\n") else b"\r\n") + b".\r\n"
 
 
+_feed = rendering.Rendering.feed
+
+
+def _without_memory(self: rendering.Rendering, piece: bytes) -> bytes:
+    """What is to be kept for the next piece is passed on at once."""
+    seen = _feed(self, piece)
+    kept, self._rest = self._rest, b""
+    return seen + kept
+
+
 def _first_tab(data: bytes, file: str) -> list[reading.GivenOption]:
     return _parse_config(data.replace(b"\t", b" "), file)
 
@@ -129,7 +139,7 @@ SABOTAGES = {
     "seen-border": Sabotage(
         "seen",
         "the beginning of a line that is not there yet is taken for the line",
-        patch.object(seen, "LINE_MAX", 0),
+        patch.object(rendering.Rendering, "feed", _without_memory),
     ),
     "envelope-bracket": Sabotage(
         "smtp-envelope",

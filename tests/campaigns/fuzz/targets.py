@@ -83,7 +83,7 @@ TARGETS = {
     "stuffing": Target(
         on_smtp.stuffing, on_smtp.stuffings, "any message in any pieces, as it is handed on"
     ),
-    "seen": Target(on_seen.reading, on_seen.messages, "the second reading of any message"),
+    "seen": Target(on_seen.reading, on_seen.messages, "both readings of any message"),
     "printable": Target(on_words.cleaned, on_words.texts, "outside text, made printable"),
     "header": Target(on_words.added_header, on_words.headers, "the line of -h"),
     "sendmail": Target(
