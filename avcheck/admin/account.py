@@ -36,6 +36,8 @@ def account(user: int, group: int | None = None) -> Iterator[None]:
         except KeyError:
             group = user
     # What is imported late, while Python's own files may be closed to the account.
+    import termios  # noqa: F401
+
     import avcheck.ask
     import avcheck.state.canary
     import avcheck.tls  # noqa: F401

@@ -52,6 +52,14 @@ def size(number: float) -> str:
     return f"{number / 1000:.0f} kB" if number >= 10**4 else f"{number:.0f} B"
 
 
+def binary(number: int) -> str:
+    """A number of bytes as clamd counts and spells them: 5M are 5 * 1024 * 1024."""
+    for unit, name in ((1024**3, "G"), (1024**2, "M"), (1024, "K")):
+        if number >= unit:
+            return f"{number / unit:.1f}".removesuffix(".0") + name
+    return str(number)
+
+
 def duration(value: str | float) -> float:
     """A length of time as an option has it: 90, 90s, 10m, 2h, 7d.  A type for click."""
     return float(_number(value, _SECONDS, "time; write 90s, 10m, 2h or 7d"))

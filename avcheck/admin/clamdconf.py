@@ -31,8 +31,9 @@ DEFAULTS = {
     "MaxThreads": "10",
     "AlertExceedsMax": "no",
     "AlertEncrypted": "no",
-    "ScanMail": "yes",
-    "ScanArchive": "yes",
+    **dict.fromkeys(("ScanMail", "ScanArchive", "ScanPE", "ScanELF", "ScanOLE2"), "yes"),
+    **dict.fromkeys(("ScanPDF", "ScanHTML", "ScanSWF", "ScanXMLDOCS"), "yes"),
+    **dict.fromkeys(("ScanHWP3", "ScanOneNote"), "yes"),
     "ConcurrentDatabaseReload": "yes",
 }
 
@@ -53,10 +54,11 @@ SAID = re.compile(r'^(\w+)(?: = (?:"(.*)"|(.*))| disabled)$')
 
 @dataclass(frozen=True)
 class Conf:
-    """The file, and what it comes to."""
+    """The file, what it comes to, and when it was last changed (time.time seconds)."""
 
     path: str
     values: Mapping[str, str]
+    changed: float = 0.0
 
     def number(self, name: str) -> int:
         """A number, such as a size in bytes; 0 (for clamd: no limit) if it is none."""
@@ -72,21 +74,23 @@ class Conf:
         return self.values.get(name, DEFAULTS.get(name, "")).lower() in ("yes", "true", "1")
 
 
-def of(path: str, peer: Peer | None) -> Conf | None:
+def of(path: str, peer: Peer | None, patience: float = PATIENCE) -> Conf | None:
     """The configuration in the file that is named, or that the process was started with.
 
     Without either it is one of the usual places; None if there is none that can be read.
     """
     if path:
         try:
-            return read(path, places.owner(os.fsencode(os.path.dirname(path))))
+            return read(path, places.owner(os.fsencode(os.path.dirname(path))), None, patience)
         except OSError:
             return None
     if peer is not None and (path := from_argv(peer.argv)):
         # A path that begins elsewhere is of no use: nobody knows where it was started.
-        return read(path, peer.uid, peer.groups[0]) if path.startswith("/") else None
+        if not path.startswith("/"):
+            return None
+        return read(path, peer.uid, peer.groups[0], patience)
     for place in PLACES:
-        conf = read(place, os.geteuid())
+        conf = read(place, os.geteuid(), None, patience)
         if conf is not None:
             return conf
     return None
@@ -102,31 +106,32 @@ def from_argv(argv: tuple[str, ...]) -> str:
     return ""
 
 
-def read(path: str, user: int, group: int | None = None) -> Conf | None:
+def read(path: str, user: int, group: int | None = None, patience: float = PATIENCE) -> Conf | None:
     """The configuration in the file, by clamconf(1) if that can be asked; None if there is none.
 
     Read as the account.
     """
     with account(user, group):
-        return _read(path)
+        return _read(path, patience)
 
 
-def _read(path: str) -> Conf | None:
+def _read(path: str, patience: float) -> Conf | None:
     try:
         fd = files.open_regular(path, follow=True)
         try:
+            changed = os.fstat(fd).st_mtime
             text = places.content(fd, SIZE_MAX).decode("utf-8", "replace")
         finally:
             os.close(fd)
     except (OSError, ValueError):  # a NUL in its name is a ValueError
         return None
     own = parse(text)
-    values = by_clamconf(path) or {}
+    values = by_clamconf(path, patience) or {}
     # Of what is not set there clamconf may say "disabled", where clamd has its own default.
     for name in DEFAULTS.keys() - own.keys():
         if values.get(name) in ("0", "no"):
             del values[name]
-    return Conf(path, {**own, **values})
+    return Conf(path, {**own, **values}, changed)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -139,14 +144,14 @@ def parse(text: str) -> dict[str, str]:
     return values
 
 
-def by_clamconf(path: str) -> dict[str, str] | None:
+def by_clamconf(path: str, patience: float = PATIENCE) -> dict[str, str] | None:
     """The settings as clamconf(1) says them, defaults and all; None if it cannot."""
     program = shutil.which("clamconf")
     if program is None or os.path.basename(path) != "clamd.conf":
         return None
     try:
         done = programs.run(
-            [program, f"--config-dir={os.path.dirname(path)}"], PATIENCE, OUTPUT_MAX
+            [program, f"--config-dir={os.path.dirname(path)}"], patience, OUTPUT_MAX
         )
     except OSError:
         return None

@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from avcheck.settings import Scanner, Settings
     from avcheck.verdict import Answer
 
-# Seconds for each of the two mails.
+# Seconds for the two mails.
 PATIENCE = 30.0
 
 
 def error(scanner: Scanner, settings: Settings, patience: float = PATIENCE) -> str:
     """Why the scanner is not to be trusted; empty if it is.
 
-    patience is the seconds for each of the two mails, unless -t says less.
+    patience is the seconds for the two mails together; -t may say less for one.
     To be called as the account that avcheck runs as: the spool directory is used.
     """
+    until = monotonic() + patience
     mails = ((canary.virus(), INFECTED), (canary.INNOCENT, CLEAN))
     for mail, wanted in mails:
         try:
-            answer = asked(scanner, settings, [mail], patience)
+            answer = asked(scanner, settings, [mail], until - monotonic())
         except Defer as why:
             return why.text
         finding = answer.finding

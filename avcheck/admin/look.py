@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import monotonic
+from typing import Any, TypeVar
 
-from avcheck.admin import clamdconf, peer, places
+from avcheck.admin import asking, clamdconf, peer, places
 from avcheck.admin.account import account
 from avcheck.admin.account import name as account_name
 from avcheck.admin.commands import ping
@@ -26,6 +29,8 @@ ERROR = "error"
 LEVELS = (OK, SKIPPED, WARNING, ERROR)  # from good to bad
 
 AS_ROOT = "run this as root"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Look:
     clamd_conf: str = ""
     asked: ping.Asked = field(default_factory=ping.Asked)
     found: dict[int, peer.Peer | None] = field(default_factory=dict)
+    until: float = field(default_factory=lambda: monotonic() + asking.LIMIT)
+    said: dict[Any, asking.Outcome] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -109,46 +116,79 @@ class Look:
         except OSError:
             return us
 
-    def peer(self, target: Target) -> peer.Peer | None:
-        """The process that listens on the Unix socket, if it can be told."""
-        if id(target) not in self.found:
-            path = target.address.path if target.address else b""
+    @property
+    def left(self) -> float:
+        """Seconds that a question may still take."""
+        return asking.left(self.until)
+
+    def ask(self, question: Callable[..., T], *about: Any) -> T:
+        """The answer to question(self, *about), which is asked once, as avcheck's account.
+
+        Raises what the question raises.
+        """
+        key = (question, *about)
+        if key not in self.said:
             with self.acting():
-                pid = peer.listener(path) if path else 0
+                self.said[key] = asking.put(lambda: question(self, *about))
+        return self.said[key].get()  # type: ignore[return-value] # it is that question's
+
+    def ask_all(self, questions: Iterator[tuple[Any, ...]]) -> None:
+        """Ask all of them side by side, so that ask() knows the answers."""
+        listed = {each: functools.partial(each[0], self, *each[1:]) for each in questions}
+        with self.acting():
+            self.said.update(asking.side_by_side(listed))
+
+    def peer(self, target: Target) -> peer.Peer | None:
+        """The process that listens there, on this host, if it can be told."""
+        if id(target) not in self.found:
+            pid = self._listener(target)
             self.found[id(target)] = peer.process(pid) if pid > 0 else None
         return self.found[id(target)]
 
+    def _listener(self, target: Target) -> int:
+        if target.address is None or target.address.path:
+            return self.ask(listening, target)
+        self.accounts()
+        return peer.tcp_listener(target.address.port) if peer.is_here(target.address) else 0
+
     @property
     def conf(self) -> clamdconf.Conf | None:
-        """The configuration of the clamd that is asked, None if it is not known."""
+        """The configuration of the first clamd that is asked, None if it is not known."""
         try:
-            return self.sure_conf
+            return next(iter(self.confs), None)
         except Skip:
             return None
 
     @cached_property
-    def sure_conf(self) -> clamdconf.Conf | None:
-        """The configuration of the clamd that is asked, None without one.
+    def confs(self) -> tuple[clamdconf.Conf, ...]:
+        """The configurations of the clamds that are asked on this host, each once.
 
-        Raises Skip if it cannot be read.
+        Raises Skip if none can be read.
         """
         asked = [target for scanner, target in self.targets if scanner.type == "clamd"]
-        here = [target for target in asked if target.address and target.address.path]
+        here = [target for target in asked if target.address and peer.is_here(target.address)]
         if not asked:
-            return None
+            return ()
         if not here and not self.clamd_conf:
-            raise Skip("clamd is on another host, or asked as if it were", "--clamd-conf FILE")
-        process = None if self.clamd_conf else self.peer(here[0])
-        conf = clamdconf.of(self.clamd_conf, process)
-        if conf is None:
+            raise Skip("clamd is on another host", "--clamd-conf FILE")
+        processes = [None] if self.clamd_conf else [self.peer(each) for each in here]
+        found = [clamdconf.of(self.clamd_conf, each, self.left) for each in processes]
+        confs = {conf.path: conf for conf in found if conf is not None}
+        if not confs:
             name = printable(self.clamd_conf) or "clamd's configuration file"
             raise Skip(f"{name}: not there, or not readable", "--clamd-conf FILE")
-        return conf
+        return tuple(confs.values())
 
     @cached_property
     def message_size_limit(self) -> int:
         """The size of the largest message in bytes; 0: none, or not known."""
         return self.postfix.number("message_size_limit") if self.postfix else 0
+
+
+def listening(look: Look, target: Target) -> int:
+    """The process that listens on the scanner's Unix socket; 0 if that cannot be told."""
+    path = target.address.path if target.address else b""
+    return peer.listener(path, min(look.left, peer.PATIENCE)) if path else 0
 
 
 def misplaced(path: bytes) -> Result | None:

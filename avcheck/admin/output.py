@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # Characters before what belongs to the line above.
 INDENT = 4
 
+# What to do about a fault in avcheckctl itself.
+REPORT = "to see where, set AVCHECKCTL_DEBUG=1 and run it again; please report that"
+
 
 class Trouble(click.ClickException):
     """The command cannot do what it was asked; remedy is the next step."""
@@ -48,7 +51,7 @@ def bug(why: Exception) -> None:
     """Say that something happened which nobody had foreseen, on one line."""
     Trouble(
         f"a fault in avcheckctl: {type(why).__name__}: {why}",
-        "to see where, set AVCHECKCTL_DEBUG=1 and run it again; please report that",
+        REPORT,
     ).show()
 
 

@@ -1,4 +1,4 @@
-"""Who listens on a Unix-domain socket."""
+"""Who listens on a socket of this host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import os
 import pwd
 import socket
 import struct
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avcheck.address import Address
 
 # Seconds to wait for a listener, which may be anybody.
 PATIENCE = 5.0
@@ -20,13 +26,17 @@ SYSTEMD = 1
 
 @dataclass(frozen=True)
 class Peer:
-    """A process: its ID, user and groups, its root directory, and its arguments."""
+    """A process: its ID, user and groups, its root directory, and its arguments.
+
+    started is when it was (time.time seconds).
+    """
 
     pid: int
     uid: int
     groups: tuple[int, ...]
     root: str = "/"
     argv: tuple[str, ...] = ()
+    started: float = 0.0
 
     @property
     def user(self) -> str:
@@ -36,14 +46,71 @@ class Peer:
             return str(self.uid)
 
 
-def listener(path: bytes) -> int:
+def is_here(address: Address) -> bool:
+    """Whether it is on this host: a path, or an address of one of its interfaces."""
+    host = address.host.decode("ascii", "replace").lower()
+    if address.path or host in ("", "localhost", socket.gethostname().lower()):
+        return True
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((host, 0))  # which only works for an address of our own
+    except OSError:
+        return False
+    return True
+
+
+def tcp_listener(port: bytes) -> int:
+    """The process that listens at that TCP port; 0 if that cannot be found out.
+
+    To be called by root, for /proc shows the descriptors of others to nobody else.
+    """
+    try:
+        number = int(port) if port.isdigit() else socket.getservbyname(os.fsdecode(port), "tcp")
+    except OSError:
+        return 0
+    inodes = set(_listening(number))
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and inodes.intersection(_sockets(entry)):
+            return only("clamd") if int(entry) == SYSTEMD else int(entry)
+    return 0
+
+
+def _listening(port: int) -> Iterator[str]:
+    """The sockets that listen at the port, as a link in /proc names them (proc(5), net/tcp)."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as file:
+                rows = [line.split() for line in file][1:]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
+                yield f"socket:[{row[9]}]"
+
+
+def _sockets(pid: str) -> Iterator[str]:
+    """What the descriptors of the process are links to."""
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for name in names:
+        try:
+            yield os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue
+
+
+def listener(path: bytes, patience: float = PATIENCE) -> int:
     """The process that listens there; 0 if that cannot be found out.
 
     To be called as the account that runs avcheck, which decides where the path leads.
     """
     try:
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(PATIENCE)
+            link.settimeout(patience)
             link.connect(path)
             credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     except OSError:
@@ -78,4 +145,16 @@ def process(pid: int) -> Peer | None:
         return None
     uid = int(facts[b"Uid"].split()[1])
     groups = [int(facts[b"Gid"].split()[1]), *map(int, facts[b"Groups"].split())]
-    return Peer(pid, uid, tuple(groups), root, argv)
+    return Peer(pid, uid, tuple(groups), root, argv, started(pid))
+
+
+def started(pid: int) -> float:
+    """When the process was started (time.time seconds); 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # After the name, which can have anything in it (proc(5): field 22).
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+    except OSError:
+        return 0.0
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age

@@ -35,6 +35,7 @@ class Postfix:
     lines: tuple[Line, ...]
     parameters: Mapping[str, str]
     pipes: tuple[Pipe, ...] = field(default=())
+    directory: str = ""
 
     def value(self, name: str, line: Line | None = None, default: str = "") -> str:
         """A parameter as the service has it."""
@@ -76,7 +77,7 @@ def read(directory: str = "") -> Postfix:
     lines = services(ask(directory, "-F"), ask(directory, "-P", "-x"))
     parameters = dict(setting(line) for line in ask(directory, "-x").splitlines())
     pipes = tuple(pipe for line in lines if (pipe := pipe_of(line)) is not None)
-    return Postfix(lines, parameters, pipes)
+    return Postfix(lines, parameters, pipes, directory)
 
 
 def _refuse_strangers(directory: str) -> None:
@@ -101,23 +102,34 @@ def _refuse_strangers(directory: str) -> None:
 
 def ask(directory: str, *options: str) -> str:
     """The output of postconf(1); raises Trouble if it fails."""
-    program = shutil.which("postconf", path=PLACES)
+    done = _run(directory, "postconf", *options)
+    if done.status != 0:
+        raise Trouble(f"postconf {' '.join(options)}: {printable(done.err)}", DIRECTORY)
+    return os.fsdecode(done.out)
+
+
+def lookup(directory: str, table: str, key: str) -> str:
+    """What is in the table for the key, by postmap(1); empty if there is nothing.
+
+    The table is type:name as main.cf has it.  Raises Trouble if it cannot be read.
+    """
+    done = _run(directory, "postmap", "-q", key, table)
+    if done.err:
+        raise Trouble(f"{table}: {printable(done.err, 300)}")
+    return os.fsdecode(done.out).strip()
+
+
+def _run(directory: str, command: str, *options: str) -> programs.Done:
+    program = shutil.which(command, path=PLACES)
     if program is None:
         raise Trouble(
-            "postconf: not found; is Postfix installed here?",
+            f"{command}: not found; is Postfix installed here?",
             "without Postfix, give avcheck's options in place of --postfix",
         )
-    name = f"postconf {' '.join(options)}"
     argv = [program, *(["-c", directory] if directory else []), *options]
     try:
         # A directory of somebody else's has his files, and what he has linked there.
         with account(places.owner(os.fsencode(directory)) if directory else 0):
-            done = programs.run(argv, PATIENCE, OUTPUT_MAX)
+            return programs.run(argv, PATIENCE, OUTPUT_MAX)
     except OSError as why:
-        raise Trouble(f"{name}: {why.strerror}") from why
-    if done.status != 0:
-        raise Trouble(
-            f"{name}: {printable(done.err)}",
-            DIRECTORY,
-        )
-    return os.fsdecode(done.out)
+        raise Trouble(f"{command} {' '.join(options)}: {why.strerror}") from why

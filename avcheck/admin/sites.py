@@ -108,7 +108,7 @@ def _site(values: dict[str, Any], need: Sequence[str]) -> Site:
         if service.settings is not None:
             for scanner in (*service.settings.scanners, *service.settings.backups):
                 # Now, because later it may be done by an account that cannot read the file.
-                with contextlib.suppress(ImportError):  # asking it will say so
+                with contextlib.suppress(Exception):  # asking it will say so
                     scanners.load(scanner.row)
     return site
 

@@ -30,6 +30,7 @@ avcheck   unix  -       n       n       -       10      pipe
     -S 127.0.0.1:10026 --deadline 450 --queue-id ${queue_id} -f ${sender} -- ${recipient}
 127.0.0.1:10026 inet n  -       n       -       10      smtpd
     -o content_filter=
+    -o receive_override_options=no_header_body_checks,no_milters
     -o cleanup_service_name=avcheck-cleanup
     -o message_size_limit=0
     -o mynetworks=127.0.0.0/8
@@ -47,7 +48,6 @@ GOOD_MAIN = {
     "bounce_size_limit": "1",
     "mynetworks": "127.0.0.0/8 [::1]/128 192.0.2.0/24",
     "inet_interfaces": "all",
-    "pipe_delivery_status_filter": "regexp:/etc/postfix/avcheck_dsn",
     "message_size_limit": "10240000",
     "default_process_limit": "100",
     "mail_owner": "postfix",
@@ -55,7 +55,11 @@ GOOD_MAIN = {
     "smtputf8_autodetect_classes": "sendmail, verify",
 }
 
-GOOD_CLAMD = "MaxFileSize 100M\nAlertExceedsMax yes\nAlertEncrypted yes\nMaxThreads 12\n"
+GOOD_CLAMD = (
+    "MaxFileSize 400M\nMaxScanSize 400M\nAlertExceedsMax yes\nAlertEncrypted yes\nMaxThreads 12\n"
+)
+
+NET = "/^5(\\.3\\.0 Command (died with status|time limit exceeded).*)/ 4$1\n"
 
 SENDMAIL = "-S 127.0.0.1:10026", "-S @bin/sendmail -S -G -S -i"
 
@@ -84,8 +88,12 @@ class Site:
         self.clamd = directory / "clamd"
         self.conf = directory / "scan.conf"
         self.conf.write_text(GOOD_CLAMD)
+        os.utime(self.conf, (0, 0))  # before the clamd of the test was started
         self.master = GOOD_MASTER
         self.main = dict(GOOD_MAIN)
+        self.net = directory / "avcheck_dsn"
+        self.net.write_text(NET)
+        self.main["pipe_delivery_status_filter"] = f"regexp:{self.net}"
         self.user = SOMEBODY
 
     def change(self, old: str, new: str) -> Site:

@@ -7,17 +7,25 @@ nothing else that it could expect.  Its name is what the report calls it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
+from avcheck.admin import output
 from avcheck.admin.checks import (
+    back,
     clamd,
+    front,
     handling,
+    limits,
     main_cf,
+    net,
     pipe,
     program,
     reinjection,
     scanner,
     spool,
+    tried,
     waitfile,
 )
 from avcheck.admin.look import AS_ROOT, ERROR, SKIPPED, Look, Result, Skip
@@ -37,7 +45,11 @@ CHECKS: tuple[Check, ...] = (
     spool.spool_left_behind,
     waitfile.waitfile,
     scanner.scanner_answers,
-    scanner.scanner_knows_virus,
+    clamd.clamd_restarted,
+    tried.clamd_room,
+    tried.scanner_knows_virus,
+    tried.scanner_largest,
+    tried.scanner_encrypted,
     scanner.scanner_proof,
     scanner.scanner_signatures,
     scanner.scanner_account,
@@ -45,34 +57,38 @@ CHECKS: tuple[Check, ...] = (
     scanner.scanner_chroot,
     scanner.scanner_group,
     clamd.clamd_limits,
+    clamd.clamd_equal_sizes,
     clamd.clamd_alerts,
     clamd.clamd_looks_inside,
+    clamd.clamd_leaves_nothing_out,
     clamd.clamd_scan_time,
     clamd.clamd_threads,
-    handling.deadline,
+    limits.deadline,
     program.program,
     program.guard,
     handling.handler,
     handling.quarantine,
     handling.delivers_unproved,
     reinjection.sendmail_arguments,
-    reinjection.reinjection_answers,
+    back.reinjection_answers,
     reinjection.reinjection_loop,
     reinjection.reinjection_private,
     reinjection.reinjection_size,
+    reinjection.reinjection_mappings,
     pipe.pipe_flags,
     pipe.pipe_null_sender,
     pipe.pipe_arguments,
     pipe.pipe_user,
-    pipe.pipe_time_limit,
+    limits.pipe_time_limit,
     pipe.pipe_concurrency,
     pipe.pipe_recipients,
     pipe.pipe_once,
     main_cf.bounces,
     main_cf.message_size,
-    main_cf.filter_used,
+    front.filter_used,
+    front.front_doors,
     main_cf.filter_mappings,
-    main_cf.safety_net,
+    net.safety_net,
     main_cf.smtputf8,
     main_cf.xforward,
 )
@@ -91,4 +107,20 @@ def results(check: Check, look: Look) -> list[Result]:
         found.append(Result(SKIPPED, f"{where}: {why.strerror}", AS_ROOT))
     except Trouble as why:
         found.append(Result(ERROR, why.message, why.remedy))
+    except Exception as why:  # a fault of ours, and the other checks go on
+        if os.environ.get("AVCHECKCTL_DEBUG"):
+            raise
+        text = f"a fault in avcheckctl: {type(why).__name__}: {printable(str(why), 300)}"
+        found.append(Result(ERROR, text, output.REPORT))
     return found
+
+
+def questions(look: Look) -> Iterator[tuple[Any, ...]]:
+    """What the checks ask others: a function and its arguments, to be asked side by side."""
+    for scanner_, target in look.targets:
+        yield scanner.sign_of_life, scanner_, target
+    yield from tried.questions(look)
+    if not look.settings.program and not look.settings.no_inject:
+        yield (back.offers,)
+    if program.may_be_run(look):
+        yield (program.version,)

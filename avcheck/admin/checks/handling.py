@@ -19,21 +19,6 @@ from avcheck.verdict import CLEAN
 # Of infected.sh; see its top.
 SETTINGS = b"/etc/avcheck/infected.conf"
 
-LONGEST = 900.0  # seconds: Postfix's own limit is 1000
-
-
-def deadline(look: Look) -> Iterator[Result]:
-    """There is one, and the time for the scanners is within it."""
-    settings = look.settings
-    if settings.deadline > LONGEST:
-        text = "the run may take longer than Postfix's usual 1000 s, and is bounced then"
-        yield Result(WARNING, text, "--deadline 450")
-    elif settings.timeout != float("inf") and settings.timeout >= settings.deadline:
-        text = f"-t {settings.timeout:.0f} is never reached: --deadline comes first"
-        yield Result(WARNING, text, f"--deadline {settings.timeout * 2:.0f}")
-    else:
-        yield Result(OK, f"avcheck gives up after {settings.deadline:g} s")
-
 
 def handler(look: Look) -> Iterator[Result]:
     """There is a handler where one is needed."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from avcheck.admin import amounts
 from avcheck.admin.look import OK, WARNING, Look, Result
-from avcheck.admin.master_cf import GUARD
 from avcheck.printable import printable
 
 
@@ -42,19 +41,6 @@ def message_size(look: Look) -> Iterator[Result]:
         )
 
 
-def filter_used(look: Look) -> Iterator[Result]:
-    """Mail goes through this service at all."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    users = [line.name for line in postfix.lines if postfix.filters(line, pipe)]
-    if users:
-        yield Result(OK, f"mail from {', '.join(users)} goes through {pipe.name}")
-    else:
-        text = f"no mail goes through {pipe.name} by content_filter (access tables may say FILTER)"
-        yield Result(WARNING, text, f"content_filter = {pipe.name}:dummy")
-
-
 def filter_mappings(look: Look) -> Iterator[Result]:
     """Aliases are expanded once: after the filter."""
     pipe, postfix = look.service.pipe, look.postfix
@@ -74,28 +60,6 @@ def filter_mappings(look: Look) -> Iterator[Result]:
                 f"{line.name}: aliases are expanded before the filter, and again after it",
                 "receive_override_options = no_address_mappings",
             )
-
-
-def safety_net(look: Look) -> Iterator[Result]:
-    """No mail is bounced or lost by a Python that cannot start, nor while avcheck is replaced."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    net = postfix.value("pipe_delivery_status_filter", pipe.line)
-    kept = bool(net) or postfix.value("soft_bounce") == "yes"
-    if not pipe.guard:
-        yield Result(
-            WARNING,
-            "while avcheck is replaced, mail can be lost"
-            + ("" if kept else ", and if Python cannot start, Postfix bounces it"),
-            f"argv={GUARD} {printable(pipe.program)} ...   # docs/postfix.md",
-        )
-    elif kept:
-        yield Result(OK, "what Postfix would bounce by accident is kept")
-    else:
-        yield Result(
-            OK, "avcheck-guard keeps mail if Python cannot start (but not if it is killed)"
-        )
 
 
 def smtputf8(look: Look) -> Iterator[Result]:

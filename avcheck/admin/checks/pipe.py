@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pwd
-import re
 from collections.abc import Iterator
 
 from avcheck.admin.account import SHARED
@@ -24,11 +23,6 @@ CHANGE = {
     "u": "folds the local part",
     "X": "calls this the final delivery",
 }
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-# Seconds between our deadline and Postfix's limit: it counts each wait by itself.
-ROOM = 30.0
 
 
 def pipe_flags(look: Look) -> Iterator[Result]:
@@ -81,9 +75,9 @@ def pipe_arguments(look: Look) -> Iterator[Result]:
         elif number < len(arguments) - 1:
             errors.append("${recipient} has to be the last argument")
     for number in senders:
-        if MACRO.fullmatch(arguments[number]) is None:
+        if MACRO.fullmatch(arguments[number].removeprefix("--from=")) is None:
             errors.append(f"{arguments[number]}: an empty sender has to stay an argument")
-        elif arguments[number - 1 : number] not in (("-f",), ("--from",)):
+        elif not _follows_from(arguments, number):
             errors.append("${sender} has to follow -f")
     if not senders:
         errors.append("${sender} is missing")
@@ -91,6 +85,13 @@ def pipe_arguments(look: Look) -> Iterator[Result]:
         yield Result(ERROR, printable(text), "-f ${sender} -- ${recipient}")
     if not errors:
         yield Result(OK, "addresses cannot be taken for options")
+
+
+def _follows_from(arguments: tuple[str, ...], number: int) -> bool:
+    """Whether the argument is that of -f: the next one, or the rest of the long option."""
+    if arguments[number].startswith("--from="):
+        return True
+    return number > 0 and arguments[number - 1] in ("-f", "--from")
 
 
 def _macros(argument: str) -> set[str]:
@@ -119,32 +120,6 @@ def pipe_user(look: Look) -> Iterator[Result]:
         yield Result(WARNING, f"user={pipe.user}: others use that account, too", good)
     else:
         yield Result(OK, f"avcheck runs as {pipe.user}")
-
-
-def seconds(text: str) -> float:
-    """A time as main.cf has it: 600s, 10m; 0 if it is none."""
-    found = re.fullmatch(r"(\d+)([smhdw]?)", text)
-    return float(int(found[1]) * UNITS[found[2] or "s"]) if found else 0.0
-
-
-def pipe_time_limit(look: Look) -> Iterator[Result]:
-    """avcheck gives up before Postfix kills it, and bounces the message."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    name = f"{pipe.name}_time_limit"
-    text = postfix.value(name, default=postfix.value("command_time_limit", default="1000s"))
-    limit = seconds(text)
-    deadline = look.settings.deadline
-    if deadline + ROOM > limit:
-        yield Result(
-            ERROR,
-            f"Postfix kills avcheck after {text} and bounces the message; avcheck itself gives up"
-            f" after {deadline:g} s",
-            f"--deadline {max(limit - 150, limit / 2):.0f}",
-        )
-    else:
-        yield Result(OK, f"avcheck gives up after {deadline:g} s, before Postfix's {text}")
 
 
 def pipe_concurrency(look: Look) -> Iterator[Result]:

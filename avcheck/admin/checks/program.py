@@ -37,21 +37,36 @@ def program(look: Look) -> Iterator[Result]:
             there = False
     if not there or not look.service.program:
         return
-    if pipe is not None and look.accounts()[0] == 0:
-        yield Result(
-            SKIPPED, "avcheck is not run as root, to see whether it can be", "see pipe_user"
-        )
+    if may_be_run(look):
+        yield _runs(look)
     else:
-        yield _runs(look, list(pipe.call) if pipe is not None else [look.service.program])
+        text = "avcheck is not run as root, to see whether it can be"
+        yield Result(SKIPPED, text, "see pipe_user")
 
 
-def _runs(look: Look, call: list[str]) -> Result:
+def may_be_run(look: Look) -> bool:
+    """Whether it is known what is called, and by an account that is not root."""
+    return bool(look.service.program) and (look.service.pipe is None or look.accounts()[0] != 0)
+
+
+def _call(look: Look) -> list[str]:
+    """What the mail system runs, without the arguments."""
+    return list(look.service.pipe.call) if look.service.pipe else [look.service.program]
+
+
+def version(look: Look) -> programs.Done:
+    """A question: how the call ends that prints a version; raises OSError if it cannot be run."""
+    with look.acting():
+        seconds = min(RUN_MAX, look.left)
+        return programs.run([*_call(look), "--version"], seconds, OUTPUT_MAX, ENVIRONMENT)
+
+
+def _runs(look: Look) -> Result:
     """Whether the call prints a version, as the account, and without an environment."""
-    shown = " ".join(printable(each) for each in call)
+    shown = " ".join(printable(each) for each in _call(look))
     user, _ = look.accounts()
     try:
-        with look.acting():
-            done = programs.run([*call, "--version"], RUN_MAX, OUTPUT_MAX, ENVIRONMENT)
+        done = look.ask(version)
     except OSError as why:
         reason = why.strerror
     else:

@@ -6,18 +6,13 @@ import os
 import stat
 from collections.abc import Iterator
 
-from avcheck.admin import known_answer
+from avcheck.admin.checks.clamd import BOOTED
 from avcheck.admin.commands import ping
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
-from avcheck.directory import Directory
-from avcheck.exits import Defer
 from avcheck.printable import printable
 from avcheck.scanners import command_parameters
 from avcheck.scanners.rows import PATH
 from avcheck.settings import Scanner, Target
-
-# Where systemd runs as the first process (sd_booted(3)).
-BOOTED = "/run/systemd/system"
 
 # Days after which signatures are a fault and no longer an oddity.
 VERY_OLD = 30
@@ -25,7 +20,12 @@ VERY_OLD = 30
 
 def _answers(look: Look) -> list[ping.Answer]:
     look.accounts()
-    return [look.asked.answer(look.service, scanner, target) for scanner, target in look.targets]
+    return [look.ask(sign_of_life, scanner, target) for scanner, target in look.targets]
+
+
+def sign_of_life(look: Look, scanner: Scanner, target: Target) -> ping.Answer:
+    """A question: what the scanner says there to a ping."""
+    return look.asked.answer(look.service, scanner, target)
 
 
 def scanner_answers(look: Look) -> Iterator[Result]:
@@ -42,31 +42,6 @@ def _how_to_start(answer: ping.Answer) -> str:
     if answer.scanner == "clamd" and "Permission" not in answer.error:
         return "systemctl status clamav-daemon; grep Socket /etc/clamav/clamd.conf"
     return f"check the permissions: namei -l {answer.where}"
-
-
-def scanner_knows_virus(look: Look) -> Iterator[Result]:
-    """Each scanner tells the EICAR test virus from an innocent mail."""
-    settings = look.settings
-    try:
-        with look.acting(), Directory(settings.spool):
-            pass
-    except Defer as why:
-        raise Skip(f"the test needs the spool directory: {why.text}", "see spool_usable") from why
-    for scanner in (*settings.scanners, *settings.backups):
-        answers = [look.asked.answer(look.service, scanner, each) for each in scanner.targets]
-        if all(each.error for each in answers):
-            text = f"{scanner.type} does not answer, and so was not tested"
-            yield Result(SKIPPED, text, "see scanner_answers")
-            continue
-        with look.acting():
-            error = known_answer.error(scanner, settings)
-        if error:
-            probe = (
-                "avcheckctl probe --postfix" if look.postfix else "avcheckctl probe -s ... -d ..."
-            )
-            yield Result(ERROR, f"{scanner.type}: not to be trusted: {error}", probe)
-        else:
-            yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
 
 
 def scanner_proof(look: Look) -> Iterator[Result]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from time import monotonic
 
 import click
 
-from avcheck.admin import amounts, cells, checks, output, sites
+from avcheck.admin import amounts, asking, cells, checks, output, sites
 from avcheck.admin.commands import ping
-from avcheck.admin.look import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look
+from avcheck.admin.look import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look, Skip
+from avcheck.admin.output import Trouble
 from avcheck.admin.progress import Progress
 
 # How many checks that say the same are named; --json has them all.
@@ -30,17 +35,34 @@ class Found:
 
 
 def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
-    """What every check finds at every service; each scanner is asked once."""
+    """What every check finds at every service; each scanner is asked once.
+
+    All that is asked has one limit of time, which the services share.
+    """
     asked = ping.Asked()
-    for service in site.services:
+    until = monotonic() + asking.LIMIT
+    for number, service in enumerate(site.services):
         if service.settings is None:
             text = f"avcheck cannot run with these options: {service.error}"
-            yield Found(service.name, "options", ERROR, text, "avcheckctl setup postfix")
+            yield Found(service.name, "options", *_unless_root(text))
             continue
-        look = Look(service, site.postfix, clamd_conf, asked)
+        ours = asking.left(until) / (len(site.services) - number)
+        asked.patience = ours
+        look = Look(service, site.postfix, clamd_conf, asked, until=monotonic() + ours)
+        with contextlib.suppress(Skip, Trouble):  # as each check will say
+            look.confs  # noqa: B018 - before the scanners take the time that there is
+        with contextlib.suppress(Skip, Trouble):
+            look.ask_all(checks.questions(look))
         for check in checks.CHECKS:
             for result in checks.results(check, look):
                 yield Found(service.name, check.__name__, result.level, result.text, result.remedy)
+
+
+def _unless_root(text: str) -> tuple[str, str, str]:
+    """Level, text and remedy of an error that only another account may have."""
+    if os.geteuid() != 0 and os.strerror(errno.EACCES) in text:
+        return SKIPPED, text, AS_ROOT
+    return ERROR, text, "avcheckctl setup postfix"
 
 
 @click.command()
@@ -77,7 +99,7 @@ def command(
     avcheckctl doctor --postfix
     avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
     """
-    with Progress("checking"):
+    with Progress("checking", asking.LIMIT):
         found = list(examine(site, clamd_conf))
     if as_json:
         output.as_json([asdict(each) for each in found])

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from avcheck.admin import exim, output
-from avcheck.admin.checks.scanner import BOOTED
+from avcheck.admin.checks.clamd import BOOTED
 from avcheck.admin.guide import (
     FILES,
     SHARED,

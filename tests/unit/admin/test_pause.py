@@ -192,7 +192,7 @@ def test_a_scanner_that_hangs_is_waited_for_no_longer_than_was_said(
     assert status_ == 1
     assert "no answer in time" in err
     assert asked
-    assert max(asked) == 0.2
+    assert 0.1 < max(asked) <= 0.2
 
 
 def test_a_scanner_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,10 +173,10 @@ def test_settings_that_cannot_be_read_are_skipped_in_so_many_words(
     site.conf.unlink()
     for name in CLAMD:
         assert levels(name, site.look()) == {SKIPPED}, name
-    site.change("clamd:@clamd", "clamd:127.0.0.1")
+    site.change("clamd:@clamd", "clamd:192.0.2.7")
     for name in CLAMD:
         assert "on another host" in text(name, Look(site.look().service, site.postfix())), name
-    site.change("clamd:127.0.0.1", "sophie:/nowhere")
+    site.change("clamd:192.0.2.7", "sophie:/nowhere")
     for name in CLAMD:
         assert levels(name, site.look()) == set(), name
 

@@ -1,0 +1,96 @@
+"""Checks of time: who gives up first, the scanner, avcheck, or Postfix, which bounces then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Pipe
+from avcheck.admin.postfix import Postfix
+from avcheck.printable import printable
+from avcheck.settings import Settings
+
+LONGEST = 900.0  # seconds: Postfix's own limit is 1000
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+# Seconds between our deadline and Postfix's limit: it counts each wait by itself, and
+# avcheck has to end its programs and to write its last line.
+ROOM = 30.0
+
+# A limit below this leaves no time for a scan.
+SHORT = 120.0
+
+FOREVER = float("inf")
+
+
+def deadline(look: Look) -> Iterator[Result]:
+    """There is one, and the time for the scanners is within it."""
+    settings = look.settings
+    if settings.timeout != FOREVER and settings.timeout >= settings.deadline:
+        text = f"-t {settings.timeout:g} is never reached: --deadline comes first"
+        yield Result(WARNING, text, f"-t {settings.deadline * 2 / 3:.0f}")
+    elif settings.deadline > LONGEST and look.service.pipe is None:
+        text = "the run may take longer than Postfix's usual 1000 s, and is bounced then"
+        yield Result(WARNING, text, "--deadline 450")
+    else:
+        yield Result(OK, f"avcheck {_gives_up(settings)}")
+
+
+def _gives_up(settings: Settings) -> str:
+    if settings.deadline == FOREVER:
+        return "never gives up by itself"
+    return f"gives up after {settings.deadline:g} s"
+
+
+def seconds(text: str) -> float:
+    """A time as main.cf has it: 600s, 10m; 0 if it is none."""
+    found = re.fullmatch(r"(\d+)([smhdw]?)", text.strip().lower())
+    return float(int(found[1][:12]) * UNITS[found[2] or "s"]) if found else 0.0
+
+
+def _limit(postfix: Postfix, pipe: Pipe) -> tuple[str, str]:
+    """The time that Postfix gives a run, and the parameter that says so."""
+    name = f"{pipe.name}_time_limit"
+    text = postfix.value(name, pipe.line)
+    if text:
+        return text, name
+    return postfix.value("command_time_limit", pipe.line, "1000s"), "command_time_limit"
+
+
+def pipe_time_limit(look: Look) -> Iterator[Result]:
+    """avcheck gives up before Postfix kills it, and bounces the message."""
+    pipe, postfix = look.service.pipe, look.postfix
+    if pipe is None or postfix is None:
+        return
+    text, parameter = _limit(postfix, pipe)
+    limit, settings = seconds(text), look.settings
+    kills = f"Postfix kills it after {printable(text)} ({parameter}), and bounces the message"
+    if limit < SHORT:
+        what = f"{kills}: that is too short for a scan" if limit else f"{text!r} is no time"
+        yield Result(ERROR, f"{parameter}: {printable(what)}", _longer(pipe))
+    elif settings.deadline + ROOM <= limit:
+        yield Result(OK, f"avcheck {_gives_up(settings)}, before Postfix's {text}")
+    else:
+        why = f"avcheck {_gives_up(settings)}; {kills}"
+        if settings.deadline <= limit:
+            why += f"; there have to be {ROOM:g} s between the two"
+        yield Result(ERROR, why, _earlier(settings, limit))
+
+
+def _longer(pipe: Pipe) -> str:
+    """The line that gives a run the documented time, where a shorter one is."""
+    name = f"{pipe.name}_time_limit"
+    if name in pipe.line.overrides:
+        return f"{pipe.name} {pipe.line.type} ... pipe\n    -o {name}=600s"
+    return f"{name} = 600s"
+
+
+def _earlier(settings: Settings, limit: float) -> str:
+    """The options by which avcheck gives up in time, and its scanners before it."""
+    ours = max(limit - 150, limit / 2)
+    words = f"--deadline {ours:.0f}"
+    if settings.timeout != FOREVER and settings.timeout >= ours:
+        words += f" -t {ours * 2 / 3:.0f}"
+    return words

@@ -1,0 +1,105 @@
+"""The ways into a Postfix, where mail goes from each, and the way back from avcheck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from avcheck.admin.master_cf import Line
+from avcheck.admin.postfix import Postfix
+from avcheck.admin.services import of_pipe
+from avcheck.printable import printable
+
+FILTER = "content_filter"
+PROXY = "smtpd_proxy_filter"
+
+# Ports that the world sends mail to: no way back is there.
+PUBLIC = ("25", "465", "587", "2525")
+
+RESTRICTIONS = "smtpd_recipient_restrictions"
+
+
+@dataclass(frozen=True)
+class Door:
+    """A service that takes mail from elsewhere; filter is the service that mail goes to next.
+
+    own tells that the filter is in a -o of the service, and not in main.cf.  proxy is
+    where smtpd(8) hands mail to before it has taken it.
+    """
+
+    line: Line
+    filter: str
+    own: bool
+    proxy: str
+
+    @property
+    def option(self) -> str:
+        """The beginning of the lines that give it an option."""
+        return f"{printable(self.line.name)} {self.line.type} ... {self.line.command}\n    -o "
+
+
+def service_of(text: str) -> str:
+    """The service in a transport:nexthop."""
+    return text.partition(":")[0].strip()
+
+
+def doors(postfix: Postfix) -> Iterator[Door]:
+    """Every way in but pickup(8), which takes the mail of this host, and the ways back."""
+    back = [id(line) for line in ways_back(postfix)]
+    for line in postfix.lines:
+        if line.command in ("smtpd", "qmqpd") and id(line) not in back:
+            name = service_of(postfix.value(FILTER, line))
+            proxy = postfix.value(PROXY, line) if line.command == "smtpd" else ""
+            yield Door(line, name, FILTER in line.overrides, proxy)
+
+
+def ways_back(postfix: Postfix) -> list[Line]:
+    """The services that take checked mail back, of each avcheck of this Postfix."""
+    found = []
+    for pipe in postfix.pipes:
+        settings = of_pipe(pipe).settings
+        if settings is None or settings.program or settings.no_inject:
+            continue
+        line = postfix.listener(settings.server.port)
+        if line is not None and line.port not in PUBLIC:
+            found.append(line)
+    return found
+
+
+def listens_at(postfix: Postfix, line: Line) -> list[str]:
+    """The addresses of an inet service, as they are written there or in inet_interfaces."""
+    host = line.name.rpartition(":")[0]
+    return [host] if host else names(postfix.value("inet_interfaces", line, default="all"))
+
+
+def is_here(name: str) -> bool:
+    """Whether an address, or a network, is this host's alone."""
+    plain = name.strip("[]").replace("[", "").replace("]", "")
+    return plain in ("localhost", "loopback-only") or plain.startswith(
+        ("127.", "::1", "::ffff:127.")
+    )
+
+
+def names(value: str) -> list[str]:
+    """The items of a list in main.cf."""
+    return value.replace(",", " ").split()
+
+
+def made_for_the_way_back(postfix: Postfix, line: Line) -> bool:
+    """Whether the service is a reinjection listener and nothing else.
+
+    Only this host reaches it, at no port of the world's, and it has restrictions of its own.
+    """
+    return (
+        line.command == "smtpd"
+        and line.type == "inet"
+        and line.port not in PUBLIC
+        and RESTRICTIONS in line.overrides
+        and all(is_here(name) for name in listens_at(postfix, line))
+    )
+
+
+def by_transport(postfix: Postfix) -> bool:
+    """Whether the transports of this instance lead to avcheck, in place of a content_filter."""
+    avchecks = {pipe.name for pipe in postfix.pipes}
+    return service_of(postfix.value("default_transport")) in avchecks

@@ -1,0 +1,120 @@
+"""avcheckctl doctor: who gives up first, and what Postfix would bounce."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from avcheck.admin.checks import limits
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
+from tests.support.doctor_site import SENDMAIL, SOMEBODY, Site, found, levels, text
+from tests.support.fakes import FakeSmtp
+
+PIPE = "10      pipe\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "main", "own", "remedy"),
+    [
+        ("--deadline 590", "600s", "", "--deadline 450"),
+        ("--deadline 590", "10m", "", "--deadline 450"),
+        ("--deadline 450", "600s", "5m", "--deadline 150"),
+        ("--deadline 450", "40", "", "avcheck_time_limit = 600s"),
+        ("--deadline 450", "600s", "40s", "avcheck unix ... pipe\n    -o avcheck_time_limit=600s"),
+        ("--deadline 450", "soon", "", "avcheck_time_limit = 600s"),
+        ("-t 500 --deadline 0", "600s", "", "--deadline 450 -t 300"),
+        ("--deadline 0", "1h", "", "--deadline 3450"),
+    ],
+)
+def test_time_limits(site: Site, words: str, main: str, own: str, remedy: str) -> None:
+    """From main.cf and from master.cf, in every unit; the remedy ends it."""
+    site.change("--deadline 450", words)
+    site.main["avcheck_time_limit"] = main
+    if own:
+        site.change(PIPE, f"{PIPE}    -o avcheck_time_limit={own}\n")
+    (result,) = found("pipe_time_limit", site.look())
+    assert (result.level, result.remedy) == (ERROR, remedy)
+    assert "inf" not in result.text
+    if remedy.startswith("--deadline"):
+        site.change(words, remedy)
+        assert levels("pipe_time_limit", site.look()) == {OK}
+        assert levels("deadline", site.look()) == {OK}
+
+
+def test_the_room_between_the_two_is_named(site: Site) -> None:
+    site.change("--deadline 450", "--deadline 590")
+    assert "there have to be 30 s between the two" in text("pipe_time_limit", site.look())
+    site.change("--deadline 590", "--deadline 570")
+    assert levels("pipe_time_limit", site.look()) == {OK}
+
+
+def test_a_time_for_the_scanners_that_is_never_reached(site: Site) -> None:
+    """The remedy does not send avcheck beyond Postfix's limit."""
+    site.change("--deadline 450", "-t 500 --deadline 450")
+    (result,) = found("deadline", site.look())
+    assert (result.level, result.remedy) == (WARNING, "-t 300")
+    assert levels("deadline", site.own("--deadline 0")) == {WARNING}
+    assert "inf" not in text("deadline", site.own("--deadline 0"))
+    assert limits.seconds("never") == 0.0
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "half", "broken"])
+def test_a_net_with_a_hole(site: Site, fault: str) -> None:
+    """And the remedy, followed, mends it."""
+    assert levels("safety_net", site.look()) == {OK}
+    if fault == "missing":
+        site.net.unlink()
+    else:
+        half = site.net.read_text().replace("|time limit exceeded", "")
+        site.net.write_text({"empty": "", "half": half, "broken": "/^5(\n"}[fault])
+    (result,) = found("safety_net", site.look())
+    assert result.level == ERROR
+    assert result.remedy == f"avcheckctl setup postfix --file avcheck_dsn >>{site.net}"
+    if fault == "broken":
+        return  # Postfix leaves such a line out, and says so
+    ctl = f"{os.sys.executable} -c 'from avcheck.admin import main; main()'"  # type: ignore[attr-defined]
+    subprocess.run(["sh", "-euc", result.remedy.replace("avcheckctl", ctl, 1)], check=True)
+    assert levels("safety_net", site.look()) == {OK}
+
+
+def test_nets_that_are_not_asked(site: Site) -> None:
+    site.main["pipe_delivery_status_filter"] = "hash:/etc/aliases"
+    assert levels("safety_net", site.look()) == {SKIPPED}
+    site.main["pipe_delivery_status_filter"] = f"regexp:{site.net}"
+    if os.geteuid() == 0:
+        import pwd
+
+        os.chown(site.net, pwd.getpwnam(SOMEBODY).pw_uid, -1)
+        assert levels("safety_net", site.look()) == {ERROR}
+
+
+def test_aliases_on_the_way_back(site: Site) -> None:
+    assert levels("reinjection_mappings", site.look()) == {OK}
+    line = re.search(r"    -o receive_override_options=.*\n", site.master)
+    assert line
+    site.change(line[0], "")
+    (result,) = found("reinjection_mappings", site.look())
+    assert result.level == ERROR
+    assert "-o receive_override_options=" in result.remedy
+    assert "no_address_mappings" not in result.remedy
+    assert levels("reinjection_mappings", site.own()) == set()
+    site.change(*SENDMAIL).main["content_filter"] = ""
+    assert levels("reinjection_mappings", site.look()) == {ERROR}
+
+
+@pytest.mark.parametrize(("size", "level"), [(b"0", OK), (b"10240000", WARNING), (b"", OK)])
+def test_the_size_that_the_way_back_names(site: Site, size: bytes, level: str) -> None:
+    with FakeSmtp(offers=(b"SIZE " + size, b"8BITMIME")) as smtp:
+        look = site.own(f"-S {smtp.where}")
+        assert levels("reinjection_answers", look) == {OK} | {level}
+        assert b"RSET" in b" ".join(smtp.commands) if hasattr(smtp, "commands") else True
+
+
+def test_a_sender_after_the_long_option(site: Site) -> None:
+    site.change("-f ${sender}", "--from=${sender}")
+    assert levels("pipe_arguments", site.look()) == {OK}
+    site.change("--from=${sender}", "--from=x${sender}")
+    assert levels("pipe_arguments", site.look()) == {ERROR}

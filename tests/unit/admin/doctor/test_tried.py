@@ -1,0 +1,173 @@
+"""avcheckctl doctor: what a scanner does when it is tried, and what is asked side by side."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from time import monotonic, time
+
+import pytest
+
+from avcheck.admin import asking, peer, sites
+from avcheck.admin.checks import tried
+from avcheck.admin.commands import doctor
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
+from tests.support.admin import KnowingClamd, holds_virus
+from tests.support.doctor_site import GOOD_CLAMD, Site, found, levels, text
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [
+        (b"Eicar-Test-Signature FOUND", OK),
+        (b"OK", ERROR),
+        (b"Heuristics.Limits.Exceeded.MaxFileSize FOUND", WARNING),
+        (b"INSTREAM size limit exceeded. ERROR", WARNING),
+    ],
+)
+def test_the_largest_message(site: Site, clamd: KnowingClamd, words: bytes, level: str) -> None:
+    def judge(content: bytes) -> bytes:
+        if len(content) > MEGABYTE:
+            return words
+        return b"Eicar-Test-Signature FOUND" if holds_virus(content) else b"OK"
+
+    clamd.judge = judge
+    look = site.own()
+    assert levels("scanner_largest", look) == {level}
+    assert "mail of 9.8M" in text("scanner_largest", look)
+    assert max(len(each.content) for each in clamd.questions) > 10_000_000
+
+
+def test_what_is_not_tried(site: Site, clamd: KnowingClamd) -> None:
+    clamd.blind = True
+    for name in ("scanner_largest", "scanner_encrypted"):
+        assert levels(name, site.own()) == {SKIPPED}, name
+    assert levels("scanner_encrypted", site.own("--on encrypted=deliver")) == set()
+
+
+def test_archives_with_a_password(site: Site, clamd: KnowingClamd) -> None:
+    assert levels("scanner_encrypted", site.own()) == {WARNING}
+    clamd.judge = lambda content: (
+        b"Heuristics.Encrypted.Zip FOUND" if b".zip" in content else clamd._judge(content)
+    )
+    assert levels("scanner_encrypted", site.own()) == {OK}
+
+
+def test_a_clamd_that_was_not_restarted(site: Site, clamd: KnowingClamd) -> None:
+    """The tests play it: it was started when they were."""
+    assert levels("clamd_restarted", site.own()) == {OK}
+    os.utime(site.conf, (time() + 9, time() + 9))
+    assert levels("clamd_restarted", site.own()) == {ERROR}
+    (result,) = found("clamd_restarted", site.own())
+    assert "restart" in result.remedy
+    assert abs(time() - peer.started(os.getpid())) < 3600
+    assert peer.started(2**30) == 0.0
+
+
+def room(free: int, inodes: int) -> os.statvfs_result:
+    return os.statvfs_result((4096, 4096, 10**9, 10**9, free // 4096, 2000, inodes, inodes, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "level", "said"),
+    [
+        (10**10, 1000, OK, "has room"),
+        (20 * MEGABYTE, 1000, WARNING, "20M free"),
+        (4096, 1000, ERROR, "is full"),
+        (10**10, 0, ERROR, "no inodes left"),
+    ],
+)
+def test_the_room_where_clamd_unpacks(
+    site: Site,
+    clamd: KnowingClamd,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    inodes: int,
+    level: str,
+    said: str,
+) -> None:
+    scratch = site.directory / "scratch"
+    scratch.mkdir()
+    site.conf.write_text(f"{GOOD_CLAMD}TemporaryDirectory {scratch}\n")
+    monkeypatch.setattr(os, "statvfs", lambda path: room(free, inodes))
+    assert levels("clamd_room", site.own()) == {level}
+    assert said in text("clamd_room", site.own())
+    clamd.blind = True
+    (result,) = found("scanner_knows_virus", site.own())
+    assert (f"{scratch}" in result.text) == (level == ERROR)
+    assert ("probe" in result.remedy) == (level != ERROR)
+
+
+def test_a_clamd_by_tcp_is_looked_at_where_it_is_on_this_host(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert peer.tcp_listener(b"%d" % port) == os.getpid()
+        look = site.own(f"-s clamd:127.0.0.1:{port}")
+        assert [conf.path for conf in look.confs] == [str(site.conf)]
+        *_, (_, target) = look.targets
+        found = look.peer(target)
+        assert found is not None
+        assert found.pid == os.getpid()
+        assert "StreamMaxLength" in text(
+            "clamd_limits", site.change("clamd:@clamd", f"clamd:127.0.0.1:{port}").look()
+        )
+    assert peer.tcp_listener(b"no such service") == 0
+    far = site.own("-s clamd:192.0.2.7")
+    assert far.peer(list(far.targets)[-1][1]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "level"),
+    [
+        ("clamd_equal_sizes", "MaxFileSize 100M", WARNING),
+        ("clamd_equal_sizes", "MaxScanSize 0", WARNING),
+        ("clamd_leaves_nothing_out", "ExcludePath ^/var/spool", WARNING),
+        ("clamd_looks_inside", "ScanOLE2 no", WARNING),
+        ("clamd_looks_inside", "ScanArchive no", ERROR),
+    ],
+)
+def test_settings_that_leave_something_out(site: Site, name: str, line: str, level: str) -> None:
+    assert levels(name, site.look()) == {OK}
+    site.conf.write_text(f"{line}\n{GOOD_CLAMD}")
+    assert level in levels(name, site.look())
+
+
+def test_a_scanner_whose_module_is_broken_is_a_sentence(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_scanner.py").write_text("def scan(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        look = site.own(f"-s mysite.broken:{where}")
+        (scanner,) = [each for each in look.settings.scanners if each.type != "clamd"]
+        monkeypatch.setattr(scanner.row, "module", "broken.scanner")
+        assert "cannot be loaded: ModuleNotFoundError" in tried.doubt(look, scanner)
+
+
+def test_questions_are_asked_side_by_side_and_within_one_limit(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scanner and a mail server that take connections and say nothing."""
+    monkeypatch.setattr(asking, "LIMIT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        where = f"127.0.0.1:{mute.getsockname()[1]}"
+        look = site.own(f"-s clamd:{where} -s sophie:{where} -S {where}")
+        began = monotonic()
+        results = list(doctor.examine(sites.Site((look.service,)), str(site.conf)))
+    assert monotonic() - began < 4
+    errors = {each.check for each in results if each.level == ERROR}
+    assert {"scanner_answers", "reinjection_answers"} <= errors
+
+
+def test_a_question_that_fails_fails_where_it_is_asked() -> None:
+    here = threading.get_ident()
+    said = asking.side_by_side({1: threading.get_ident, 2: lambda: 1 // 0})
+    assert said[1].get() != here
+    with pytest.raises(ZeroDivisionError):
+        said[2].get()
+    assert asking.side_by_side({}) == {}
