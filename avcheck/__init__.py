@@ -14,6 +14,9 @@
     quarantine  or into a directory                       draft, entry
     report      what happened is said in one line         metrics
 
+Below all of them: settings, address and verdict; printable and patterns; directory and files.
+Before all of them: loading, which finds these modules; and uchroot is a program of its own.
+
 What belongs to this one message, such as its deadline and whether somebody else has it by
 now, travels with it as a Run (run, which asks caller; process is what belongs to them all).
 What cannot be finished raises Defer (exits) and leaves with 75.

@@ -258,6 +258,13 @@ def test_the_journey_is_that_of_main() -> None:
     assert set(wanted) == {"options", "hold", "spool", "ask", "policy", "act", "report"}
 
 
+def test_the_package_names_every_module() -> None:
+    assert avcheck.__doc__
+    modules = {path.stem for path in Path(avcheck.__file__).parent.glob("*.py")}
+    named = set(re.findall(r"[a-z]+", avcheck.__doc__))
+    assert modules - {"__init__", "__main__"} <= named
+
+
 # The module of a step that is a folder.
 STEP_OF = {"reading": "options"}
 
