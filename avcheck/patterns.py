@@ -1,15 +1,26 @@
-"""Regular expressions that an administrator gives as parameters of a scanner."""
+"""What an administrator gives as parameters of a scanner: regular expressions, by verdict."""
 
 from __future__ import annotations
 
 from avcheck.exits import CONFIG, Defer
+from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
 
+# The parameters that are named after what they mean.
+MEANINGS = {
+    "infected": INFECTED,
+    "suspicious": SUSPICIOUS,
+    "policy": POLICY,
+    "encrypted": ENCRYPTED,
+    "unscannable": UNSCANNABLE,
+    "clean": CLEAN,
+}  # the worst first
 
-def compiled(name: str, pattern: bytes, flags: int) -> re.Pattern[bytes]:
+
+def expression(name: str, pattern: bytes, flags: int) -> re.Pattern[bytes]:
     """The pattern of the parameter of this name; raises Defer if it cannot be used."""
     import re
     from warnings import catch_warnings, simplefilter

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-PIPE_MAX = 64 * 1024  # what a Linux pipe holds
-
 # Seconds for a program to be gone after it was killed, and between two looks at it.
 GONE_MAX = 2.0
 NAP = 0.005
@@ -99,7 +97,7 @@ class Program:
                     if fd in ready and self._hear(fd):
                         waiting.unregister(fd)
                 # poll looks at the process first, so what it wrote last has been read; a
-                # process of its own that writes on for ever is not listened to.
+                # background process that keeps writing is ignored.
                 if ended in ready:
                     self._over = True
                     return
@@ -170,7 +168,7 @@ class Program:
     def _hear(self, fd: int) -> bool:
         """Take what has come; whether no more will come."""
         try:
-            piece = os.read(fd, PIPE_MAX)
+            piece = os.read(fd, process.PIECE)
         except BlockingIOError:
             return False
         except OSError as why:

@@ -10,6 +10,7 @@ import os
 from sys import byteorder
 from time import monotonic
 
+from avcheck import process
 from avcheck.dial import limit
 from avcheck.exits import BROKEN, EXPIRED, Defer
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 
     from avcheck.address import Address
 else:
-    # The C half of the module: all that is used here, without the 5 ms that
-    # socket takes to import selectors and to name its constants.
-    import _socket as socket
+    import _socket as socket  # see dial
 
 RECEIVE_MAX = 16384
 
@@ -36,9 +35,6 @@ SLOW = "does not take the message in time"
 
 # ssl.SSL_ERROR_WANT_READ: what TLS says where nothing is there.
 WANT_READ = 2
-
-# What is read of a file at once, where the kernel cannot send it itself.
-PIECE = 64 * 1024
 
 
 class _Sending:
@@ -123,7 +119,7 @@ class Stream:
     def put_piece(self, fd: int, start: int, size: int) -> int:
         """Send a piece of the file, at most size bytes from start; returns its size."""
         if self.encrypted:
-            piece = os.pread(fd, min(PIECE, size), start)
+            piece = os.pread(fd, min(process.PIECE, size), start)
             self.put(piece)
             return len(piece)
         with self._sending:

@@ -21,8 +21,8 @@ of PROGRAMS has what is said there.  The parameters are percent-encoded, as in a
     passed    the same, for words without which a status of clean is the scanner's trouble;
               {path} in it is the path that the program got
     protected the same, for words that make a status of unscannable or clean one of encrypted
-    broken    the same, for words that make it (the words of a scanner which is damaged, and
-              has the same status for that) the scanner's trouble
+    broken    the same, for output of a damaged scanner that exits with a status of the
+              lists: the scanner has failed
     classes   clamav: what is infected is of the class that its names have
 
 No shell is between us and the program, and nothing of the message is on its command line
@@ -40,12 +40,12 @@ import os
 
 from avcheck import child
 from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
+from avcheck.patterns import MEANINGS
 from avcheck.printable import printable
 from avcheck.scanners import class_of_name
 from avcheck.scanners.command_copy import Copy
 from avcheck.scanners.command_parameters import (
     CLAMAV,
-    LISTS,
     WORDS,
     compiled,
     parameters_of,
@@ -178,7 +178,7 @@ def _meant(
     """The worst of what status and words mean; None if neither means anything."""
     meant = [
         verdict
-        for kind, verdict in LISTS.items()
+        for kind, verdict in MEANINGS.items()
         if status in statuses(kind, parameters.get(kind, b""))
     ]
     meant += [verdict for name, verdict in WORDS.items() if _says(name, patterns, output)]

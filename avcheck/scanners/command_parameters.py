@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 
 from avcheck.exits import CONFIG, Defer
+from avcheck.patterns import MEANINGS, expression
 from avcheck.printable import printable
 from avcheck.scanners.command_programs import PROGRAMS
-from avcheck.verdict import CLEAN, ENCRYPTED, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE
+from avcheck.verdict import INFECTED, POLICY, SUSPICIOUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 
     from avcheck.settings import Target
 
-LISTS = {
-    "infected": INFECTED,
-    "suspicious": SUSPICIOUS,
-    "policy": POLICY,
-    "encrypted": ENCRYPTED,
-    "unscannable": UNSCANNABLE,
-    "clean": CLEAN,
-}  # the worst first
 WORDS = {"found": INFECTED, "suspected": SUSPICIOUS, "unwanted": POLICY}  # the worst first
 PATTERNS = ("name", *WORDS, "passed", "protected", "broken")
 
@@ -57,7 +50,7 @@ def parameters_of(target: Target) -> dict[str, bytes]:
             raise Defer("passed has a {path}, but args has none", CONFIG)
     if parameters.get("classes", CLAMAV) != CLAMAV:
         raise Defer(f"classes={printable(parameters['classes'])}: only clamav's are known", CONFIG)
-    for kind in LISTS:
+    for kind in MEANINGS:
         statuses(kind, parameters.get(kind, b""))
     compiled(parameters)
     return parameters
@@ -90,15 +83,13 @@ def wants_path(parameters: Mapping[str, bytes]) -> bool:
 def compiled(parameters: Mapping[str, bytes], path: bytes = b"/") -> dict[str, re.Pattern[bytes]]:
     import re
 
-    from avcheck import patterns
-
     found = {}
     for name in PATTERNS:
         if name in parameters:
             pattern = parameters[name]
             if name == "passed":
                 pattern = pattern.replace(b"{path}", re.escape(path))
-            found[name] = patterns.compiled(name, pattern, re.MULTILINE)
+            found[name] = expression(name, pattern, re.MULTILINE)
     return found
 
 

@@ -27,19 +27,10 @@ so that an answer that is cut short is not taken for a complete one.
 from __future__ import annotations
 
 from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
+from avcheck.patterns import MEANINGS, expression
 from avcheck.printable import printable
 from avcheck.scanners import lines_of
-from avcheck.verdict import (
-    ALERTS,
-    CLEAN,
-    ENCRYPTED,
-    INFECTED,
-    POLICY,
-    SUSPICIOUS,
-    UNSCANNABLE,
-    Finding,
-    worst,
-)
+from avcheck.verdict import ALERTS, CLEAN, Finding, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,15 +40,6 @@ if TYPE_CHECKING:
     from avcheck.conn import Conn
     from avcheck.settings import Target
     from avcheck.spool import Message
-
-PATTERNS = {
-    "infected": INFECTED,
-    "suspicious": SUSPICIOUS,
-    "policy": POLICY,
-    "encrypted": ENCRYPTED,
-    "unscannable": UNSCANNABLE,
-    "clean": CLEAN,
-}  # the worst first
 
 MORE = "more"
 
@@ -103,13 +85,11 @@ def compiled(parameters: Mapping[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     """The patterns among the parameters; raises Defer where one cannot be used."""
     import re
 
-    from avcheck import patterns
-
     if "clean" not in parameters:
         raise Defer("the parameter clean is required: the line that means it", CONFIG)
     return {
-        name: patterns.compiled(name, parameters[name], re.DOTALL)
-        for name in (*PATTERNS, MORE, "greeting", "name")
+        name: expression(name, parameters[name], re.DOTALL)
+        for name in (*MEANINGS, MORE, "greeting", "name")
         if name in parameters
     }
 
@@ -131,10 +111,10 @@ def parse(
         if kind == MORE and not (every and CLEAN in kinds):
             continue
         said = said or line
-        if kind not in PATTERNS or CLEAN in kinds:  # after a clean line nothing may come
+        if kind not in MEANINGS or CLEAN in kinds:  # after a clean line nothing may come
             strange.append(line)
         else:
-            kinds.append(PATTERNS[kind])
+            kinds.append(MEANINGS[kind])
             names += _names(line, patterns) if kind != "clean" else []
         if not every:
             break
@@ -150,7 +130,7 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
     for bad in ("infected", "suspicious", "policy"):
         for line in lines_of(reply):
             if bad in patterns and patterns[bad].fullmatch(line):
-                return Finding(PATTERNS[bad], tuple(_names(line, patterns)), line)
+                return Finding(MEANINGS[bad], tuple(_names(line, patterns)), line)
     raise unexpected(reply)
 
 
@@ -161,7 +141,7 @@ def _kind(line: bytes, patterns: Mapping[str, re.Pattern[bytes]]) -> str:
     nor one to skip: in a pattern such as OK.* the dot would match what another of them says.
     """
     several = any(end in line for end in LINE_ENDS)
-    for kind in (*PATTERNS, MORE):
+    for kind in (*MEANINGS, MORE):
         if several and kind in ("clean", MORE):
             continue
         if kind in patterns and patterns[kind].fullmatch(line):

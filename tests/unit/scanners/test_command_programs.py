@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avcheck.patterns import MEANINGS
 from avcheck.scanners import command, command_parameters
 from avcheck.scanners.command_programs import PROGRAMS
 from avcheck.verdict import (
@@ -301,7 +302,7 @@ def test_no_status_is_in_two_lists(program: bytes) -> None:
     for status in range(256):
         kinds = [
             kind
-            for kind in command_parameters.LISTS
+            for kind in MEANINGS
             if status in command_parameters.statuses(kind, parameters.get(kind, b""))
         ]
         assert len(kinds) <= 1, (status, kinds)
