@@ -28,8 +28,8 @@ def on(message: Message, answer: Answer, settings: Settings, run: Run) -> tuple[
     """Do what the answer asks for; returns what to say of it, and the exit status.
 
     Raises Defer for what could not be done, and Leave for what is to leave with another
-    status.  Until this returns the caller's queue has the message: a failure here may
-    deliver twice, but never not at all.
+    status.  Until this returns the caller's queue has the message: a failure here can
+    cause a duplicate, never a loss.
     """
     if not (settings.attempts and settings.queue_id):
         return _carry_out(message, answer, settings, run)

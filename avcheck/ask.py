@@ -97,12 +97,12 @@ def _trusted(
     # Another run may be testing a place where nobody answers.
     until = dial.share_of(deadline, others + 1) if others else deadline
     try:
-        doubt, tested = canary.check(name, message.directory, settings.canary, until, send)
+        distrust, tested = canary.check(name, message.directory, settings.canary, until, send)
     except Defer as why:
-        doubt, tested = Finding(FAILED, (), why.text, why.code), False
-    if doubt is not None:
+        distrust, tested = Finding(FAILED, (), why.text, why.code), False
+    if distrust is not None:
         # It was not asked about this message.
-        return Answer(place.type, _where(place), doubt, monotonic() - began, asked=False)
+        return Answer(place.type, _where(place), distrust, monotonic() - began, asked=False)
     return _answer(place, message, settings, deadline, others, tested)
 
 

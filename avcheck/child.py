@@ -136,8 +136,7 @@ def hand_over(
     """Run a program that takes the message over, until it ends or until the run's deadline.
 
     It has taken it when it ends with status 0 and has read its standard input to the end:
-    then avcheck leaves with the status that is given here, whatever comes.  All else is as
-    in run().
+    then avcheck exits with status, even if something fails later.  All else is as in run().
     """
     program = Program(printable(argv[0]), OUTPUT_MAX)
     try:

@@ -33,7 +33,7 @@ PROBES = 3
 
 
 def share_of(deadline: float, left: int) -> float:
-    """Deadline for one of the remaining addresses; left is how many they are."""
+    """Deadline for one of the remaining addresses; left is their number."""
     now = monotonic()
     return min(now + CONNECT_MAX, now + (deadline - now) / left)
 

@@ -74,7 +74,7 @@ def facts(message: Message, answer: Answer, settings: Settings, called: bytes) -
         "text": finding.text,
         "sha256": message.sha256(),
         "sender": _text(settings.sender),
-        "sendmail": _text(injector.words(settings, called)),
+        "sendmail": _text(injector.command(settings, called)),
         "recipients": [_text(recipient) for recipient in settings.recipients],
         "size": message.size,
     }

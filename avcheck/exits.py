@@ -55,7 +55,8 @@ class Defer(Leave):
 class Stopped(Leave):
     """A signal, or the end of the time for the whole run.
 
-    Not a Defer: who catches that goes on with what is left to try, and this is the end.
+    Not a Defer: code that catches Defer tries the next place, and after this nothing may be
+    tried.
     """
 
     status = TEMPFAIL
@@ -112,7 +113,7 @@ class HelpRequest(Leave):
 
 
 def unexpected(reply: bytes) -> Defer:
-    """A Defer for words that nobody can make sense of."""
+    """A Defer for a reply that the protocol does not have."""
     return Defer(f"unexpected reply {printable(reply, 200)!r}", BROKEN)
 
 

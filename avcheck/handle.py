@@ -71,7 +71,7 @@ def hand_over(message: Message, answer: Answer, settings: Settings, run: Run) ->
     argv = (program, file, answer.finding.text.encode(), settings.sender, *settings.recipients)
     env = {
         **child.environment(),
-        b"SENDMAIL": injector.words(settings, run.called),
+        b"SENDMAIL": injector.command(settings, run.called),
         b"AVCHECK_VERDICT": answer.finding.verdict.name.encode(),
         b"AVCHECK_VIRUS": _listed(answer.finding.names),
         b"AVCHECK_SCANNER": answer.scanner.encode(),

@@ -1,4 +1,6 @@
-"""The order of question and answer: an answer to a message that was not read is none.
+"""The order of question and answer.
+
+A reply to a message that the peer has not read does not count.
 
 Several daemons answer before they have the whole message, and some answers are clean.
 So the end of a question is kept back until an answer is waited for, and what comes

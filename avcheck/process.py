@@ -48,7 +48,8 @@ def catch_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def tick(seconds: float) -> None:
-    """Send us SIGALRM each second from now on, one of them in just so many seconds.
+    """Send us SIGALRM once a second from now on; one of these comes
+    exactly when the seconds are over.
 
     For what has no deadline of its own, above all reading a standard input that never ends.
     And for the other signals: one that comes just before a system call that waits is seen

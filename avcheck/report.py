@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from avcheck.run import Record, Run
 else:
-    import _socket as socket  # see conn
+    import _socket as socket  # see dial
 
 _OUT = 1
 _ERR = 2
@@ -70,7 +70,7 @@ def failure(run: Run, why: Leave) -> int:
     """Say why the message was not taken care of; returns the status to exit with.
 
     Once somebody else has it, it was: what fails after that is no reason to deliver it again.
-    (What unsays the yes itself has marked the run as in doubt first.)
+    (Code that finds the 2xx reply contradicted has called mark_in_doubt() before.)
     """
     if run.handed_over is not None:
         return success(run, f"handed on; then: {why.text}", run.handed_over)

@@ -1,7 +1,7 @@
 """One run: what belongs to one message, and travels with it from main to the report.
 
 By which name we were called and by whom, how long it may take, who has the message, and
-what is to be said of it.  Signals belong to the process; they end the current run.
+what the report will contain.  Signals belong to the process; they end the current run.
 
 A signal only raises; the with blocks and the one way out (__main__) that the exception
 passes do the cleaning.  It raises once: after that the cleaning is not disturbed.
@@ -49,9 +49,8 @@ class Run:
     """The run of one message.
 
     called is the path that avcheck was called by, and deadline the moment (time.monotonic
-    seconds) for all of it.  committed is whether somebody else may have the message by now, so
-    that only his answer counts; handed_over the status to leave with, whatever comes, once he
-    has it.
+    seconds) for all of it.  committed: the receiver may have the message, so only its reply
+    counts.  handed_over: the exit status, once the receiver has it.
     """
 
     __slots__ = ("_stopped", "called", "caller", "committed", "deadline", "handed_over", "record")

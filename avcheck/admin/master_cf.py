@@ -160,7 +160,7 @@ def _line(fields: Mapping[str, str], overrides: Mapping[str, str]) -> Line:
 
 
 def pipe_of(line: Line) -> Pipe | None:
-    """The service as a pipe that runs avcheck, or None if it is none."""
+    """The service as a pipe that runs avcheck, or None if it is another service."""
     if line.command != "pipe":
         return None
     attributes: dict[str, str] = {}

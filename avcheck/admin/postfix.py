@@ -44,7 +44,7 @@ class Postfix:
         return self.parameters.get(name, default)
 
     def number(self, name: str, line: Line | None = None, default: int = 0) -> int:
-        """A parameter that is a number, such as a size in bytes; default if it is none."""
+        """A parameter that is a number, such as a size in bytes; default if it is not one."""
         text = self.value(name, line)
         return int(text) if text.isascii() and text.isdigit() else default
 

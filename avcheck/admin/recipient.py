@@ -30,7 +30,7 @@ INVALID = "invalid"
 def parameter(
     context: click.Context, parameter: click.Parameter, addresses: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The addresses of an option of click; raises click.BadParameter for one that is none."""
+    """The addresses of an option of click; raises click.BadParameter if one is not valid."""
     for address in addresses:
         if reason := error(address):
             raise click.BadParameter(f"{address!a} is no address: {reason}")

@@ -102,7 +102,7 @@ def state(service: Service, asked: Asked) -> State:
         [asked.answer(service, scanner, target) for target in scanner.targets]
         for scanner in (*settings.scanners, *settings.backups)
     ]
-    enough = (
+    answered = (
         sum(any(not each.error or each.hidden for each in group) for group in answers)
         >= settings.need
     )
@@ -112,7 +112,7 @@ def state(service: Service, asked: Asked) -> State:
         **facts,  # type: ignore[arg-type] # as the class has them
     )
     knows = all(each.good for each in found.canaries)
-    checked = not found.paused and knows and (enough or not settings.scanners)
+    checked = not found.paused and knows and (answered or not settings.scanners)
     hidden = any(each.hidden for each in found.scanners)
     return replace(found, checked=checked, unknown=HIDDEN if hidden else "")
 

@@ -1,7 +1,7 @@
-"""The words of a command that injects a message past avcheck.
+"""The command that injects a message past avcheck.
 
-A handler finds them in SENDMAIL; whoever releases a message from the quarantine
-finds them in its sidecar.
+A handler finds it in SENDMAIL; whoever releases a message from the quarantine
+finds it in its sidecar.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from avcheck.settings import Settings
 
 
-def words(settings: Settings, called: bytes) -> bytes:
-    """The words of -S, or `avcheck -c` for a server, separated by blanks; called is our path."""
+def command(settings: Settings, called: bytes) -> bytes:
+    """The program of -S, or `avcheck -c` for a server, on one line; called is our path."""
     if settings.program:
         return b" ".join(settings.program)
-    command = [*_guard(), os.path.abspath(called)]
+    argv = [*_guard(), os.path.abspath(called)]
     if settings.tls != NEVER:
-        command += [b"--tls", settings.tls.encode()]
-        command += [b"--tls-ca", settings.tls_ca] if settings.tls_ca else []
-        command += [b"--tls-name", settings.tls_name] if settings.tls_name else []
-    return b" ".join([*command, b"-c", b"-S", settings.server.spelled()])
+        argv += [b"--tls", settings.tls.encode()]
+        argv += [b"--tls-ca", settings.tls_ca] if settings.tls_ca else []
+        argv += [b"--tls-name", settings.tls_name] if settings.tls_name else []
+    return b" ".join([*argv, b"-c", b"-S", settings.server.spelled()])
 
 
 def _guard() -> list[bytes]:
-    """The avcheck-guard that has started us, if its path can stand among words.
+    """The avcheck-guard that has started us, if its path has no blanks.
 
     Without it, a handler that runs us while pip writes our file finds a script that is
     empty, ends with 0, and has sent nothing.

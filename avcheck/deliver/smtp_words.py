@@ -120,36 +120,36 @@ def _short_xtext(value: bytes) -> bytes:
 def rcpt_parameters(envelope: Envelope, offered: Mapping[bytes, bytes]) -> Iterator[bytes]:
     """For each recipient the parameters of RCPT TO (RFC 3461)."""
     for number in range(len(envelope.recipients)):
-        words = b""
+        parameters = b""
         if b"DSN" in offered:
             if envelope.notify:
-                words += b" NOTIFY=" + envelope.notify
+                parameters += b" NOTIFY=" + envelope.notify
             original = envelope.original[number] if envelope.original else b""
             # An internationalized address would need another type (RFC 6533).
             if original and original.isascii():
-                words += b" ORCPT=rfc822;" + xtext(original)
-        yield words
+                parameters += b" ORCPT=rfc822;" + xtext(original)
+        yield parameters
 
 
 def mail_parameters(envelope: Envelope, offered: Mapping[bytes, bytes]) -> bytes:
     """The parameters of MAIL FROM; Defer when the message needs what is not offered."""
-    words = b""
+    parameters = b""
     if envelope.size is not None and b"SIZE" in offered:
-        words += b" SIZE=%d" % envelope.size
+        parameters += b" SIZE=%d" % envelope.size
     if envelope.eight_bit or (envelope.eight_bit is None and b"8BITMIME" in offered):
         if b"8BITMIME" not in offered:
             raise no_eight_bit()
-        words += b" BODY=8BITMIME"
+        parameters += b" BODY=8BITMIME"
     if not all(address.isascii() for address in (envelope.sender, *envelope.recipients)):
         if b"SMTPUTF8" not in offered:
             raise Defer("the server offers no SMTPUTF8, which these addresses need", CONFIG)
-        words += b" SMTPUTF8"
+        parameters += b" SMTPUTF8"
     if b"DSN" in offered:
         if envelope.ret:
-            words += b" RET=" + envelope.ret
+            parameters += b" RET=" + envelope.ret
         if envelope.envid:
-            words += b" ENVID=" + xtext(envelope.envid)
-    return words
+            parameters += b" ENVID=" + xtext(envelope.envid)
+    return parameters
 
 
 def no_eight_bit() -> Defer:

@@ -53,7 +53,7 @@ def found(reply: bytes, message: Message, target: Target) -> Finding:
 
 
 def _virus(line: bytes) -> bytes:
-    """The name in a line about a virus of whatever kind; nothing if it is none."""
+    """The name in a line about a virus of whatever kind; empty for any other line."""
     word, _, rest = line.partition(b" ")
     kind = len(word) == 3 and word.isalpha() and word.isupper()
     return rest.partition(b" ")[0] if kind and word != b"ERR" and word[:1] != b"A" else b""

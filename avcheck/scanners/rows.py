@@ -250,7 +250,7 @@ SCANNERS = {
 
 
 def row_of(type_: str) -> Row | None:
-    """The row of the type, made up for a type that is somebody else's module."""
+    """The row of the type; for a module of the administrator's, a row with defaults."""
     if "." in type_:
         return Row(type_, b"", b"", (STREAM, DESCRIPTOR, PATH), "", ANY)
     return SCANNERS.get(type_)

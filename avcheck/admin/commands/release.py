@@ -2,7 +2,7 @@
 
 The way may be a program that the entry names, or the log of the quarantine; both belong
 to the account that avcheck runs as.  So it is run as the owner of the quarantine, whoever
-calls: entries.opened() has made that of root.
+calls: quarantine_store.opened() has made that of root.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def send(fd: int, sender: str, to: tuple[str, ...], program: str) -> str:
 
 
 def split(program: str) -> list[str]:
-    """The arguments of a command line; raises Usage for one that is none."""
+    """The arguments of a command line; raises Usage if it cannot be split."""
     try:
         return shlex.split(program)
     except ValueError as why:
