@@ -156,7 +156,7 @@ def test_after_two_hundred_runs_at_once_the_totals_are_right(site: Site, file: P
         ]
         for each, status in running:
             assert each.end().status == status
-    assert collector.wrong == []
+    assert collector.failures == []
     assert collector.reads > 1
     assert messages(file) == {
         ("clean", "deliver"): 101,

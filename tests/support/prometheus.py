@@ -74,24 +74,24 @@ def messages(file: Path, consistent: bool = True) -> dict[tuple[str, str], float
 
 
 class Collector:
-    """Reads the file over and over, as a collector does, and remembers what was wrong."""
+    """Reads the file over and over, as a collector does, and remembers what has failed."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._stop = threading.Event()
         self.reads = 0
-        self.wrong: list[BaseException] = []
+        self.failures: list[BaseException] = []
         self._thread = threading.Thread(target=self._collect)
 
     def _collect(self) -> None:
         before: Samples = {}
-        while not self._stop.is_set() and not self.wrong:
+        while not self._stop.is_set() and not self.failures:
             try:
                 now = samples(self._file.read_text())
                 for key, value in before.items():
                     assert now[key] >= value, key
             except BaseException as why:
-                self.wrong.append(why)
+                self.failures.append(why)
                 return
             before = now
             self.reads += 1

@@ -292,7 +292,7 @@ def test_a_signal_is_not_one_scanner_s_failure(
 # Enough of them.
 
 
-def enough(message: Message, how: Settings) -> list[tuple[str, str]]:
+def verdicts(message: Message, how: Settings) -> list[tuple[str, str]]:
     answers = ask.ask_scanners(message, how, monotonic() + PATIENCE)
     return [(answer.finding.verdict.name, answer.where) for answer in answers]
 
@@ -302,18 +302,18 @@ def test_backups_are_asked_only_for_who_failed(
 ) -> None:
     good, first, second = daemons(), daemons(), daemons(says=b"Eicar FOUND")
     backups = ("--backup", f"clamd:{first.where}", "--backup", f"clamd:{second.where}")
-    assert enough(message, asking(f"clamd:{good.where}", more=backups)) == [("clean", good.where)]
+    assert verdicts(message, asking(f"clamd:{good.where}", more=backups)) == [("clean", good.where)]
     assert first.questions == second.questions == []
 
     how = asking(f"clamd:{good.where}", "clamd:/nonesuch", more=backups)
-    assert enough(message, how) == [
+    assert verdicts(message, how) == [
         ("clean", good.where),
         ("failed", "/nonesuch"),
         ("clean", first.where),
     ]
 
     how.need = 3
-    assert [verdict for verdict, _ in enough(message, how)] == [
+    assert [verdict for verdict, _ in verdicts(message, how)] == [
         "clean",
         "failed",
         "clean",
@@ -326,4 +326,4 @@ def test_the_timeout_is_for_the_scanners_and_again_for_the_backups(
 ) -> None:
     silent, backup = daemons(hold="asked"), daemons()
     how = asking(f"clamd:{silent.where}", more=("--backup", f"clamd:{backup.where}", "-t", "1"))
-    assert enough(message, how) == [("failed", silent.where), ("clean", backup.where)]
+    assert verdicts(message, how) == [("failed", silent.where), ("clean", backup.where)]

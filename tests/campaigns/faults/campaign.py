@@ -55,7 +55,7 @@ def plan(scene: Scene) -> list[Fault]:
     """
     scene.begin()
     calls, *others = _tasks(scene)
-    scene.settle()
+    scene.wait_until_idle()
     (first,) = [at for at, call in enumerate(calls) if call.name == "umask"]
     if scene.guarded:
         return [Fault(call, what) for call in calls[:first] for what in _in_place(call)]
@@ -184,9 +184,9 @@ def carry_out(scene: Scene, faults: Iterable[Fault]) -> Iterator[Result]:
         try:
             outcome, text = oracle.outcome(scene, fault, ended), ""
             if outcome in oracle.TRIED_AGAIN:
-                left = scene.left
+                before = scene.left
                 ended = strike.again(scene)
-                oracle.tried_again(scene, left, ended)
+                oracle.tried_again(scene, before, ended)
         except oracle.BrokenPromiseError as why:
             outcome, text = VIOLATION, str(why)
         else:

@@ -62,13 +62,13 @@ def outcome(scene: Scene, fault: Fault, ended: Ended) -> str:
     return DOUBTFUL
 
 
-def tried_again(scene: Scene, left: list[str], ended: Ended) -> None:
-    """Raise BrokenPromiseError unless the next try is done; left is what was left before it."""
+def tried_again(scene: Scene, before: list[str], ended: Ended) -> None:
+    """Raise BrokenPromiseError unless the next try is done; before is what was left then."""
     _must(ended.status == 0, f"the next try came to nothing: {ended}")
     copies = scene.copies
     _must(copies == [MAIL], f"{len(copies)} copies after the next try")
     _must(scene.proved, "done without the scanner's proof at the next try")
-    _must(set(scene.left) <= set(left), f"left behind by the next try: {scene.left}")
+    _must(set(scene.left) <= set(before), f"left behind by the next try: {scene.left}")
 
 
 def _keeps(scene: Scene, fault: Fault, ended: Ended) -> bool:

@@ -42,7 +42,7 @@ class Clamd(FakeClamd):
         return question, name + b": " + self.says(question.content) + b"\0"
 
 
-def settle(server: Server) -> None:
+def wait_until_read(server: Server) -> None:
     """Return when the server has read everything that was sent by those who have hung up."""
     unix = server.where.startswith("/")
     with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as last:
@@ -146,13 +146,13 @@ class Scene:
         for file in self.directory.glob("metrics*"):
             file.unlink()
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Return when nobody does anything any more."""
         if self.program or self.handler:
             until(lambda: not self._running())
         for server in (*self.scanners, self.smtp):
             if server:
-                settle(server)
+                wait_until_read(server)
 
     def _running(self) -> bool:
         """Whether a program of this scene is running, or a child that is to become it."""

@@ -76,7 +76,7 @@ def run(scene: Scene, fault: Fault) -> tuple[Ended, bool]:
             os.killpg(running.process.pid, signal.SIGKILL)
         ended = HUNG
     scene.site._running.clear()
-    scene.settle()
+    scene.wait_until_idle()
     text = log.read_text(errors="replace") if log.exists() else ""
     if not fault.by_strace:
         return ended, bool(text)
@@ -88,7 +88,7 @@ def again(scene: Scene) -> Ended:
     """How the MTA's next try ends, with no fault."""
     ended = scene.site.start(scene.patiently()).end(MAIL)
     scene.site._running.clear()
-    scene.settle()
+    scene.wait_until_idle()
     return ended
 
 

@@ -33,7 +33,7 @@ def known_program(data: bytes) -> None:
     name = NAMES[which[0] % len(NAMES)] if which else NAMES[0]
     status = which[1] if len(which) > 1 else -9
     (target,) = settings(b"-s", b"command:/usr/bin/" + name).scanners[-1].targets
-    finding = _said(status, output, command_parameters.parameters_of(target))
+    finding = _parsed(status, output, command_parameters.parameters_of(target))
     if finding is not None and finding.verdict is CLEAN:
         assert status == 0
         assert not finding.names
@@ -46,7 +46,7 @@ def any_program(data: bytes) -> None:
     which, output, clean, infected, unscannable = (text(each) for each in fields(data, 5))
     status = which[0] if which else -15
     parameters = {"clean": clean, "infected": infected, "unscannable": unscannable}
-    finding = _said(status, output, parameters)
+    finding = _parsed(status, output, parameters)
     lists = {name: _numbers(words) for name, words in parameters.items()}
     if any(numbers is None for numbers in lists.values()):
         return
@@ -58,7 +58,7 @@ def any_program(data: bytes) -> None:
     assert finding is None
 
 
-def _said(status: int, output: bytes, parameters: dict[str, bytes]) -> Finding | None:
+def _parsed(status: int, output: bytes, parameters: dict[str, bytes]) -> Finding | None:
     try:
         finding = command.parse(status, output, parameters)
     except Defer:

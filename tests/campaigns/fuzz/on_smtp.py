@@ -35,8 +35,8 @@ REPLY = re.compile(rb"(?:(\d\d\d)-[^\n]*\n(?:\1-[^\n]*\n)*\1|(\d\d\d))(?:[ ][^\n
 def received(content: list[bytes], size: int = process.PIECE) -> Iterator[Message]:
     """The message that comes in these pieces, read back in pieces of that size."""
     before = incoming._read, process.PIECE
-    left = iter([piece for piece in content if piece])
-    incoming._read = lambda stdin: next(left, b"")
+    pieces_left = iter([piece for piece in content if piece])
+    incoming._read = lambda stdin: next(pieces_left, b"")
     process.PIECE = size
     try:
         with Message(directory(), SENDER, False) as message:
@@ -224,9 +224,9 @@ def stuffing(data: bytes) -> None:
                 _is_with(lines(program), header, lines(given))
             else:
                 assert program == given
-    left = iter([piece for piece in content if piece])
+    pieces_left = iter([piece for piece in content if piece])
     before = incoming._read
-    incoming._read = lambda stdin: next(left, b"")
+    incoming._read = lambda stdin: next(pieces_left, b"")
     try:
         wire = b"".join(smtp_words.stuffed(incoming.Incoming(-1), b""))
     finally:

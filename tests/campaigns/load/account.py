@@ -46,11 +46,11 @@ SPARE = 2
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy that somebody has: where, its digest, and what else is wrong with it."""
+    """A copy that somebody has: where, its digest, and in what else it is not as sent."""
 
     where: str
     digest: str
-    wrong: str = ""
+    difference: str = ""
 
 
 @dataclass
@@ -101,16 +101,16 @@ def _copies(place: Place, runs: dict[str, Ran], result: Account) -> defaultdict[
     """The copies that there are, by the sender of the run which has made them."""
     found: defaultdict[str, list[Copy]] = defaultdict(list)
 
-    def add(sender: str, where: str, digest: str, wrong: str = "") -> None:
+    def add(sender: str, where: str, digest: str, difference: str = "") -> None:
         result.must(sender in runs, f"a copy of nobody's run: {sender}, {where}")
-        found[sender].append(Copy(where, digest, wrong))
+        found[sender].append(Copy(where, digest, difference))
 
     for taken in place.hop.taken():
         ran = runs.get(taken.sender)
-        wrong = "" if taken.first.startswith("X-AV-Checked: ") else f"begins {taken.first}"
+        difference = "" if taken.first.startswith("X-AV-Checked: ") else f"begins {taken.first}"
         if ran and taken.recipients != ran.letter.recipients:
-            wrong = f"for {taken.recipients}"
-        add(taken.sender, DELIVERED, taken.digest, wrong)
+            difference = f"for {taken.recipients}"
+        add(taken.sender, DELIVERED, taken.digest, difference)
     for file in place.taken.iterdir():
         sender, _, verdict = file.name.partition(" ")
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -128,7 +128,7 @@ def _judge(ran: Ran, copies: list[Copy], result: Account) -> str:
     for copy in copies:
         result.must(copy.where in ALLOWED[ran.letter.kind], f"in the wrong place: {fact}")
         digest = ran.letter.wire_digest if copy.where == DELIVERED else ran.letter.digest
-        result.must(copy.digest == digest and not copy.wrong, f"changed: {fact}")
+        result.must(copy.digest == digest and not copy.difference, f"changed: {fact}")
     result.must(len(copies) <= 1, f"more than one copy of a run: {fact}")
     if ran.status is None:
         return "run lost with its delivery agent"

@@ -95,8 +95,8 @@ class Run:
         struck = 0
         while True:
             due = blows[struck][0] if struck < len(blows) else limit
-            left = max(0.0, began + due - time.monotonic())
-            ready = [fd for fd, _ in self.waiting.poll(left * 1000)]
+            remaining = max(0.0, began + due - time.monotonic())
+            ready = [fd for fd, _ in self.waiting.poll(remaining * 1000)]
             if ended in ready:
                 os.close(ended)
                 return struck

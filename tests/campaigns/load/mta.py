@@ -230,8 +230,8 @@ class MailSystem:
         answer = self._agents[place].carry_out(str(letter.file), str(LIMIT), blows, *words)
         if not answer:
             # What it ran has lost its caller, and comes to its end.
-            while left := self.place.processes(sender(number)):
-                for pid in left:  # one that was stopped has nobody else to wake it
+            while running := self.place.processes(sender(number)):
+                for pid in running:  # one that was stopped has nobody else to wake it
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGCONT)
                 time.sleep(LOOK)  # its deadline is not far

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tests.campaigns.faults.scenes import settle
+from tests.campaigns.faults.scenes import wait_until_read
 from tests.campaigns.rot.kinds import IDLE, SPLIT, Rot
 from tests.campaigns.rot.middle import Conversation, Middle
 from tests.campaigns.rot.middle import Place as Where
@@ -161,7 +161,7 @@ class Scanned(Place):
         return INFECTED if self.infected else CLEAN
 
     def account(self, run: Run) -> None:
-        settle(self.hop)
+        wait_until_read(self.hop)
         run.delivered = [
             Received(letter.sender, list(letter.recipients), letter.data)
             for letter in self.hop.messages
@@ -255,20 +255,20 @@ NUMBER = re.compile(rb"Subject: run (\d{8})\r?$", re.MULTILINE)
 class Queue:
     """A mail system that sends everything on to a sink, which tells what it was.
 
-    settle returns when it has sent on all that it has taken.
+    wait_until_sent returns when it has sent on all that it has taken.
     """
 
-    def __init__(self, port: int, sink: Sink, settle: Callable[[], None]) -> None:
+    def __init__(self, port: int, sink: Sink, wait_until_sent: Callable[[], None]) -> None:
         self.where = ("127.0.0.1", port)
         self._sink = sink
-        self._settle = settle
+        self._wait_until_sent = wait_until_sent
 
     def account(self, run: Run) -> None:
         pass
 
     def account_for_all(self, runs: Sequence[Run]) -> None:
         """By the name that it gave to the message, or else by the number in there."""
-        self._settle()
+        self._wait_until_sent()
         by_name, by_number = dict[bytes, Run](), dict[bytes, Run]()
         for run in runs:
             by_number[b"%08d" % run.number] = run

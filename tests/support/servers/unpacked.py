@@ -1,4 +1,7 @@
-"""Programs of Debian packages that cannot be installed beside Postfix: unpacked only."""
+"""Programs of Debian packages that cannot be installed beside Postfix: unpacked only.
+
+That installs nothing on this system; it may download packages and refresh apt's lists.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,7 @@ download "$@" || { apt-get -qq -o DPkg::Lock::Timeout=300 update && download "$@
 def unpack(directory: Path, *names: str) -> Path:
     """The directory, with the files of these packages below it; their libraries are installed.
 
-    No script of theirs is run, and nothing of the system is changed but for
-    the libraries.  Raises MissingError as packages.need() does.
+    No script of theirs is run.  Raises MissingError as packages.need() does.
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)

@@ -35,9 +35,9 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
     said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
-    for name, (_, sentence) in COMMANDS.items():
+    for name, (_, help) in COMMANDS.items():
         assert name in said
-        assert sentence in said
+        assert help in said
     assert said.splitlines()[-1].split() == ["avcheck", "avcheck.admin"]
 
 

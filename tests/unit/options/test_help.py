@@ -30,7 +30,7 @@ def test_what_is_wrong_is_said_and_how_to_go_on(capsys: pytest.CaptureFixture[st
     )
 
 
-def test_help_names_every_option_with_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_option_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     asked.show("help")
     out = " ".join(capsys.readouterr().out.split())
     for option in rows.OPTIONS:
