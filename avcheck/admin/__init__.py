@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
 import click
 
@@ -53,6 +54,31 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as why:
+            raise _printable(why) from why
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as why:
+            raise _printable(why) from why
+
+
+def _printable(error: click.UsageError) -> click.UsageError:
+    """The error without what could move a terminal: click shows arguments as they are."""
+    from avcheck.admin.cells import plain
+
+    return click.UsageError(plain(error.format_message()), error.ctx)
 
 
 @click.group(

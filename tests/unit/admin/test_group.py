@@ -101,6 +101,46 @@ def test_trouble_says_the_next_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "avcheckctl: error: it is broken\n    mend it\n"
 
 
+# A title for the terminal's window, a colour as one byte, text from right to left, a new line.
+HOSTILE = "x\x1b]0;y\x07\x1b[31m\udc9b31m\u202e\r\nError: none"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [HOSTILE],
+        [f"--{HOSTILE}"],
+        [f"-{HOSTILE}"],
+        ["setup", HOSTILE],
+        ["setup", "postfix", HOSTILE],
+        ["setup", "postfix", "--file", HOSTILE],
+        ["setup", "postfix", "--user", HOSTILE],
+        ["setup", "postfix", f"--{HOSTILE}"],
+        ["setup", f"--file={HOSTILE}"],
+        ["completion", HOSTILE],
+        ["pause", HOSTILE],
+        ["pause", "-w", "/nonexistent/wait", "--limit", HOSTILE],
+        ["status", f"--json={HOSTILE}"],
+        ["stats", "--watch", HOSTILE],
+        ["ping", "-s", HOSTILE],
+        ["probe", "-t", HOSTILE],
+        ["doctor", HOSTILE],
+        ["quarantine", HOSTILE],
+        ["quarantine", "list", HOSTILE],
+        ["quarantine", "expire", "--directory", "/nonexistent", "--older", HOSTILE],
+        ["quarantine", "release", "--directory", "/nonexistent", "--to", HOSTILE, "1"],
+    ],
+    ids=lambda words: "-".join(words).replace(HOSTILE, "HOSTILE"),
+)
+def test_an_error_about_an_argument_cannot_move_the_terminal(words: list[str]) -> None:
+    said = avcheckctl(*words)
+    assert said.status == 2
+    assert said.out == ""
+    assert "Error: " in said.err
+    assert all(line.isascii() and line.isprintable() for line in said.err.split("\n"))
+    assert "\nError: none" not in said.err
+
+
 def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[list[str | Styled]] = [
         ["a", Styled("bbbb", cells.GOOD), "c"],
