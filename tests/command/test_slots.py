@@ -19,7 +19,7 @@ from avcheck.state import slots
 from tests.support.fakes import PATIENCE, FakeClamd
 from tests.support.mta import Ended, Site, until
 from tests.support.program import STOP
-from tests.support.traced import opens
+from tests.support.traced import openings
 
 
 class CountingClamd(FakeClamd):
@@ -143,11 +143,11 @@ def test_a_slot_is_free_when_its_holder_is_gone(site: Site, number: int) -> None
 
 
 def test_who_waits_for_a_slot_can_be_stopped(site: Site) -> None:
-    with taken(site, 1):
+    with taken(site, 1), openings(site.spool / "slot.0") as opened:
         asked = len(site.scanner.questions)
         running = site.start(site.words("--slots", "1", "-v")).feed()
-        # It has the slot's file open, which the run before has made, again and again.
-        until(lambda: opens(running.process.pid, site.spool / "slot.0"))
+        for _ in range(2):  # the second look comes after a wait
+            opened()
         running.signal(signal.SIGTERM)
         ended = running.end()
         assert ended.status == 75

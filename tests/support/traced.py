@@ -7,16 +7,21 @@ strace is told where to strike.  Only avcheck itself is traced, not what it star
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
-from collections.abc import Sequence
+import select
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.fakes import PATIENCE
 from tests.support.mta import MAIL, Ended, Site
 from tests.support.servers import packages
 
 LINE = re.compile(r"(?P<name>\w+)\((?P<words>.*)\) += (?P<result>\S+)")
+
+IN_OPEN = 0x20  # sys/inotify.h
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,22 @@ def opens(pid: int, path: Path) -> bool:
             if os.readlink(entry.path) == str(path):
                 return True
     return False
+
+
+@contextlib.contextmanager
+def openings(path: Path) -> Iterator[Callable[[], None]]:
+    """Gives a function that returns when the file is opened again, however short (inotify(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_CLOEXEC)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    try:
+        watch = libc.inotify_add_watch(fd, os.fsencode(path), IN_OPEN)
+        assert watch >= 0, os.strerror(ctypes.get_errno())
+
+        def wait() -> None:
+            assert select.select([fd], [], [], PATIENCE)[0], f"{path}: nobody has opened it"
+            os.read(fd, 4096)
+
+        yield wait
+    finally:
+        os.close(fd)

@@ -12,6 +12,13 @@ import pytest
 from tests.support.admin import KnowingClamd
 from tests.support.doctor_site import SEEN, Site
 
+WHOLE = Path(__file__).with_name("test_whole.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever the order of the files, test_whole.py comes last: it looks at what others saw."""
+    items.sort(key=lambda item: item.path == WHOLE)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def levels_are_noted(tmp_path_factory: pytest.TempPathFactory) -> None:
