@@ -168,31 +168,14 @@ def log(data: bytes) -> None:
     is_usable(entry)
 
 
+def _line(time: str, what: str) -> bytes:
+    """The line of the log for such an act."""
+    return json.dumps(vars(Act(time, what, NAME, "root", ("a@b",), "mx:25"))).encode()
+
+
 def logs() -> Iterator[bytes]:
-    begun = json.dumps(
-        vars(
-            Act(
-                "2026-01-02T03:04:05+00:00",
-                quarantine_records.BEGUN,
-                NAME,
-                "root",
-                ("a@b",),
-                "mx:25",
-            )
-        )
-    ).encode()
-    done = json.dumps(
-        vars(
-            Act(
-                "2026-01-02T03:04:06+00:00",
-                quarantine_records.RELEASED,
-                NAME,
-                "root",
-                ("a@b",),
-                "mx:25",
-            )
-        )
-    ).encode()
+    begun = _line("2026-01-02T03:04:05+00:00", quarantine_records.BEGUN)
+    done = _line("2026-01-02T03:04:06+00:00", quarantine_records.RELEASED)
     yield begun + b"\n" + done + b"\n"
     yield begun + b"\n" + done[:40]
     yield begun + b"\r" + done
