@@ -139,10 +139,18 @@ def spelled(option: Option, argument: bytes, how: int) -> list[bytes]:
     return spellings[how % len(spellings)]
 
 
+def arguments_of(option: Option) -> tuple[list[bytes], list[bytes]]:
+    """What is read as its argument, and what is wrong usage."""
+    try:
+        return ARGUMENTS[option.attribute]
+    except KeyError:
+        raise KeyError(f"{__file__}: ARGUMENTS has none for --{option.name}") from None
+
+
 FLAGS = [option for option in OPTIONS if not option.argument]
 WITH_ARGUMENT = [option for option in OPTIONS if option.argument]
-RIGHT = [(each, value) for each in WITH_ARGUMENT for value in ARGUMENTS[each.attribute][0]]
-WRONG = [(each, value) for each in WITH_ARGUMENT for value in ARGUMENTS[each.attribute][1]]
+RIGHT = [(each, value) for each in WITH_ARGUMENT for value in arguments_of(each)[0]]
+WRONG = [(each, value) for each in WITH_ARGUMENT for value in arguments_of(each)[1]]
 LETTERS = b"".join(option.letter.encode() for option in FLAGS)
 
 
@@ -156,7 +164,7 @@ def given_options(draw: st.DrawFn, valid: bool) -> list[bytes]:
     if kind == 1:
         return [b"--" + draw(st.sampled_from(FLAGS)).name.encode()]
     option = draw(st.sampled_from(WITH_ARGUMENT))
-    right, wrong = ARGUMENTS[option.attribute]
+    right, wrong = arguments_of(option)
     arguments = right if valid or not wrong else [*right, *wrong]
     words = spelled(option, draw(st.sampled_from(arguments)), draw(st.integers(0, 3)))
     if kind == 2 and words[0][1:2] != b"-":
