@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -116,3 +117,21 @@ class Daemon:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def output_of(
+    words: Sequence[str], stdin: bytes = b"", environment: Mapping[str, str] | None = None
+) -> str:
+    """What a command says; raises RuntimeError with that unless it exits 0."""
+    done = subprocess.run(
+        words,
+        env=environment,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    said = done.stdout.decode(errors="replace")
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: status {done.returncode}\n{said}")
+    return said

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from . import packages, unpacked
-from .daemon import Daemon
-from .queue import Waiting, listens, submit
+from .queue import MailDaemon, Waiting
 
 ACCOUNT = "Debian-exim"
 
@@ -52,7 +48,7 @@ begin retry
 """
 
 
-class Exim(Daemon):
+class Exim(MailDaemon):
     """An Exim of one's own below `directory`, which other accounts must be able to enter.
 
     `parts` are lines for the main section ("main") and for those of ACLs, routers and
@@ -60,6 +56,8 @@ class Exim(Daemon):
     leaves for `relayhost` ("127.0.0.1:2525").  Nothing is delivered but by
     run_queue().  It needs root.
     """
+
+    queued_as = r"id=(\S+)"
 
     def __init__(
         self, directory: Path, program: Path, *, relayhost: str, port: int, parts: dict[str, str]
@@ -95,32 +93,6 @@ class Exim(Daemon):
 
     def _command(self) -> list[str]:
         return [*self._words(), "-bdf"]
-
-    def is_ready(self) -> bool:
-        """Whether it greets."""
-        return listens(self.port)
-
-    def command(self, *words: str) -> str:
-        """Run Exim with these words; raises RuntimeError unless it exits 0."""
-        done = subprocess.run(
-            [*self._words(), *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        said = done.stdout.decode(errors="replace")
-        if done.returncode != 0:
-            raise RuntimeError(f"exim {' '.join(words)}: status {done.returncode}\n{said}")
-        return said
-
-    def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> str:
-        """Send a message (with CRLF) to the front door; the name that it got."""
-        said = submit(self.port, sender, recipients, message)
-        found = re.search(r"id=(\S+)", said)
-        if found is None:
-            raise RuntimeError(f"no id in {said!r}")
-        return found[1]
 
     def run_queue(self) -> None:
         """Try every message once, whenever its next try is due, and wait for the end of it.

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import smtplib
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 
 from . import packages
+from .daemon import output_of
 from .fresh import fresh
 from .ports import free_port
+from .queue import submit
 
 # How long Postfix may take over one step of a test: it is idle but for us,
 # and the largest message takes it a second.
@@ -157,37 +157,21 @@ class Postfix:
 
     def command(self, *words: str, stdin: bytes = b"") -> str:
         """Run a command of Postfix on this instance; raises RuntimeError unless it exits 0."""
-        done = subprocess.run(
-            words,
-            env=self.environment,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        said = done.stdout.decode(errors="replace")
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(words)}: status {done.returncode}\n{said}\n{self.log}")
-        return said
+        try:
+            return output_of(words, stdin, self.environment)
+        except RuntimeError as why:
+            raise RuntimeError(f"{why}\n{self.log}") from None
 
     def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> str:
         """Send a message (with CRLF) to the public port; the queue id that it got.
 
         Raises smtplib.SMTPException when a recipient or the message is refused.
         """
-        options = [] if message.isascii() else ["BODY=8BITMIME"]
-        with smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE) as client:
-            client.ehlo()
-            replies = [client.mail(sender, options)]
-            replies += [client.rcpt(recipient) for recipient in recipients]
-            replies.append(client.data(message))
-        for code, text in replies:
-            if code != 250:
-                raise smtplib.SMTPResponseException(code, text)
-        found = re.search(rb"queued as (\w+)", replies[-1][1])
+        said = submit(self.port, sender, recipients, message)
+        found = re.search(r"queued as (\w+)", said)
         if found is None:
-            raise RuntimeError(f"no queue id in {replies[-1][1]!r}")
-        return found[1].decode()
+            raise RuntimeError(f"no queue id in {said!r}")
+        return found[1]
 
     def flush(self, queue_id: str | None = None) -> None:
         """Try deferred mail again at once: one message or all of it."""

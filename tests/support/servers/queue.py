@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from .daemon import Daemon, output_of
 
 # How long a mail system may take over one step of a test: it is idle but for us.
 PATIENCE = 60.0
@@ -40,6 +43,35 @@ class MailServer(Protocol):
     @property
     def log(self) -> str:
         """What it has logged so far."""
+
+
+class MailDaemon(Daemon):
+    """A mail system of one program, on `port`."""
+
+    port: int
+
+    # What its last reply to a message says: the name that it got.
+    queued_as: str
+
+    def _words(self) -> list[str]:
+        """Its program, with its own configuration."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        """Whether it greets."""
+        return listens(self.port)
+
+    def command(self, *words: str) -> str:
+        """Run its program with these words; raises RuntimeError unless it exits 0."""
+        return output_of([*self._words(), *words])
+
+    def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> str:
+        """Send a message (with CRLF) to the front door; the name that it got."""
+        said = submit(self.port, sender, recipients, message)
+        found = re.search(self.queued_as, said)
+        if found is None:
+            raise RuntimeError(f"no name of a message in {said!r}")
+        return found[1]
 
 
 def submit(port: int, sender: str, recipients: Sequence[str], message: bytes) -> str:

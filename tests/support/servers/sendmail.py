@@ -8,13 +8,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import packages, unpacked
-from .daemon import Daemon
-from .queue import Waiting, listens, submit
+from .queue import MailDaemon, Waiting
 
 CF = "/usr/share/sendmail/cf/"
 
@@ -87,12 +85,14 @@ class Program:
         return Program(programs / "sendmail", programs / "smrsh", cf)
 
 
-class Sendmail(Daemon):
+class Sendmail(MailDaemon):
     """A sendmail of one's own below `directory`, made from an .mc file; it listens on `port`.
 
     The .mc file names `directory`/queue as its queue.  Nothing is delivered but by
     run_queue().  It needs root.
     """
+
+    queued_as = r"2\.0\.0 (\w+) Message accepted"
 
     def __init__(self, directory: Path, program: Program, *, port: int, mc: str) -> None:
         super().__init__(directory)
@@ -134,32 +134,6 @@ class Sendmail(Daemon):
 
     def _command(self) -> list[str]:
         return [*self._words(), "-bD", "-O", "DeliveryMode=queueonly"]
-
-    def is_ready(self) -> bool:
-        """Whether it greets."""
-        return listens(self.port)
-
-    def command(self, *words: str) -> str:
-        """Run sendmail with these words; what it said.  Raises RuntimeError unless it exits 0."""
-        done = subprocess.run(
-            [*self._words(), *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        said = done.stdout.decode(errors="replace")
-        if done.returncode != 0:
-            raise RuntimeError(f"sendmail {' '.join(words)}: status {done.returncode}\n{said}")
-        return said
-
-    def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> str:
-        """Send a message (with CRLF) to the port; the queue id that it got."""
-        said = submit(self.port, sender, recipients, message)
-        found = re.search(r"2\.0\.0 (\w+) Message accepted", said)
-        if found is None:
-            raise RuntimeError(f"no queue id in {said!r}")
-        return found[1]
 
     def run_queue(self) -> None:
         """Try every message once, and wait for the end of it."""
