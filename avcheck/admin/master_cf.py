@@ -39,7 +39,8 @@ PORTS = {"smtp": "25", "smtps": "465", "submissions": "465", "submission": "587"
 class Line:
     """A service of master.cf: how many processes it may have, its command, and the -o options.
 
-    arguments are those of the command, as they stand in master.cf.
+    arguments are those of the command, as they stand in master.cf, and so are the columns
+    unprivileged and chroot.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Line:
     command: str
     overrides: Mapping[str, str]
     arguments: tuple[str, ...]
+    unprivileged: str = "-"
+    chroot: str = "-"
 
     @property
     def port(self) -> str:
@@ -156,7 +159,8 @@ def _line(fields: Mapping[str, str], overrides: Mapping[str, str]) -> Line:
     while arguments[:1] == ["-o"]:
         del arguments[:2]
     name, type_, limit = fields["service"], fields["type"], fields["process_limit"]
-    return Line(name, type_, limit, command, overrides, tuple(arguments))
+    columns = fields["unprivileged"], fields["chroot"]
+    return Line(name, type_, limit, command, overrides, tuple(arguments), *columns)
 
 
 def pipe_of(line: Line) -> Pipe | None:

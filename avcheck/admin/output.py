@@ -49,10 +49,7 @@ class Trouble(click.ClickException):
 
 def bug(why: Exception) -> None:
     """Say that something happened which nobody had foreseen, on one line."""
-    Trouble(
-        f"a fault in avcheckctl: {type(why).__name__}: {why}",
-        REPORT,
-    ).show()
+    Trouble(f"a fault in avcheckctl: {type(why).__name__}: {why}", REPORT).show()
 
 
 def say(*parts: str | Styled) -> None:

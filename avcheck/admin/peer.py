@@ -121,16 +121,18 @@ def listener(path: bytes, patience: float = PATIENCE) -> int:
 
 def only(name: str) -> int:
     """The process of that name, if there is exactly one, else 0."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/comm", "rb") as comm:
-                    if comm.read().strip() == name.encode():
-                        found.append(int(entry))
-            except OSError:
-                continue
+    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    found = [number for number in numbers if called(number) == name]
     return found[0] if len(found) == 1 else 0
+
+
+def called(pid: int) -> str:
+    """The name of the process; empty if it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as comm:
+            return os.fsdecode(comm.read().strip())
+    except OSError:
+        return ""
 
 
 def process(pid: int) -> Peer | None:
@@ -148,13 +150,27 @@ def process(pid: int) -> Peer | None:
     return Peer(pid, uid, tuple(groups), root, argv, started(pid))
 
 
+def children(parent: int, name: str) -> list[int]:
+    """The processes of that name that this one has started."""
+    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    named = [number for number in numbers if called(number) == name]
+    return [number for number in named if _stat(number)[1:2] == [b"%d" % parent]]
+
+
 def started(pid: int) -> float:
     """When the process was started (time.time seconds); 0 if it is gone."""
+    fields = _stat(pid)
+    if not fields:
+        return 0.0
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on (proc(5)); none if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # After the name, which can have anything in it (proc(5): field 22).
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
+            # After the name, which can have anything in it.
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return 0.0
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - age
+        return []

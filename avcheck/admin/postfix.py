@@ -6,6 +6,7 @@ changed.
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
 from collections.abc import Mapping
@@ -53,6 +54,20 @@ class Postfix:
         if line.limit == "-":
             return self.number("default_process_limit", default=100)
         return int(line.limit) if line.limit.isdigit() else 0
+
+    def looks_like_one(self) -> str:
+        """Words on each pipe(8) service that is meant to run avcheck, and does not."""
+        said = ""
+        filtered = self.value("content_filter").partition(":")[0]
+        for line in self.lines:
+            words = [printable(each, 80) for each in line.arguments if not each.startswith("-o")]
+            called = [os.path.basename(each.removeprefix("argv=")) for each in words]
+            near = difflib.get_close_matches("avcheck", called, 1, 0.7)
+            if line.command == "pipe" and (line.name == filtered or near or "avcheck" in called):
+                argv = " ".join(words)
+                shown = argv[argv.find("argv=") :][:120] if "argv=" in argv else "no argv="
+                said += f"; {printable(line.name)} looks like it, with {shown}"
+        return said
 
     def service(self, name: str) -> Line | None:
         return next((line for line in self.lines if line.name == name), None)

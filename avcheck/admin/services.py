@@ -62,9 +62,10 @@ class Service:
         """
         with contextlib.suppress(KeyError):  # there is no such account, as doctor says
             if self.pipe is not None:
-                user = pwd.getpwnam(self.pipe.user)
-                group = self.pipe.group
-                return user.pw_uid, grp.getgrnam(group).gr_gid if group else user.pw_gid
+                user, group = pwd.getpwnam(self.pipe.user), self.pipe.group
+                with contextlib.suppress(KeyError):
+                    return user.pw_uid, grp.getgrnam(group).gr_gid if group else user.pw_gid
+                return user.pw_uid, user.pw_gid
         if os.geteuid() != 0 or not self.require_settings.spool:
             return os.geteuid(), None
         try:

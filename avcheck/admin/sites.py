@@ -121,7 +121,7 @@ def _named(directory: str | None, given: list[GivenOption], need: Sequence[str])
     instance = postfix.read(directory)
     if not instance.pipes:
         raise Trouble(
-            "no service in master.cf runs avcheck",
+            f"no service in master.cf runs avcheck{instance.looks_like_one()}",
             "avcheckctl setup postfix prints one; if a script of yours runs avcheck, give its"
             " options in place of --postfix",
         )

@@ -39,15 +39,36 @@ def handler(look: Look) -> Iterator[Result]:
     with look.acting():
         usable = [name for name in names if os.access(name, os.X_OK, effective_ids=True)]
         there = bool(usable) and os.path.isfile(usable[0])
-    if there:
+        interpreter = _interpreter(usable[0]) if there else b""
+        runs = not interpreter or os.access(interpreter, os.X_OK, effective_ids=True)
+    stays = "infected mail stays in the queue"
+    if there and runs:
         yield Result(OK, f"the handler is {printable(usable[0])}")
+    elif there:
+        text = f"the handler {printable(usable[0])} needs {printable(interpreter)}"
+        text += f", which cannot be run: {stays}"
+        yield Result(ERROR, text, f"namei -l {printable(interpreter)}")
     else:
         listing = " or ".join(printable(name) for name in names)
-        yield Result(
-            ERROR,
-            f"there is no handler that can be run ({listing}): infected mail stays in the queue",
-            f"chmod 755 {printable(names[-1])}",
-        )
+        there = any(os.path.isfile(name) for name in names)
+        last = printable(next((name for name in names if os.path.isfile(name)), names[-1]))
+        why = "may not be run" if there else "is not there"
+        remedy = f"chmod 755 {last}" if there else "install avcheck again, or correct -i"
+        yield Result(ERROR, f"the handler ({listing}) {why}: {stays}", remedy)
+
+
+def _interpreter(script: bytes) -> bytes:
+    """What the first line of the script names; empty if it is none."""
+    try:
+        fd = os.open(script, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            line = os.read(fd, 256).partition(b"\n")[0]
+        finally:
+            os.close(fd)
+    except OSError:
+        return b""
+    words = line.removeprefix(b"#!").split()
+    return words[0] if line.startswith(b"#!") and words else b""
 
 
 def quarantine(look: Look) -> Iterator[Result]:
@@ -118,6 +139,10 @@ def _directory(verdict: str, path: bytes, user: str) -> Result:
         return Result(ERROR, text, f"install -d -o {user} -m 0700 {place}")
     try:
         with Directory(path, "quarantine", 0o007):
+            new = path + b"/.new"
+            if os.path.lexists(new) and not os.access(new, os.W_OK | os.X_OK, effective_ids=True):
+                text = f"quarantine {place}/.new: not writable for the account that runs avcheck"
+                return Result(ERROR, text, f"mv -T {place} {place}.old")
             if os.access(path, os.W_OK | os.X_OK, effective_ids=True):
                 return Result(OK, f"quarantine {place} takes {verdict} mail")
             text = f"quarantine {place}: not writable for the account that runs avcheck"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Iterator
 
-from avcheck.admin.account import SHARED
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import MACRO
 from avcheck.printable import printable
@@ -96,30 +94,6 @@ def _follows_from(arguments: tuple[str, ...], number: int) -> bool:
 
 def _macros(argument: str) -> set[str]:
     return {found[1] or found[2] or found[3] for found in MACRO.finditer(argument)}
-
-
-def pipe_user(look: Look) -> Iterator[Result]:
-    """avcheck runs as an account of its own."""
-    pipe = look.service.pipe
-    if pipe is None:
-        return
-    owner = look.postfix.value("mail_owner", default="postfix") if look.postfix else "postfix"
-    good = "user=avclient:avgroup"
-    if not pipe.user:
-        yield Result(ERROR, "user= is missing", good)
-        return
-    try:
-        uid = pwd.getpwnam(pipe.user).pw_uid
-    except KeyError:
-        text = f"user={printable(pipe.user)}: no such account"
-        yield Result(ERROR, text, f"useradd --system {printable(pipe.user)}")
-        return
-    if uid == 0 or pipe.user == owner:
-        yield Result(ERROR, f"user={pipe.user}: pipe(8) refuses that, and rightly", good)
-    elif pipe.user in SHARED:
-        yield Result(WARNING, f"user={pipe.user}: others use that account, too", good)
-    else:
-        yield Result(OK, f"avcheck runs as {pipe.user}")
 
 
 def pipe_concurrency(look: Look) -> Iterator[Result]:

@@ -21,6 +21,9 @@ REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs"
 MESSAGES = 10
 SIZE = 10_240_000  # Postfix's default
 
+# Files below which there is hardly room for the messages of a moment.
+INODES = 100
+
 OLD = 24 * 3600  # seconds; no run takes that long
 
 
@@ -50,11 +53,11 @@ def _modes(look: Look) -> str:
     user, group = "avclient", "avgroup"
     if look.service.pipe is not None and look.service.runs_as[0] != 0 and look.service.pipe.user:
         user = look.service.pipe.user
-        group = look.service.pipe.group or _group(look.service.runs_as[1])
+        group = look.service.pipe.group or group_name(look.service.runs_as[1])
     return f"-o {printable(user)} -g {printable(group)} -m 0710"
 
 
-def _group(gid: int | None) -> str:
+def group_name(gid: int | None) -> str:
     try:
         return grp.getgrgid(gid or 0).gr_name
     except KeyError:
@@ -99,7 +102,7 @@ def _one_account(look: Look, owner: int, user: int) -> str:
             group = os.stat(look.settings.spool).st_gid
         except OSError:
             group = None
-        return f"user={name(owner)}{f':{_group(group)}' if group is not None else ''}"
+        return f"user={name(owner)}{f':{group_name(group)}' if group is not None else ''}"
     return f"chown -h {name(user)} {place}"
 
 
@@ -113,12 +116,15 @@ def spool_room(look: Look) -> Iterator[Result]:
     size = (look.message_size_limit or SIZE) * MESSAGES
     free = facts.f_bavail * facts.f_frsize
     place = printable(look.settings.spool)
-    if free < size or (facts.f_files and facts.f_favail < 100):
+    if facts.f_files and facts.f_favail < INODES:
+        text = f"spool {place} has room for {facts.f_favail} files only (inodes)"
+        yield Result(WARNING if facts.f_favail else ERROR, text, f"df -i {place}")
+    elif free < size:
         yield Result(
             ERROR if free < size // MESSAGES else WARNING,
             f"spool {place} has room for {amounts.size(free)};"
             f" {MESSAGES} large messages need {amounts.size(size)}",
-            f"df -h -i {place}",
+            f"df -h {place}",
         )
     else:
         yield Result(OK, f"spool {place} has {amounts.size(free)} free")

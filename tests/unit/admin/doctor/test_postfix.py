@@ -148,10 +148,13 @@ def test_the_size_of_messages_handed_back_by_sendmail(site: Site) -> None:
 
 # master.cf and main.cf.
 
+CONFIGURATION = ("pipe", "pipe_account", "main_cf", "front", "limits", "net")
+
 PIPE = [
     each.__name__
     for each in checks.CHECKS
-    if each.__module__.rpartition(".")[2] in ("pipe", "main_cf", "front", "limits", "net")
+    if each.__module__.rpartition(".")[2]
+    in ("pipe", "main_cf", "front", "limits", "net", "pipe_account")
 ]
 
 

@@ -95,7 +95,7 @@ def test_the_words_to_make_a_spool_name_the_accounts_of_the_service(site: Site) 
     site.spool.rmdir()
     (result,) = found("spool_usable", site.look())
     assert f"-o {SOMEBODY} " in result.remedy
-    assert spool_checks._group(3999999998) == "3999999998"
+    assert spool_checks.group_name(3999999998) == "3999999998"
 
 
 def room(free: int, inodes: int = 1000) -> Callable[[bytes], os.statvfs_result]:

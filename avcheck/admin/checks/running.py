@@ -1,0 +1,60 @@
+"""The check of the Postfix that runs: has it read what is in its files?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from avcheck.admin import peer
+from avcheck.admin.look import AS_ROOT, ERROR, OK, SKIPPED, WARNING, Look, Result
+from avcheck.admin.postfix import Postfix
+from avcheck.printable import printable
+
+# Seconds within which nobody can tell which of the two came first.
+SOON = 0.2
+
+# What master(8) starts again when it reads its files.
+MANAGER = "qmgr"
+
+USUAL = "/etc/postfix"
+
+
+def postfix_reloaded(look: Look) -> Iterator[Result]:
+    """It was started, or told to read its files, after they were last changed."""
+    postfix = look.postfix
+    if postfix is None or look.service.pipe is None:
+        return
+    if os.geteuid() != 0:
+        yield Result(SKIPPED, "when Postfix read its files is not known", AS_ROOT)
+        return
+    master = _master(postfix)
+    command = f"postfix{f' -c {printable(postfix.directory)}' if postfix.directory else ''}"
+    if not master:
+        yield Result(WARNING, "Postfix does not run, so all mail waits", f"{command} start")
+        return
+    read = max([peer.started(master), *map(peer.started, peer.children(master, MANAGER))])
+    stale = []
+    for name in ("master.cf", "main.cf"):
+        try:
+            changed = os.stat(os.path.join(postfix.directory or USUAL, name)).st_mtime
+        except OSError:
+            continue
+        if changed > read + SOON:
+            stale.append(name)
+    if stale:
+        text = f"{' and '.join(stale)} changed after Postfix had read it, and may not count yet"
+        level = ERROR if "master.cf" in stale else WARNING
+        yield Result(level, text, f"{command} reload")
+    else:
+        yield Result(OK, "Postfix has read its files since they were last changed")
+
+
+def _master(postfix: Postfix) -> int:
+    """The process of master(8); 0 if it does not run."""
+    place = postfix.value("queue_directory", default="/var/spool/postfix")
+    try:
+        with open(os.path.join(place, "pid", "master.pid"), "rb") as file:
+            number = int(file.read(100).split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return number if peer.called(number) == "master" else 0

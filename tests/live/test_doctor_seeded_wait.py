@@ -1,0 +1,281 @@
+"""avcheckctl doctor on a real Postfix and clamd with one fault at a time: mail waits or bounces.
+
+Each is found, with a remedy that is then followed to the letter: mail goes on, and no virus
+arrives.  The table at the end says what of master.cf, main.cf and clamd.conf is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from avcheck.admin import checks
+from tests.live.recipe import MailSystem
+from tests.live.seeded import AGE, Seeded, seeded
+
+
+@pytest.fixture(scope="module")
+def whole(mail_system: MailSystem) -> Iterator[Seeded]:
+    with seeded(mail_system) as made:
+        yield made
+
+
+@pytest.fixture
+def site(whole: Seeded) -> Iterator[Seeded]:
+    with whole.intact_afterwards():
+        yield whole
+
+
+def option(site: Seeded, old: str, new: str) -> None:
+    site.change(old.replace("SPOOL", str(site.system.spool)), new)
+
+
+def net(site: Seeded, text: str | None) -> None:
+    if text is None:
+        (site.postfix.config / "avcheck_dsn").unlink()
+    else:
+        site.write("avcheck_dsn", text)
+
+
+def back(site: Seeded, parameter: str) -> None:
+    site.postconf("-P", f"127.0.0.1:{site.back}/inet/{parameter}")
+
+
+def without_overrides(site: Seeded) -> None:
+    text = (site.postfix.config / "master.cf").read_text()
+    site.write("master.cf", re.sub(r"    -o receive_override_options=.*\n", "", text))
+
+
+Fault = tuple[Callable[[Seeded], None], str, str, str]
+FAULTS: dict[str, Fault] = {
+    # Mail bounces.
+    "no net": (lambda site: net(site, None), "safety_net", "error", "No such file"),
+    "an empty net": (lambda site: net(site, ""), "safety_net", "error", "does not catch"),
+    "a deadline without room": (
+        lambda site: option(site, "--deadline 450", "--deadline 590"),
+        "pipe_time_limit", "error", "30 s between",
+    ),
+    "a limit in master.cf": (
+        lambda site: site.postconf("-P", "avcheck/unix/avcheck_time_limit=5m"),
+        "pipe_time_limit", "error", "after 5m",
+    ),
+    "a limit that is short": (
+        lambda site: site.set(avcheck_time_limit="40s"), "pipe_time_limit", "error", "too short",
+    ),
+    "no end at all": (
+        lambda site: option(site, "--deadline 450", "--deadline 0"),
+        "pipe_time_limit", "error", "never gives up",
+    ),
+    "a time that is never reached": (
+        lambda site: option(site, "--deadline 450", "-t 500 --deadline 450"),
+        "deadline", "warning", "never reached",
+    ),
+    "aliases on neither way": (without_overrides, "reinjection_mappings", "error", "never"),
+    "a way back that refuses": (
+        lambda site: back(site, "mynetworks=192.0.2.0/24"),
+        "reinjection_answers", "error", "RCPT",
+    ),
+    "a way back that is small": (
+        lambda site: back(site, "message_size_limit=100000"),
+        "reinjection_answers", "warning", "97.7K at most",
+    ),
+    # All mail waits.
+    "a chroot": (
+        lambda site: site.postconf("-F", "avcheck/unix/chroot=y"),
+        "pipe_columns", "error", "chroot",
+    ),
+    "no privileges": (
+        lambda site: site.postconf("-F", "avcheck/unix/unprivileged=y"),
+        "pipe_columns", "error", "unprivileged",
+    ),
+    "a group of Postfix's": (
+        lambda site: site.change(f":{site.system.group}", ":postdrop"),
+        "pipe_user", "error", "refuses that group",
+    ),
+    "a group that is not there": (
+        lambda site: site.change(f":{site.system.group}", ":nogroupofthatname"),
+        "pipe_user", "error", "no such group",
+    ),
+    "an account with a typing error": (
+        lambda site: site.change(f"user={site.system.client}", f"user={site.system.client}y"),
+        "pipe_user", "error", "no such account",
+    ),
+    "a waitfile of root's": (
+        lambda site: option(site, "-w SPOOL/wait", "-w /root/wait"),
+        "waitfile", "error", "Permission denied",
+    ),
+    "a relative waitfile": (
+        lambda site: option(site, "-w SPOOL/wait", "-w wait"), "waitfile", "error", "absolute",
+    ),
+    "counters that cannot be written": (
+        lambda site: option(site, " --deadline", " --metrics /root/m.prom --deadline"),
+        "metrics_written", "warning", "nothing is counted",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_makes_mail_wait_or_bounce_is_found_and_mended(site: Seeded, fault: str) -> None:
+    seed, check, level, said = FAULTS[fault]
+    seed(site)
+    if check == "reinjection_answers":
+        site.reload()
+    found = site.finding(check, level, said)
+    assert "chown root" not in found.remedy
+    site.follow(found.remedy)
+    assert not [each for each in site.doctor() if (each.check, each.level) == (check, level)]
+    assert site.only_clean_arrives()
+
+
+def test_a_correction_that_postfix_has_not_read(site: Seeded) -> None:
+    site.change("--deadline 450", "--deadline 440")
+    site.write("master.cf", (site.postfix.config / "master.cf").read_text(), age=-AGE)
+    found = site.finding("postfix_reloaded", "error", "master.cf")
+    assert found.remedy == f"postfix -c {site.postfix.config} reload"
+    site.write("master.cf", (site.postfix.config / "master.cf").read_text())
+    site.follow(found.remedy)
+    assert "postfix_reloaded" in {each.check for each in site.doctor() if each.level == "ok"}
+
+
+@pytest.mark.parametrize("what", ["the options", "the packages", "the interpreter", "the handler"])
+def test_what_the_account_cannot_reach(site: Seeded, tmp_path: Path, what: str) -> None:
+    guard, avcheck = map(Path, site.system.guarded.split())
+    assert guard.exists()
+    handler = avcheck.with_name("infected.sh")
+    (packages,) = avcheck.parents[1].glob("lib/python3*/site-packages/avcheck")
+    before = {path: path.read_text() for path in (avcheck, handler)}
+    options = site.system.directory / "options.conf"
+    try:
+        if what == "the options":
+            options.write_text("deadline 450\n")
+            options.chmod(0o600)
+            site.change("--deadline 450", f"--config {options}")
+        elif what == "the packages":
+            packages.chmod(0o700)
+        else:
+            path = avcheck if what == "the interpreter" else handler
+            _, rest = before[path].split("\n", 1)
+            path.write_text(f"#!/nowhere/at/all\n{rest}")
+            if what == "the interpreter":  # the guard knows another way to it
+                site.change(f"{guard} ", "")
+        found = site.doctor()
+    finally:
+        packages.chmod(0o755)
+        for path, text in before.items():
+            path.write_text(text)
+        options.unlink(missing_ok=True)
+    errors = {each.check: each for each in found if each.level == "error"}
+    wanted = {"the options": "files_readable", "the handler": "handler"}.get(what, "program")
+    assert wanted in errors, errors
+    assert set(errors) == {wanted}
+
+
+def test_a_name_that_is_not_avchecks(site: Seeded) -> None:
+    site.change("/bin/avcheck\n", "/bin/avchek\n")
+    site.change("avcheck-guard", "avcheck-gard")
+    with pytest.raises(AssertionError, match="looks like it, with argv="):
+        site.doctor()
+
+
+def test_a_scanner_and_a_way_back_that_say_nothing_take_ten_seconds(site: Seeded) -> None:
+    os.kill(site.clamd.pid, signal.SIGSTOP)
+    try:
+        began = monotonic()
+        found = site.doctor()
+        took = monotonic() - began
+    finally:
+        os.kill(site.clamd.pid, signal.SIGCONT)
+    assert "scanner_answers" in {each.check for each in found if each.level == "error"}
+    assert took < 20  # ten, and a machine that others use
+
+
+def test_a_message_is_not_needed_to_find_anything(site: Seeded) -> None:
+    assert site.clean_arrives()
+    before = len(site.system.sink.messages)
+    site.doctor()
+    site.settle()
+    assert len(site.system.sink.messages) == before
+
+
+# What of the configuration our service, its way in and its way back depend on: the check that
+# looks at it, or why none does.
+LOOKED_AT = {
+    # master.cf, the service
+    "type, private, wakeup": "(Postfix refuses or ignores what is wrong)",
+    "unprivileged, chroot": "pipe_columns",
+    "maxproc": "pipe_concurrency",
+    "flags=": "pipe_flags",
+    "user=": "pipe_user",
+    "null_sender=": "pipe_null_sender",
+    "argv=": "program",
+    "size=, eol=, directory=": "(they refuse or change nothing that is documented to be set)",
+    "-o SERVICE_time_limit": "pipe_time_limit",
+    "-o pipe_delivery_status_filter": "safety_net",
+    "a service twice": "pipe_once",
+    # the ways in
+    "content_filter": "front_doors",
+    "-o content_filter": "front_doors",
+    "smtpd_proxy_filter": "front_doors",
+    "default_transport": "front_doors",
+    "receive_override_options": "filter_mappings",
+    "FILTER in access and header tables": "(they can be any table, asked by any key)",
+    "smtpd_milters, non_smtpd_milters": "(a milter cannot take the filter away)",
+    "internal_mail_filter_classes": "(notices of Postfix's own: docs/postfix.md, section 10)",
+    "message_size_limit": "message_size",
+    "bounce_size_limit": "bounces",
+    "soft_bounce": "safety_net",
+    "SERVICE_destination_recipient_limit": "pipe_recipients",
+    "SERVICE_destination_concurrency_limit": "(maxproc is the smaller one: pipe_concurrency)",
+    "command_time_limit": "pipe_time_limit",
+    "daemon_timeout": "(18000 s; longer than any limit that is sensible)",
+    "transport_maps": "(by recipient; docs/postfix.md, section 14)",
+    "queue_minfree": "(Postfix refuses mail, and loses none)",
+    "when it was read": "postfix_reloaded",
+    # the way back
+    "-o content_filter on the way back": "reinjection_loop",
+    "-o receive_override_options": "reinjection_mappings",
+    "-o cleanup_service_name": "reinjection_size",
+    "-o message_size_limit": "reinjection_size",
+    "-o mynetworks, inet_interfaces": "reinjection_private",
+    "-o smtpd_*_restrictions": "reinjection_answers",
+    "-o smtpd_tls_security_level": "reinjection_answers",
+    "-o smtpd_discard_ehlo_keywords": "reinjection_answers",
+    "-o smtpd_authorized_xforward_hosts": "xforward",
+    "-o local_header_rewrite_clients": "(a header is completed; no mail is lost)",
+    "smtputf8_autodetect_classes": "smtputf8",
+    # clamd.conf
+    "MaxFileSize, MaxScanSize, StreamMaxLength": "clamd_limits",
+    "MaxFileSize equal to MaxScanSize": "clamd_equal_sizes",
+    "MaxRecursion, MaxFiles": "clamd_alerts",
+    "AlertExceedsMax, AlertEncrypted": "clamd_alerts",
+    "ScanMail to ScanOneNote": "clamd_looks_inside",
+    "ExcludePath": "clamd_leaves_nothing_out",
+    "ExcludePUA, DetectPUA": "(what is unwanted is a policy, and no virus)",
+    "MaxScanTime": "clamd_scan_time",
+    "MaxThreads": "clamd_threads",
+    "TemporaryDirectory": "clamd_room",
+    "DatabaseDirectory, OfficialDatabaseOnly": "scanner_signatures",
+    "LocalSocketMode, LocalSocketGroup": "scanner_socket",
+    "User": "scanner_account",
+    "TCPSocket, TCPAddr": "scanner_answers",
+    "when it was read by clamd": "clamd_restarted",
+    "what it really does": "scanner_largest",
+    "with archives": "scanner_encrypted",
+    "MaxQueue, IdleTimeout, ReadTimeout": "(mail waits, and avcheck says so)",
+    "MaxEmbeddedPE, MaxHTMLNormalize, PCREMaxFileSize": "(parts of a file; avcheckctl probe)",
+    "HeuristicAlerts": "scanner_encrypted",
+    "VirusEvent": "(a program of the administrator's own)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", LOOKED_AT)
+def test_each_option_is_looked_at_or_there_is_a_reason(option: str) -> None:
+    check = LOOKED_AT[option]
+    names = {each.__name__ for each in checks.CHECKS}
+    assert check in names or (check.startswith("(") and check.endswith(")"))

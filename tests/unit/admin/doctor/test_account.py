@@ -1,0 +1,169 @@
+"""avcheckctl doctor: what the account can do, and whether Postfix lets it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import time
+
+import pytest
+
+from avcheck.admin import peer
+from avcheck.admin.checks import handling, running
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
+from tests.support.admin import avcheckctl
+from tests.support.doctor_site import SOMEBODY, US, Site, found, levels, text
+
+COLUMNS = "avcheck   unix  -       n       n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [
+        ("avcheck   unix  -       y       n", "unprivileged"),
+        ("avcheck   unix  -       -       n", "unprivileged"),
+        ("avcheck   unix  -       n       y", "chroot"),
+    ],
+)
+def test_columns_that_keep_avcheck_from_running(site: Site, columns: str, field: str) -> None:
+    assert levels("pipe_columns", site.look()) == {OK}
+    (result,) = found("pipe_columns", site.change(COLUMNS, columns).look())
+    assert (result.level, result.remedy) == (ERROR, f"postconf -F 'avcheck/unix/{field}=n'")
+
+
+def test_a_chroot_column_that_is_open_is_as_postfix_has_it(site: Site) -> None:
+    site.change(COLUMNS, "avcheck   unix  -       n       -")
+    assert levels("pipe_columns", site.look()) == {OK}
+    site.main["compatibility_level"] = "0"
+    assert levels("pipe_columns", site.look()) == {ERROR}
+
+
+@pytest.mark.parametrize("group", ["postdrop", "root", "no-such-group"])
+def test_groups_that_pipe_refuses(site: Site, group: str) -> None:
+    if group == "postdrop" and all(each.gr_name != group for each in grp.getgrall()):
+        pytest.skip("Postfix has no group here")
+    site.change("user=@user", f"user=@user:{group}")
+    look = site.look()
+    (result,) = found("pipe_user", look)
+    assert result.level == ERROR
+    assert result.remedy.startswith(f"user={SOMEBODY}")
+    assert group not in result.remedy
+    assert look.service.runs_as[0] != 0  # which is the account's, whatever its group
+
+
+def test_an_account_with_a_typing_error(site: Site) -> None:
+    site.user = SOMEBODY[:-1] if len(SOMEBODY) > 3 else f"{SOMEBODY}x"
+    (result,) = found("pipe_user", site.look())
+    assert result.level == ERROR
+    assert result.remedy.startswith("user=")
+    site.user = "nothing-like-it"
+    (result,) = found("pipe_user", site.look())
+    assert result.remedy.startswith("useradd --system")
+
+
+def test_a_waitfile_with_a_relative_path_or_a_plain_one(site: Site) -> None:
+    assert levels("waitfile", site.own("-w wait")) == {ERROR}
+    assert levels("waitfile", site.own()) == {OK}
+    (site.spool / "wait").touch()
+    os.utime(site.spool / "wait", (time() - 7300, time() - 7300))
+    assert "since 2 h" in text("waitfile", site.own())
+
+
+def test_files_that_the_account_cannot_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = site.directory / "ca.pem"
+    ca.touch()
+    words = f"--scanner-ca {ca}"
+    assert levels("files_readable", site.own()) == set()
+    assert levels("files_readable", site.own(words)) == {OK}
+    real = os.open
+
+    def refuse(path: bytes, *rest: int, **words: int) -> int:
+        if os.fsencode(path) == bytes(ca):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *rest, **words)
+
+    look = site.own(words)
+    monkeypatch.setattr(os, "open", refuse)
+    (result,) = found("files_readable", look)
+    assert (result.level, f"{ca}: Permission denied" in result.text) == (ERROR, True)
+    assert levels("files_readable", look) == {ERROR}
+
+
+def test_the_file_of_config_is_looked_at(site: Site) -> None:
+    file = site.directory / "avcheck.conf"
+    file.write_text("deadline 450\n")
+    site.user = US
+    site.change("--deadline 450", f"--config {file}")
+    assert str(file) in text("files_readable", site.look()) or os.geteuid() == 0
+
+
+def test_counters_that_cannot_be_written(site: Site) -> None:
+    assert levels("metrics_written", site.own()) == set()
+    assert levels("metrics_written", site.own("--metrics @spool/m.prom")) == {OK}
+    assert levels("metrics_written", site.own("--metrics /nowhere/m.prom")) == {WARNING}
+    assert levels("metrics_written", site.own("--metrics m.prom")) == {WARNING}
+
+
+def test_a_handler_without_its_interpreter(site: Site) -> None:
+    (site.bin / "infected.sh").write_text("#!/nowhere/sh -u\n")
+    (result,) = found("handler", site.own())
+    assert (result.level, result.remedy) == (ERROR, "namei -l /nowhere/sh")
+    (site.bin / "infected.sh").chmod(0o644)
+    (result,) = found("handler", site.own())
+    assert result.remedy == f"chmod 755 {site.bin}/infected.sh"
+    (site.bin / "infected.sh").unlink()
+    (result,) = found("handler", site.own())
+    assert "chmod" not in result.remedy
+    assert handling._interpreter(b"/nowhere") == b""
+
+
+PLAYED = """\
+import os, sys, time
+open(f"/proc/self/comm", "w").write("master")
+open(sys.argv[1], "w").write(f"{os.getpid()}\\n")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees when Postfix was started")
+def test_a_postfix_that_has_not_read_its_files(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "pid").mkdir()
+    site.main["queue_directory"] = str(tmp_path)
+    assert levels("postfix_reloaded", site.look()) == {WARNING}
+    words = [sys.executable, "-c", PLAYED, str(tmp_path / "pid" / "master.pid")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as played:
+        try:
+            assert played.stdout
+            played.stdout.readline()
+            look = site.look()
+            for name in ("main.cf", "master.cf"):
+                os.utime(site.config / name, (0, 0))
+            assert levels("postfix_reloaded", look) == {OK}
+            os.utime(site.config / "main.cf")
+            os.utime(site.config / "main.cf", (time() + 9, time() + 9))
+            assert levels("postfix_reloaded", look) == {WARNING}
+            os.utime(site.config / "master.cf", (time() + 9, time() + 9))
+            (result,) = found("postfix_reloaded", look)
+            assert (result.level, result.remedy) == (ERROR, f"postfix -c {site.config} reload")
+        finally:
+            played.kill()
+    assert peer.children(os.getpid(), "no such") == []
+    assert running.MANAGER == "qmgr"
+
+
+def test_who_reads_postfix_as_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = site.look()
+    monkeypatch.setattr(os, "geteuid", lambda: 3999999997)
+    assert levels("postfix_reloaded", look) == {SKIPPED}
+
+
+@pytest.mark.parametrize("argv", ["@bin/avchek", "/usr/bin/python3 -m avcheck"])
+def test_what_looks_like_avcheck_is_named(site: Site, argv: str) -> None:
+    site.change("@libexec/avcheck-guard @bin/avcheck", argv).postfix()
+    said = avcheckctl("doctor", f"--postfix={site.config}")
+    assert said.status == 2
+    assert "avcheck looks like it, with argv=" in said.err
