@@ -9,6 +9,7 @@ the lines are plain, and neither cut nor broken.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -218,9 +219,10 @@ def live() -> Iterator[Callable[[Callable[[], None]], None]]:
 
 
 def changing_line(stream: IO[Any]) -> Callable[[str], None]:
-    """A line of a terminal with another text each time, until it is empty: then it is gone."""
+    """A line of a terminal, after a spinner, until its text is empty: then it is gone."""
     from rich.live import Live
 
+    turns = itertools.cycle("-\\|/")
     view = Live(console=_console(stream), auto_refresh=False, transient=True)
     view.start()
 
@@ -228,8 +230,7 @@ def changing_line(stream: IO[Any]) -> Callable[[str], None]:
         if not text:
             view.stop()
             return
-        width = columns(stream) - 1
-        line = plain(text)
+        width, line = columns(stream) - 1, f"{next(turns)} {plain(text)}"
         short = line if len(line) <= width else f"{line[: width - 3]}..."
         view.update(_joined([short]), refresh=True)
 

@@ -11,6 +11,9 @@ from avcheck.admin import output
 from avcheck.admin.amounts import age
 from avcheck.admin.cells import plain
 
+# Seconds between two turns of the spinner.
+TURN = 0.2
+
 
 class Progress:
     """Shows, on a terminal, what is waited for and how long, if that takes over a second.
@@ -45,7 +48,7 @@ class Progress:
 
     def _show(self) -> None:
         draw = None
-        while not self._done.wait(1.0):
+        while not self._done.wait(TURN if draw else 1.0):
             draw = draw or output.changing_line(sys.stderr)
             what, limit, began = self._waits
             most = f" of at most {age(limit)}" if limit else ""

@@ -106,9 +106,9 @@ def test_progress_is_shown_on_a_terminal_only(
         first, *_ = seen(capsys.readouterr().err).splitlines() or [""]
         return first
 
-    assert shown("waiting") == "waiting ... 0 s"
-    assert shown("waiting", 180.0) == "waiting ... 0 s of at most 3 min"
-    assert shown("for \x1b[2J" + "x" * 300) == "for ?[2J" + "x" * 28 + "..."
+    assert shown("waiting") == "- waiting ... 0 s"
+    assert shown("waiting", 180.0) == "- waiting ... 0 s of at most 3 min"
+    assert shown("for \x1b[2J" + "x" * 300) == "- for ?[2J" + "x" * 26 + "..."
     terminal.setattr(output, "is_terminal", lambda stream: False)
     assert shown("waiting") == ""
 
