@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from types import TracebackType
 
 # Seconds until a test gives up.  A test that passes never waits for it to end.
 PATIENCE = 30.0
+
+# Seconds in which what has been sent to a server is read.
+READING = 2.0
 
 HANG_UP = b""  # in place of an answer
 
@@ -67,11 +71,15 @@ class Server:
     def stop(self) -> None:
         """End, when everything that clients have sent is read."""
         self.release()
-        for each in [self._socket, *self._clients]:
-            with contextlib.suppress(OSError):  # not connected, or not any more
-                each.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(PATIENCE)
+        # After SHUT_RDWR the kernel resets a connection on which more is on its way to us (Linux
+        # 6): what is read before that is all of it only where nobody is stuck in sending.
+        for how, seconds in ((socket.SHUT_RD, READING), (socket.SHUT_RDWR, PATIENCE)):
+            for each in [self._socket, *self._clients]:
+                with contextlib.suppress(OSError):  # not connected, or not any more
+                    each.shutdown(how)
+            until = time.monotonic() + seconds
+            for thread in self._threads:
+                thread.join(max(until - time.monotonic(), 0))
         self._socket.close()
 
     def __enter__(self) -> Server:
