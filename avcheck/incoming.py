@@ -21,6 +21,8 @@ class Incoming:
 
     wire_size = None
     eight_bit = None
+    by_smtp = False
+    doubt = b""
 
     __slots__ = ("crlf", "stdin")
 

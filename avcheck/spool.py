@@ -14,7 +14,6 @@ import os
 from avcheck import process
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
-from avcheck.incoming import Incoming
 from avcheck.printable import printable
 from avcheck.seen import FRONT, Reader, is_from_line
 
@@ -22,8 +21,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
+    from typing import Protocol
 
     from avcheck.settings import Settings
+
+    class Source(Protocol):
+        """Where the message comes from; what it says of it is known when the pieces have come.
+
+        crlf tells whether its lines end so; by_smtp whether it came over the wire, where bare
+        CRs and LFs are data; doubt names what makes others read another message in it.
+        """
+
+        @property
+        def crlf(self) -> bool | None: ...
+        @property
+        def by_smtp(self) -> bool: ...
+        @property
+        def doubt(self) -> bytes: ...
+        def pieces(self) -> Iterator[bytes]: ...
+
 
 # The time of reading of a file that nobody has read yet.
 UNREAD = 0
@@ -34,15 +50,17 @@ class Message:
 
     fd is the file that scanners get, of seen bytes, and path its name as they see it, empty when
     it has none.  size is how many bytes were received; sender is not in there; crlf tells
-    whether its lines end so.  other_reading is the message as mail systems read it, if that
-    differs: for scanners only.
+    whether its lines end so, by_smtp and doubt are what its Source says.  other_reading is the
+    message as mail systems read it, if that differs: for scanners only.
     """
 
     __slots__ = (
         "_form",
         "_reader",
+        "by_smtp",
         "crlf",
         "directory",
+        "doubt",
         "fd",
         "name",
         "other_reading",
@@ -67,7 +85,8 @@ class Message:
         self.size = 0
         self.other_reading: Message | None = None
         self._reader = Reader()
-        self.crlf = False
+        self.crlf = self.by_smtp = False
+        self.doubt = b""
         self._form: tuple[int, bool] | None = None
 
     def __enter__(self) -> Message:
@@ -125,12 +144,12 @@ class Message:
             other._append(reader.feed(piece))
         other._append(reader.end())
 
-    def fill(self, stdin: int) -> None:
-        """Copy what comes from the descriptor until it ends."""
-        incoming = Incoming(stdin)
-        for piece in incoming.pieces():
+    def fill(self, source: Source) -> None:
+        """Copy what comes from there until it ends."""
+        for piece in source.pieces():
             self.add(piece)
-        self.crlf = bool(incoming.crlf)
+        self.crlf = bool(source.crlf)
+        self.by_smtp, self.doubt = source.by_smtp, source.doubt
         self.complete()
 
     def pieces(self, header: bytes = b"") -> Iterator[bytes]:
@@ -181,12 +200,15 @@ class Message:
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from.
 
-        Of a file that holds nothing else: a program may go back to its beginning (maildrop),
-        or open /dev/stdin, which begins there again.
+        Lines that came over the wire end in LF there, as programs have them.  Of a file that
+        holds nothing else: a program may go back to its beginning (maildrop), or open
+        /dev/stdin, which begins there again.
         """
         try:
             fd = self.directory.nameless()
-            self._copy(fd, header)
+            pieces = self.pieces(header)
+            for piece in _without_cr(pieces) if self.by_smtp else pieces:
+                process.write(fd, piece)
             os.lseek(fd, 0, os.SEEK_SET)
             # The kernel sets the time of reading, whichever way it is read (not with the mount
             # option noatime): who opens /dev/stdin anew does not move this offset.
@@ -201,30 +223,37 @@ class Message:
         try:
             fd = self.directory.create(name, 0o600)
             try:
-                self._copy(fd, b"")
+                for piece in self.pieces():
+                    process.write(fd, piece)
             finally:
                 os.close(fd)
         except OSError as why:
             raise self._not_copied(why) from why
         return name
 
-    def _copy(self, fd: int, header: bytes) -> None:
-        for piece in self.pieces(header):
-            process.write(fd, piece)
-
     def _not_copied(self, why: OSError) -> Defer:
         return defer_from(f"copying the message in {printable(self.directory.path)}", why)
 
 
-def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
-    """The whole message from the descriptor, in a file; raises Defer when that fails."""
+def receive(source: Source, directory: Directory, settings: Settings) -> Message:
+    """The whole message from its source, in a file; raises Defer when that fails."""
     named = any(each.opens_path for each in (*settings.scanners, *settings.backups))
     try:
         message = Message(directory, settings.sender, named)
-        message.fill(stdin)
+        message.fill(source)
     except OSError as why:
         raise defer_from(f"saving the message in {printable(directory.path)}", why) from why
     return message
+
+
+def _without_cr(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces with LF for each CRLF."""
+    held = b""
+    for piece in pieces:
+        piece = held + piece
+        held = b"\r" if piece.endswith(b"\r") else b""
+        yield piece.removesuffix(b"\r").replace(b"\r\n", b"\n")
+    yield held
 
 
 def _above_header(piece: bytes) -> int:

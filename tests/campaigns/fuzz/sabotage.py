@@ -77,7 +77,7 @@ def _naive(message: Any, header: bytes) -> Iterator[bytes]:
     yield (b"" if wire.endswith(b"\n") else b"\r\n") + b".\r\n"
 
 
-def _first_tab(data: bytes, file: str) -> list[reading.GivenOption]:
+def _first_tab(data: bytes, file: str) -> list[rows.GivenOption]:
     return _parse_config(data.replace(b"\t", b" "), file)
 
 
