@@ -127,10 +127,11 @@ class Served(Talk):
 
 def words(site: Site, *options: str) -> list[str]:
     """The command line at the site."""
-    command = Path(site.command[0]).with_name("avcheck-smtp")
+    *before, avcheck = site.command
+    command = [*before, str(Path(avcheck).with_name("avcheck-smtp"))]
     handler = ("-i", site.infected) if site.infected else ()
     scanner = ("-s", f"clamd:{site.scanner.where}")
-    return [str(command), "-d", str(site.spool), *scanner, *site.hop, *handler, *options]
+    return [*command, "-d", str(site.spool), *scanner, *site.hop, *handler, *options]
 
 
 def spawn(site: Site, *options: str, environment: Mapping[str, str] | None = None) -> Served:
@@ -141,16 +142,22 @@ def spawn(site: Site, *options: str, environment: Mapping[str, str] | None = Non
 def spawned(line: Sequence[str], environment: Mapping[str, str] | None = None) -> Served:
     ours, theirs = socket.socketpair()
     with theirs:
-        process = subprocess.Popen(
-            line,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd="/",
-            env={"PATH": "/usr/bin:/bin", **(environment or {})},
-            start_new_session=True,
-        )
-    return Served(ours, process)
+        return Served(ours, _started(line, theirs, environment or {}))
+
+
+def _started(
+    line: Sequence[str], descriptor: socket.socket, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    fd = descriptor.fileno()
+    return subprocess.Popen(
+        line,
+        stdin=fd,
+        stdout=fd,
+        stderr=fd,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", **environment},
+        start_new_session=True,
+    )
 
 
 class Listening:
@@ -165,15 +172,7 @@ class Listening:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it, as whoever listens does it with the next connection."""
-        self.process = subprocess.Popen(
-            self._line,
-            stdin=self.socket,
-            stdout=self.socket,
-            stderr=self.socket,
-            cwd="/",
-            env={"PATH": "/usr/bin:/bin"},
-            start_new_session=True,
-        )
+        self.process = _started(self._line, self.socket, {})
         return self.process
 
     def connect(self) -> Talk:
