@@ -75,12 +75,14 @@ class Message:
         self.sender = sender
         self.name = new_file_name() if named else b""
         self.path = directory.path_for_scanner(self.name) if named else b""
-        if named:
-            self.fd = directory.create(self.name, 0o640)
-            directory.share(self.fd, 0o640)
-        else:
-            self.fd = directory.nameless()
-        process.write(self.fd, FRONT)
+        self.fd = directory.create(self.name, 0o640) if named else directory.nameless()
+        try:
+            if named:
+                directory.share(self.fd, 0o640)
+            process.write(self.fd, FRONT)
+        except BaseException:
+            process.close(self.fd)
+            raise
         self.seen = len(FRONT)
         self.size = 0
         self.other_reading: Message | None = None
@@ -95,6 +97,9 @@ class Message:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         process.close(self.fd)
         if self.other_reading:
             process.close(self.other_reading.fd)
@@ -204,6 +209,7 @@ class Message:
         holds nothing else: a program may go back to its beginning (maildrop), or open
         /dev/stdin, which begins there again.
         """
+        fd = -1
         try:
             fd = self.directory.nameless()
             pieces = self.pieces(header)
@@ -213,8 +219,11 @@ class Message:
             # The kernel sets the time of reading, whichever way it is read (not with the mount
             # option noatime): who opens /dev/stdin anew does not move this offset.
             os.utime(fd, ns=(UNREAD, UNREAD))
-        except OSError as why:
-            raise self._not_copied(why) from why
+        except BaseException as why:
+            process.close(fd)
+            if isinstance(why, OSError):
+                raise self._not_copied(why) from why
+            raise
         return fd
 
     def hand_over(self) -> bytes:
@@ -240,7 +249,11 @@ def receive(source: Source, directory: Directory, settings: Settings) -> Message
     named = any(each.opens_path for each in (*settings.scanners, *settings.backups))
     try:
         message = Message(directory, settings.sender, named)
-        message.fill(source)
+        try:
+            message.fill(source)
+        except BaseException:
+            message.close()
+            raise
     except OSError as why:
         raise defer_from(f"saving the message in {printable(directory.path)}", why) from why
     return message

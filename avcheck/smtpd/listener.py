@@ -108,30 +108,31 @@ class Listener:
             sleep(PAUSE)
             return
         try:
-            # A signal that comes in between is one for the child as well.
+            # A signal for the child is not to come before it can hear it: the session ends this.
             with process.signals_blocked():
                 pid = os.fork()
                 if not pid:
-                    signal.set_wakeup_fd(-1)
+                    self._become_session(fd)
         except OSError as why:
             report.note(f"fork: {why.strerror}")
             _say(fd, BUSY)
             process.close(fd)
             sleep(PAUSE)
             return
-        if not pid:
-            self._become_session(fd)
         self._children.add(pid)
         process.close(fd)
 
     def _become_session(self, fd: int) -> NoReturn:
         """In the child: serve the connection, and leave."""
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._socket.close()
-        process.close(self._wake)
-        process.close(self._woken)
-        session.serve(Client(fd, fd), self._settings, self._called)
-        raise Served
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._socket.close()
+            process.close(self._wake)
+            process.close(self._woken)
+            session.serve(Client(fd, fd), self._settings, self._called)
+        finally:
+            raise Served
 
     def _reap(self) -> None:
         while self._children:
