@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from avcheck.deliver.smtp_replies import Reply
 
-# Errors of the client's own that are answered; after the last one the session ends.  As
-# Postfix's smtpd_hard_error_limit.
+# Errors of the client's own; the last one ends the session.  As Postfix's
+# smtpd_hard_error_limit, which counts from the last message that was taken.
 ERRORS_MAX = 20
 
 # Commands that are handed to the next hop at once.
@@ -222,6 +222,8 @@ class Dialogue:
         self._content = None
         self.transaction = None
         self.attributes = {}
+        if reply.startswith(b"2"):
+            self._errors = 0
         self._say(reply)
 
     def end(self, reply: bytes) -> None:
@@ -389,7 +391,7 @@ class Dialogue:
 
 
 def as_bytes(reply: Reply) -> bytes:
-    """The reply as it is sent."""
-    lines = reply.lines
+    """The reply as it is sent; a CR in it would be the end of a line to some."""
+    lines = [line.replace(b"\r", b" ") for line in reply.lines]
     last = b"%d %b\r\n" % (reply.code, lines[-1])
     return b"".join(b"%d-%b\r\n" % (reply.code, line) for line in lines[:-1]) + last

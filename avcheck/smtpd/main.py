@@ -6,6 +6,7 @@ Read this beside DESCRIPTION in avcheck-smtp(8).
 from __future__ import annotations
 
 import os
+from stat import S_ISCHR
 from time import monotonic
 
 from avcheck import report
@@ -30,11 +31,11 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
         if "_AVCHECK_SMTP_COMPLETE" in os.environ:
             raise HelpRequest("complete")
         settings = reading.read(argv, read_config, COMMAND)
-    except HelpRequest as request:
-        from avcheck.options import asked
-
-        return asked.show(request.what, rows.SMTP)
     except Leave as why:
+        if isinstance(why, HelpRequest) and stdin == 0 and S_ISCHR(os.fstat(0).st_mode):
+            from avcheck.options import asked
+
+            return asked.show(why.what, rows.SMTP)
         return _unusable(why, stdin)
     # What we put into the command that injects mail is avcheck's path.
     avcheck = os.path.join(os.path.dirname(os.path.abspath(called)), b"avcheck")

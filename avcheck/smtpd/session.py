@@ -43,8 +43,8 @@ class Session:
         self._settings = settings
         self._called = called
         self._peer = client.peer()
-        self._dialogue = Dialogue(smtp.hello(), settings.xclient)
         self._hop = None if settings.program else Hop(settings)
+        self._dialogue = Dialogue(smtp.hello(), settings.xclient and not settings.program)
         self._ends = monotonic() + settings.session
         self._messages = 0
         self._idle = False

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +16,7 @@ import pytest
 
 from tests.support.fakes import PATIENCE
 from tests.support.mta import Site
-from tests.support.smtp_client import CONTENT, REPLY, WIRE, spawn, spawned, words
+from tests.support.smtp_client import CONTENT, REPLY, WIRE, spawn, spawned, with_own_package, words
 
 WHOLE = b"EHLO c\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\n"
 
@@ -65,6 +62,8 @@ def test_a_message_is_sent_like_this(site: Site) -> None:
 def test_wrong_usage_is_not_the_client_s_business(site: Site) -> None:
     for wrong in (["-f", "a@b"], ["-c"], ["-n"], ["-g", "3"], ["--nonesuch"], ["a@b"]):
         assert heard(site, [*words(site), *wrong]) == [b"421 4.3.5 Server configuration error\r\n"]
+    for asked in ("--help", "--version"):
+        assert heard(site, [*words(site), asked]) == [b"421 4.3.5 Server configuration error\r\n"]
     assert heard(site, words(site)[:1]) == [b"421 4.3.5 Server configuration error\r\n"]
 
 
@@ -111,16 +110,8 @@ def test_two_pipes_are_a_connection_too(site: Site) -> None:
 
 @pytest.fixture
 def broken(site: Site, command: Path) -> Path:
-    """The directory of a package of its own, which the command at the site runs."""
-    lib = site.directory / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
-    package = Path(sysconfig.get_path("purelib")) / "avcheck"
-    shutil.copytree(package, lib / "avcheck", ignore=shutil.ignore_patterns("__pycache__"))
-    place = site.directory / "bin"
-    place.mkdir()
-    for name in ("avcheck", "avcheck-smtp"):
-        shutil.copy(command.with_name(name), place / name)
-    site.command = [str(place / "avcheck")]
-    return lib / "avcheck"
+    """The directory of a package of its own, which is to be broken."""
+    return with_own_package(site, command)
 
 
 def test_a_copy_of_it_runs(site: Site, broken: Path) -> None:

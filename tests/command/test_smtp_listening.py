@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support.fakes import PATIENCE
 from tests.support.mta import Site, until
-from tests.support.smtp_client import WIRE, Listening, is_quiet, words
+from tests.support.smtp_client import WIRE, Listening, is_quiet, with_own_package, words
 
 
 @pytest.mark.parametrize("unix", [False, True])
@@ -109,6 +110,27 @@ def test_a_signal_ends_it_after_the_messages_in_hand(site: Site, number: int) ->
         server.start()
         late.hello()
         late.quit()
+
+
+@pytest.mark.parametrize("action", ["handle", "quarantine:{}/quarantine", "reject"])
+def test_an_upgrade_of_the_package_changes_nothing_until_it_leaves(
+    site: Site, command: Path, action: str
+) -> None:
+    """All that a child may need was loaded before, of one version."""
+    site.clamd(says=b"Eicar FOUND")
+    site.handler()
+    package = with_own_package(site, command)
+    options = ("--metrics", f"{site.spool}/metrics", "--slots", "2", "-h", "x")
+    line = words(site, *options, "--on", "infected=" + action.format(site.directory))
+    with Listening(line) as server:
+        first = server.connect()
+        first.hello()
+        shutil.rmtree(package)
+        for talk in (first, server.connect()):
+            if talk is not first:
+                talk.hello()
+            assert talk.send().startswith(b"550 5.7.1" if action == "reject" else b"250 2.0.0 inf")
+            talk.quit()
 
 
 def test_a_child_has_nothing_of_the_socket_that_listens(site: Site) -> None:

@@ -10,9 +10,12 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -207,6 +210,19 @@ class Listening:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(PATIENCE)
         self.socket.close()
+
+
+def with_own_package(site: Site, command: Path) -> Path:
+    """The directory of a package of its own, which the command at the site runs from now on."""
+    lib = site.directory / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+    package = Path(sysconfig.get_path("purelib")) / "avcheck"
+    shutil.copytree(package, lib / "avcheck", ignore=shutil.ignore_patterns("__pycache__"))
+    place = site.directory / "bin"
+    place.mkdir()
+    for name in ("avcheck", "avcheck-smtp"):
+        shutil.copy(command.with_name(name), place / name)
+    site.command = [str(place / "avcheck")]
+    return lib / "avcheck"
 
 
 def is_quiet(talk: Talk) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avcheck.deliver.smtp_replies import Reply
-from avcheck.smtpd.dialogue import Data, Dialogue, End, Hello, Mail, Piece, Relay
+from avcheck.smtpd.dialogue import Data, Dialogue, End, Hello, Mail, Piece, Relay, as_bytes
 
 REPLY = re.compile(rb"(?:\d{3}-[^\r\n]*\r\n)*\d{3} [^\r\n]*\r\n")
 
@@ -182,6 +182,17 @@ def test_the_last_error_is_one_after_the_answers_to_what_came_before() -> None:
     play = Play().hears(b"EHLO c\r\nMAIL FROM:<a@x>\r\n", b"RCPT TO:<b@x>\r\n" + b"X\r\n" * 30)
     assert play.codes == [220, 250, 250, 250, *[500] * 19, 421]
     assert play.dialogue.closing
+
+
+def test_errors_are_counted_from_the_last_message_on() -> None:
+    play = Play()
+    for _ in range(3):
+        play.hears(b"X\r\n" * 12, *GOOD[:3])
+    assert len(play.messages) == 3
+
+
+def test_a_cr_in_the_next_hop_s_words_ends_no_line() -> None:
+    assert as_bytes(Reply(250, (b"a\rb", b"c\r"))) == b"250-a b\r\n250 c \r\n"
 
 
 def test_a_session_retires_between_two_messages_only() -> None:
