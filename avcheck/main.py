@@ -23,8 +23,8 @@ GUARD_STATUSES = (1, 2, 120, *range(126, 256))
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from avcheck.incoming import Source
     from avcheck.settings import Settings
-    from avcheck.spool import Source
 
 
 def main(argv: list[bytes], stdin: int, called: bytes) -> int:

@@ -14,32 +14,17 @@ import os
 from avcheck import process
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
+from avcheck.incoming import above_header, without_cr
 from avcheck.printable import printable
-from avcheck.seen import FRONT, Reader, is_from_line
+from avcheck.seen import FRONT, Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-    from typing import Protocol
 
+    from avcheck.incoming import Source
     from avcheck.settings import Settings
-
-    class Source(Protocol):
-        """Where the message comes from; what it says of it is known when the pieces have come.
-
-        crlf tells whether its lines end so; by_smtp whether it came over the wire, where bare
-        CRs and LFs are data; doubt names what makes others read another message in it.
-        """
-
-        @property
-        def crlf(self) -> bool | None: ...
-        @property
-        def by_smtp(self) -> bool: ...
-        @property
-        def doubt(self) -> bytes: ...
-        def pieces(self) -> Iterator[bytes]: ...
-
 
 # The time of reading of a file that nobody has read yet.
 UNREAD = 0
@@ -173,7 +158,7 @@ class Message:
                 raise Defer("the spool file was cut short")
             at += len(piece)
             if header:
-                first = _above_header(piece)
+                first = above_header(piece)
                 line = header + (b"\r\n" if self.crlf else b"\n")
                 piece = piece[:first] + line + piece[first:]
                 header = b""
@@ -213,7 +198,7 @@ class Message:
         try:
             fd = self.directory.nameless()
             pieces = self.pieces(header)
-            for piece in _without_cr(pieces) if self.by_smtp else pieces:
+            for piece in without_cr(pieces) if self.by_smtp else pieces:
                 process.write(fd, piece)
             os.lseek(fd, 0, os.SEEK_SET)
             # The kernel sets the time of reading, whichever way it is read (not with the mount
@@ -257,28 +242,3 @@ def receive(source: Source, directory: Directory, settings: Settings) -> Message
     except OSError as why:
         raise defer_from(f"saving the message in {printable(directory.path)}", why) from why
     return message
-
-
-def _without_cr(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces with LF for each CRLF."""
-    held = b""
-    for piece in pieces:
-        piece = held + piece
-        held = b"\r" if piece.endswith(b"\r") else b""
-        yield piece.removesuffix(b"\r").replace(b"\r\n", b"\n")
-    yield held
-
-
-def _above_header(piece: bytes) -> int:
-    """The length of what stands before the first line of the message's own header.
-
-    That is the line that the message in an mbox begins with, and lines that go on with one
-    which is not there: after a line of ours they would go on with that.
-    """
-    at = 0
-    while (piece.startswith((b" ", b"\t"), at)) or (not at and is_from_line(piece[:80])):
-        end = piece.find(b"\n", at) + 1
-        if not end:
-            break
-        at = end
-    return at

@@ -9,8 +9,9 @@ from avcheck.exits import Leave
 from avcheck.printable import printable
 from avcheck.settings import Settings
 from avcheck.smtpd.client import Gone, Late
-from avcheck.smtpd.dialogue import End, Piece, as_bytes
+from avcheck.smtpd.events import End, Piece
 from avcheck.smtpd.hop import Refusal
+from avcheck.smtpd.lines import as_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from avcheck.exits import HELD, Defer, Leave, Stopped
 from avcheck.run import Run
 from avcheck.smtpd import commands, kept, message
 from avcheck.smtpd.client import Gone, Late
-from avcheck.smtpd.dialogue import Data, Dialogue, Hello, Mail, Relay
+from avcheck.smtpd.dialogue import Dialogue
+from avcheck.smtpd.events import Data, Hello, Mail, Relay
 from avcheck.smtpd.hop import Hop
 from avcheck.state import hold
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from avcheck.settings import Settings
     from avcheck.smtpd.client import Client
-    from avcheck.smtpd.dialogue import Event
+    from avcheck.smtpd.events import Event
 
 # Seconds for the client to say something, and for it to take what we say.
 IDLE_MAX = 300.0
@@ -57,7 +58,7 @@ class Session:
         try:
             self._converse()
         except Gone:
-            if not self._dialogue.between:
+            if self._dialogue.transaction:
                 self._log("lost connection in a transaction")
         except Leave as why:
             self._close(why)
@@ -95,7 +96,7 @@ class Session:
             try:
                 hold.refuse_while_paused(self._settings.waitfile)
             except Defer as why:
-                dialogue.refuse(f"451 {why.code} {why.text}".encode())
+                dialogue.say(f"451 {why.code} {why.text}".encode())
             else:
                 dialogue.allow()
         elif isinstance(event, Relay):
@@ -143,7 +144,7 @@ class Session:
     def _receive(self) -> bytes:
         """What the client says next; a signal ends the wait for it, and so does --session."""
         until = monotonic() + IDLE_MAX
-        if self._dialogue.between:
+        if not self._dialogue.transaction:
             until = min(until, self._ends)
         self._idle = True
         try:
@@ -165,7 +166,7 @@ class Session:
     def _close(self, why: Leave) -> None:
         """Say why, to the client if it is there, and to the log."""
         reply = f"421 {why.code} {why.text}".encode()
-        if isinstance(why, Late) and self._dialogue.between and self._over():
+        if isinstance(why, Late) and not self._dialogue.transaction and self._over():
             reply = ENOUGH  # nothing is wrong
         else:
             self._log(reply.decode())

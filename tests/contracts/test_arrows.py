@@ -62,7 +62,8 @@ PURE = {
     *("options.reading", "options.rows", "options.arguments", "settings", "policy", "address"),
     *("deliver.smtp_dialogue", "deliver.smtp_replies", "deliver.smtp_words", "state.waitfile"),
     *("scanners.rows", "seen", *GROUND),
-    *("smtpd.commands", "smtpd.content", "smtpd.dialogue", "smtpd.kept"),
+    *("smtpd.commands", "smtpd.content", "smtpd.dialogue", "smtpd.events", "smtpd.kept"),
+    "smtpd.lines",
 }
 
 # What the delivery path may import of the standard library when it is loaded, and in a

@@ -8,7 +8,7 @@ import pytest
 
 from avcheck.options import rows
 from avcheck.options.rows import EVERY, PIPE, SMTP, Option
-from avcheck.smtpd import content, dialogue, session
+from avcheck.smtpd import content, lines, session
 from tests.contracts.test_tables import items
 from tests.support.tree import ROOT
 from tests.support.words import RIGHT
@@ -60,7 +60,7 @@ def test_the_page_has_the_defaults_of_its_own_options() -> None:
 def test_the_page_has_the_limits_and_the_names() -> None:
     replies = section("REPLIES")
     assert f"{session.IDLE_MAX:g} seconds" in replies
-    assert dialogue.ERRORS_MAX == 20
+    assert lines.ERRORS_MAX == 20
     assert "twentieth error since a message was taken" in " ".join(replies.split())
     for name in (content.LONE_DOT, content.FIRST_DOT):
         assert name.decode() in replies

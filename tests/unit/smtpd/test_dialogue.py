@@ -13,7 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avcheck.deliver.smtp_replies import Reply
-from avcheck.smtpd.dialogue import Data, Dialogue, End, Hello, Mail, Piece, Relay, as_bytes
+from avcheck.smtpd.dialogue import Dialogue
+from avcheck.smtpd.events import Data, End, Hello, Mail, Piece, Relay
+from avcheck.smtpd.lines import as_bytes
 
 REPLY = re.compile(rb"(?:\d{3}-[^\r\n]*\r\n)*\d{3} [^\r\n]*\r\n")
 
@@ -118,7 +120,7 @@ def test_a_recipient_of_a_sender_that_was_refused_is_refused() -> None:
     """Whatever the next hop says to it."""
     play = Play(hop="522").hears(*GOOD[:1])
     assert play.codes == [220, 250, 550, 503, 503]
-    assert play.dialogue.between
+    assert play.dialogue.transaction is None
 
 
 @pytest.mark.parametrize(
