@@ -225,11 +225,10 @@ class Dialogue(Lines):
         """What the client is told of the next hop's reply, and what it means to us."""
         yes = reply.code // 100 == 2
         transaction = self.transaction
-        if command.verb == b"MAIL" and transaction:
-            transaction.taken = yes
-            self.transaction = transaction if yes else None
+        if command.verb == b"MAIL" and not yes:
+            self.transaction = None
         elif command.verb == b"RCPT":
-            if not (transaction and transaction.taken):
+            if not transaction:
                 if yes:  # to a recipient of nothing
                     return b"503 5.5.1 Error: need MAIL command\r\n"
             elif yes:

@@ -59,12 +59,11 @@ if TYPE_CHECKING:
 
 
 class Transaction:
-    """What a MAIL has begun; taken is whether the next hop has said yes to it."""
+    """What a MAIL has begun; refused is how many recipients the next hop did not take."""
 
-    __slots__ = ("recipients", "refused", "sender", "taken")
+    __slots__ = ("recipients", "refused", "sender")
 
     def __init__(self, sender: bytes) -> None:
         self.sender = sender
-        self.taken = False
         self.recipients: list[bytes] = []
         self.refused = 0

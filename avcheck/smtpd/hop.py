@@ -73,9 +73,7 @@ class Hop:
         If the connection was kept, and nothing has been said of this message before, another
         one may be needed.
         """
-        kept = not self._begun and self._renewable
-        if kept and self._is_over():
-            self._open()
+        kept = self._renewable and not self._begun
         try:
             replies = self._ask(commands)
         except Defer:

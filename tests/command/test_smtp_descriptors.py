@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,6 +90,17 @@ def test_with_few_files(site: Site, files: int) -> None:
 def test_with_descriptors_closed(site: Site, closed: str) -> None:
     replies = heard(site, ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *words(site)])
     assert len(replies) == 6
+
+
+def test_python_s_own_words_lead_nowhere(site: Site) -> None:
+    """Whatever starts it, and says nothing of descriptor 2."""
+    code = "from avcheck.smtpd.__main__ import main; main()"
+    with spawned([sys.executable, "-c", code, *words(site)[1:]]) as talk:
+        talk.hello()
+        for number in (0, 1, 2):
+            assert os.readlink(f"/proc/{talk.pid}/fd/{number}") == "/dev/null"
+        assert talk.send().startswith(b"250 ")
+        talk.quit()
 
 
 def test_without_a_connection(site: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.fakes import HANG_UP
 from tests.support.letters import EICAR
 from tests.support.mta import MAIL, RECIPIENT, SENDER, Site, until
+from tests.support.program import STOP
 from tests.support.smtp_client import CONTENT, WIRE, is_quiet, spawn
 
 INFECTED = b"Eicar-Test-Signature FOUND"
@@ -183,6 +184,34 @@ def test_what_is_dealt_with_is_taken_and_said(site: Site, action: str, said: byt
     assert site.delivered == []
     if action == "handle":
         assert handler.note("message") == CONTENT
+
+
+def test_the_next_hop_knows_before_the_handler_begins(site: Site) -> None:
+    site.clamd(says=INFECTED)
+    hop = site.smtp()
+    handler = site.handler(STOP + 'rm "$1"')
+    with spawn(site) as talk:
+        talk.hello()
+        talk.envelope()
+        talk.ask(b"DATA")
+        talk.say(WIRE)
+        handler.arrived()
+        assert hop.commands[-1] == b"RSET"
+        handler.release()
+        assert talk.hear().startswith(b"250 2.0.0 infected")
+    sendmail = handler.environment[b"SENDMAIL"].split()
+    assert sendmail[0].endswith(b"/avcheck")
+    assert sendmail[1:] == [b"-c", b"-S", site.hop[1].encode()]
+
+
+def test_what_was_said_of_one_message_is_not_said_of_the_next(site: Site) -> None:
+    site.clamd(says=lambda content: INFECTED if EICAR in content else b"OK")
+    site.smtp()
+    with spawn(site, "--on", "infected=discard") as talk:
+        talk.hello()
+        assert talk.send() == b"250 2.0.0 taken\r\n"
+        assert talk.send(EICAR + b"\r\n.\r\n").endswith(b"; discarded\r\n")
+        assert talk.send() == b"250 2.0.0 taken\r\n"
 
 
 def test_a_handler_that_refuses_refuses(site: Site) -> None:
