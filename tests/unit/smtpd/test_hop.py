@@ -119,10 +119,10 @@ def test_in_the_envelope_nonsense_ends_the_connection(served: Served, answer: by
 
 
 def test_what_has_been_answered_before_is_not_said_again(served: Served) -> None:
-    server, hop = served(answers={"RCPT 1": HANG_UP})
-    assert ask(hop, *ENVELOPE[:1]) == [250]
+    server, hop = served(answers={"RCPT 2": HANG_UP})
+    assert ask(hop, *ENVELOPE[:2]) == [250, 250]
     with pytest.raises(Defer, match="closed the connection"):
-        ask(hop, *ENVELOPE[1:])
+        ask(hop, *ENVELOPE[2:])
     assert sum(command.startswith(b"MAIL") for command in server.commands) == 1
 
 
