@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fakes import HANG_UP
 from tests.support.letters import EICAR
-from tests.support.mta import MAIL, RECIPIENT, SENDER, Site, until
+from tests.support.mta import RECIPIENT, SENDER, Site, until
 from tests.support.program import STOP
-from tests.support.smtp_client import CONTENT, WIRE, is_quiet, spawn
+from tests.support.smtp_client import CONTENT, WIRE, spawn
 
 INFECTED = b"Eicar-Test-Signature FOUND"
 
@@ -255,72 +254,6 @@ def test_an_infected_one_of_them_is_infected(site: Site) -> None:
         assert b"infected: Eicar" in talk.send(b"a\n.\nb\r\n.\r\n")
 
 
-# The next hop.
-
-
-def test_a_next_hop_that_is_not_there_is_told_to_the_client(site: Site) -> None:
-    site.hop = ("-S", f"unix:{site.directory}/none")
-    with spawn(site) as talk:
-        reply = talk.hello()
-        assert reply.startswith(b"421 4.4.1 ")
-        assert b"is the daemon running?" in reply
-        talk.hung_up()
-
-
-def test_a_next_hop_that_wants_no_mail_is_quoted(site: Site) -> None:
-    site.smtp(answers={"greeting": b"554 5.3.2 no mail today\r\n"})
-    with spawn(site) as talk:
-        reply = talk.hello()
-        assert reply.startswith(b"421 4.3.2 ")
-        assert b"no mail today" in reply
-        talk.hung_up()
-
-
-def test_a_next_hop_that_has_hung_up_meanwhile_is_called_again(site: Site) -> None:
-    hop = site.smtp(quits="dot")
-    with spawn(site) as talk:
-        talk.hello()
-        for _ in range(3):
-            assert talk.send().startswith(b"250 ")
-        talk.quit()
-    assert len(hop.messages) == 3
-    assert sum(command.startswith(b"EHLO") for command in hop.commands) == 3
-
-
-def test_one_that_hangs_up_in_the_envelope_ends_the_session(site: Site) -> None:
-    hop = site.smtp(answers={"RCPT 2": HANG_UP})
-    with spawn(site) as talk:
-        talk.hello()
-        replies = talk.envelope(recipients=[b"a@x"])
-        assert replies[1].startswith(b"250 ")
-        assert talk.ask(b"RCPT TO:<b@x>").startswith(b"421 4.4.2 ")
-        talk.hung_up()
-    assert hop.messages == []
-
-
-def test_one_that_hangs_up_after_the_dot_may_have_the_message(site: Site) -> None:
-    site.smtp(answers={"dot": HANG_UP})
-    with spawn(site) as talk:
-        talk.hello()
-        reply = talk.send()
-        assert reply.startswith(b"451 4.4.2 ")
-        assert b"possible duplicate: after the final dot" in reply
-        talk.quit()
-
-
-def test_a_program_gets_all_recipients_at_once_and_lines_of_its_own(site: Site) -> None:
-    program = site.sendmail()
-    with spawn(site) as talk:
-        offered = talk.hello()
-        assert b"DSN" not in offered
-        assert talk.ask(b"MAIL FROM:<a@x> AUTH=<>").startswith(b"555 ")
-        reply = talk.send(recipients=[b"a@x", b"b@x"])
-        assert reply.startswith(b"250 2.0.0 clean: ")
-        talk.quit()
-    assert program.stdin == MAIL
-    assert program.argv[-5:] == [b"-f", SENDER, b"--", b"a@x", b"b@x"]
-
-
 # A pause.
 
 
@@ -386,4 +319,3 @@ def test_python_s_own_client_gets_along_with_it(site: Site) -> None:
         client.noop()
         client.quit()
     assert site.delivered == [CONTENT, CONTENT]
-    assert is_quiet(talk) if talk.socket.fileno() >= 0 else True
