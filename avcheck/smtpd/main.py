@@ -9,7 +9,7 @@ import os
 from stat import S_ISCHR
 from time import monotonic
 
-from avcheck import report
+from avcheck import process, report
 from avcheck.exits import CONFIG, OK, TEMPFAIL, HelpRequest, Leave, Usage
 from avcheck.options import reading, rows
 from avcheck.options.file import read_config
@@ -76,8 +76,10 @@ def _descriptors() -> tuple[int, int]:
     """The client's descriptors, for in and out, above 2; those below lead nowhere any more.
 
     Of a socket that is standard input, the others are not asked for.  Standard error stays if
-    it is not the client's.
+    it is not the client's.  What else was handed to us is closed: systemd has the socket that
+    listens as descriptor 3, too, and a session is not to have it.
     """
+    process.close_from(3)
     in_ = os.dup(0)
     out = in_ if client.is_socket(in_) else os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""avcheck-smtp and its next hop: one that is not there, goes away, keeps silent, or is a program."""
+"""avcheck-smtp and its next hop: one that is not there, goes, keeps silent, or is a program."""
 
 from __future__ import annotations
 

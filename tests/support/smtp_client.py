@@ -160,6 +160,7 @@ def _started(
         cwd="/",
         env={"PATH": "/usr/bin:/bin", **environment},
         start_new_session=True,
+        pass_fds=[fd],  # as systemd has it, once more
     )
 
 
