@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import smtplib
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.live.recipe import MailSystem
+from tests.support.mta import until
+from tests.support.servers import packages
 from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import PATIENCE, Postfix
+from tests.support.servers.queue import listens
 
 AFTER = {"main.cf": "main-smtp", "master.cf": "master-smtp", "smtp.conf": "smtp.conf"}
 BEFORE = {"master.cf": "master-before", "smtp.conf": "before.conf"}
@@ -71,6 +76,28 @@ class Sent:
         """The one of the Postfix that has taken it."""
         assert self.code == 250, self
         return self.words.rpartition("queued as ")[2]
+
+
+@contextmanager
+def activated(
+    system: MailSystem, command: Sequence[str], port: int, *options: str
+) -> Iterator[None]:
+    """The command runs behind a socket on that port, as systemd has it."""
+    packages.need("systemd", commands=["systemd-socket-activate"])
+    activate = ["systemd-socket-activate", "--inetd", *options, "-l", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(
+        ["runuser", "-u", system.client, "--", *activate, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    try:
+        until(lambda: listens(port))
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
 
 
 @contextmanager

@@ -6,18 +6,14 @@ systemd does not run here; systemd-socket-activate(1) does what it does with the
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.live.recipe import MailSystem
-from tests.live.smtpd import Way, way
+from tests.live.smtpd import Way, activated, way
 from tests.support.letters import EICAR, letter, with_attachment
-from tests.support.servers import packages
-from tests.support.servers.postfix import PATIENCE
 from tests.support.servers.queue import listens
 from tests.support.tree import ROOT
 
@@ -38,20 +34,8 @@ def listening(system: MailSystem, way: Way, unit: str, *options: str) -> Iterato
         if not line.startswith("systemctl "):
             way.postfix.command(*line.split())
     way.postfix.wait_until(lambda: not listens(way.filter), "the port")
-    activate = ["systemd-socket-activate", "--inetd", *options, "-l", f"127.0.0.1:{way.filter}"]
-    process = subprocess.Popen(
-        ["runuser", "-u", system.client, "--", *activate, *command(system, unit, way)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-    )
-    try:
-        way.postfix.wait_until(lambda: listens(way.filter), "the socket")
+    with activated(system, command(system, unit, way), way.filter, *options):
         yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +47,6 @@ def listening(system: MailSystem, way: Way, unit: str, *options: str) -> Iterato
 def test_mail_arrives_and_a_virus_does_not(
     mail_system: MailSystem, name: str, unit: str, options: tuple[str, ...]
 ) -> None:
-    packages.need("systemd", commands=["systemd-socket-activate"])
     label = f"smtpd-socket-{name}-{len(options)}"
     with (
         way(mail_system, name, label=label) as found,
