@@ -102,9 +102,17 @@ def activated(
 
 @contextmanager
 def way(
-    system: MailSystem, name: str, *changes: tuple[str, str], main: str = "", label: str = ""
+    system: MailSystem,
+    name: str,
+    *changes: tuple[str, str],
+    main: str = "",
+    master: str = "",
+    label: str = "",
 ) -> Iterator[Way]:
-    """The way of that name, "after" or "before"; changes replace words, main is more of main.cf."""
+    """The way of that name, "after" or "before"; changes replace words in it.
+
+    main and master are more of main.cf and of master.cf.
+    """
     before = name == "before"
     filter_, behind, past = free_port(), free_port(), free_port()
     label = label or f"smtpd-{name}"
@@ -114,7 +122,7 @@ def way(
         "127.0.0.1:10026": f"127.0.0.1:{behind}",
         "/etc/avcheck/": f"{system.directory}/{label}/config/",
     }
-    more = {"master.cf": PAST.format(port=past), "main.cf": main}
+    more = {"master.cf": PAST.format(port=past) + master, "main.cf": main}
     port = free_port()
     if before:
         names["smtp      inet"] = f"127.0.0.1:{port} inet"
