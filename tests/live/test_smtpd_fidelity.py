@@ -9,6 +9,7 @@ import pytest
 from tests.live.fidelity import CASES
 from tests.live.recipe import MailSystem
 from tests.live.smtpd import Way, way
+from tests.live.test_dkim import CANONICALIZATIONS, LETTERS, Signer
 from tests.live.test_fidelity_live import without_received
 from tests.support.servers.queue import submit
 
@@ -60,3 +61,15 @@ def test_what_can_be_read_in_two_ways_is_not_passed_on(
     mail_system.settle(filtered.postfix)
     assert mail_system.delivered(message) == []
     assert len(mail_system.quarantined(message)) == 1
+
+
+@pytest.mark.parametrize("how", CANONICALIZATIONS, ids=["simple", "relaxed"])
+def test_signatures_are_still_good(
+    filtered: Way, mail_system: MailSystem, how: tuple[bytes, bytes]
+) -> None:
+    signer = Signer()
+    mail_system.sink.take()
+    for make in LETTERS.values():
+        submit(filtered.port, "anna@example.com", ["bert@example.net"], signer.signed(make(), how))
+    arrived = mail_system.sink.wait_for(len(LETTERS))
+    assert [each for each in arrived if not signer.verifies(each.data)] == []

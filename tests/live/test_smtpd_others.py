@@ -1,7 +1,8 @@
-"""Exim and sendmail with avcheck-smtp, by the lines of their pages."""
+"""Exim, sendmail and OpenSMTPD with avcheck-smtp, by the lines of their pages."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.live.smtpd import activated
 from tests.live.test_exim import PARTS
 from tests.live.through import Through, arrives, replaced
 from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers import unpacked
 from tests.support.servers.exim import Exim
 from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
@@ -123,3 +125,14 @@ def test_without_clamd_mail_waits_and_then_arrives(through: Through) -> None:
         through.shared.clamd.start()
     through.account_for()
     assert len(through.delivered(message)) == 1
+
+
+def test_opensmtpd_takes_the_lines(open_directory: Path) -> None:
+    """It cannot be run here beside the real one: its directories are built in."""
+    program = unpacked.unpack(open_directory / "opensmtpd", "opensmtpd") / "usr/sbin/smtpd"
+    lines = blocks(DOCS / "other-mtas.md")["smtpd.conf-smtp"]
+    file = open_directory / "smtpd.conf"
+    for text, good in ((lines, True), (lines.replace("relay host", "relay hosts"), False)):
+        file.write_text(text)
+        done = subprocess.run([program, "-n", "-f", file], capture_output=True, text=True)
+        assert (done.returncode == 0) is good, done
