@@ -17,6 +17,9 @@
 Below all of them: settings, address and verdict; printable and patterns; directory and files.
 Before all of them: loading, which finds these modules; and uchroot is a program of its own.
 
+smtpd is the other way in: many messages, on a connection that standard input is.  It has the
+same journey for each of them.
+
 What belongs to this one message, such as its deadline and whether somebody else has it by
 now, travels with it as a Run (run, which asks caller; process is what belongs to them all).
 What cannot be finished raises Defer (exits) and leaves with 75.

@@ -32,9 +32,9 @@ def main(success: int = 0) -> NoReturn:
         os.umask(0o077)
         # Python's own words, of a thread that found no memory to begin, would come before ours.
         sys.unraisablehook = lambda _: None
-        stdin = _standard_descriptors()
+        stdin = standard_descriptors()
         if sys.flags.no_site:  # avcheck-guard starts us
-            sys.meta_path.append(_Elsewhere)
+            sys.meta_path.append(Elsewhere)
         from avcheck import loading
 
         loading.install()
@@ -46,12 +46,12 @@ def main(success: int = 0) -> NoReturn:
         status = _after(bug)
     finally:
         try:
-            _clean_up()
+            clean_up()
         finally:
             os._exit(status or success)
 
 
-class _Elsewhere:
+class Elsewhere:
     """The finder that is asked last: a module that is not beside avcheck, site may find.
 
     A scanner of the administrator's, for instance, that a .pth file leads to.
@@ -76,7 +76,7 @@ class _Elsewhere:
         return None
 
 
-def _standard_descriptors() -> int:
+def standard_descriptors() -> int:
     """Standard input, or -1 if it is closed; 0, 1 and 2 are taken by something after this.
 
     Otherwise the spool file could become descriptor 1, and our words part of the message.
@@ -117,7 +117,7 @@ def _say(words: bytes, bug: BaseException) -> None:
     os.write(2, words + b"bug or broken installation: " + text + b"\n")
 
 
-def _clean_up() -> None:
+def clean_up() -> None:
     """End every program that runs, and remove files with a name once more.
 
     A signal may have struck while that was done, or a thread be left that would have.

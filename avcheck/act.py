@@ -51,6 +51,8 @@ def on(message: Message, answer: Answer, settings: Settings, run: Run) -> tuple[
 def _carry_out(message: Message, answer: Answer, settings: Settings, run: Run) -> tuple[str, int]:
     action, directory = settings.on[answer.finding.verdict]
     status = OK
+    if run.transaction and action != policy.DELIVER:
+        run.transaction.drop()
     if action == policy.DELIVER:
         said = deliver.send_on(message, answer.finding, settings, run)
         status = settings.ok_status

@@ -19,6 +19,8 @@ class Caller:
 
     __slots__ = ("_descriptors", "_gone", "_named", "_parent")
 
+    who = "the mail system that called"
+
     def __init__(self) -> None:
         self._parent = os.getppid()
         # avcheck-guard.sh stands between the MTA and us, and says who called it.

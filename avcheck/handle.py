@@ -66,21 +66,21 @@ def hand_over(message: Message, answer: Answer, settings: Settings, run: Run) ->
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as why:
         raise defer_from(os.devnull, why) from why
-    name = message.hand_over()
-    file = message.directory.join(name).replace(b"/./", b"/")
-    argv = (program, file, answer.finding.text.encode(), settings.sender, *settings.recipients)
-    env = {
-        **child.environment(),
-        b"SENDMAIL": injector.command(settings, run.called),
-        b"AVCHECK_VERDICT": answer.finding.verdict.name.encode(),
-        b"AVCHECK_VIRUS": _listed(answer.finding.names),
-        b"AVCHECK_SCANNER": answer.scanner.encode(),
-        b"AVCHECK_QUEUE_ID": settings.queue_id,
-        b"AVCHECK_SHA256": message.sha256().encode(),
-        b"AVCHECK_SENDER": settings.sender,
-    }
-    run.require_caller()
     try:
+        name = message.hand_over()
+        file = message.directory.join(name).replace(b"/./", b"/")
+        argv = (program, file, answer.finding.text.encode(), settings.sender, *settings.recipients)
+        env = {
+            **child.environment(),
+            b"SENDMAIL": injector.command(settings, run.called),
+            b"AVCHECK_VERDICT": answer.finding.verdict.name.encode(),
+            b"AVCHECK_VIRUS": _listed(answer.finding.names),
+            b"AVCHECK_SCANNER": answer.scanner.encode(),
+            b"AVCHECK_QUEUE_ID": settings.queue_id,
+            b"AVCHECK_SHA256": message.sha256().encode(),
+            b"AVCHECK_SENDER": settings.sender,
+        }
+        run.require_caller()
         ended = child.hand_over(run, OK, argv, stdin, env, message.directory.fd)
         if ended.status == OK:
             release_file(name)

@@ -6,10 +6,27 @@ import os
 
 from avcheck.exits import defer_from
 from avcheck.process import PIECE
+from avcheck.seen import is_from_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
+
+    class Source(Protocol):
+        """Where the message comes from; what it says of it is known when the pieces have come.
+
+        crlf tells whether its lines end so; by_smtp whether it came over the wire, where bare
+        CRs and LFs are data; doubt names what makes others read another message in it.
+        """
+
+        @property
+        def crlf(self) -> bool | None: ...
+        @property
+        def by_smtp(self) -> bool: ...
+        @property
+        def doubt(self) -> bytes: ...
+        def pieces(self) -> Iterator[bytes]: ...
 
 
 class Incoming:
@@ -21,6 +38,8 @@ class Incoming:
 
     wire_size = None
     eight_bit = None
+    by_smtp = False
+    doubt = b""
 
     __slots__ = ("crlf", "stdin")
 
@@ -66,3 +85,28 @@ def _read(stdin: int) -> bytes:
             select.select([stdin], [], [])
         except OSError as why:
             raise defer_from("reading standard input", why) from why
+
+
+def without_cr(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces with LF for each CRLF."""
+    held = b""
+    for piece in pieces:
+        piece = held + piece
+        held = b"\r" if piece.endswith(b"\r") else b""
+        yield piece.removesuffix(b"\r").replace(b"\r\n", b"\n")
+    yield held
+
+
+def above_header(piece: bytes) -> int:
+    """The length of what stands before the first line of the message's own header.
+
+    That is the line that the message in an mbox begins with, and lines that go on with one
+    which is not there: after a line of ours they would go on with that.
+    """
+    at = 0
+    while (piece.startswith((b" ", b"\t"), at)) or (not at and is_from_line(piece[:80])):
+        end = piece.find(b"\n", at) + 1
+        if not end:
+            break
+        at = end
+    return at

@@ -23,6 +23,7 @@ GUARD_STATUSES = (1, 2, 120, *range(126, 256))
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from avcheck.incoming import Source
     from avcheck.settings import Settings
 
 
@@ -39,7 +40,9 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
             raise HelpRequest("complete")
         run.record.settings = reading.read(argv, lambda path: _load(path, run))
         _unless_taken_amiss(run.record.settings.ok_status)
-        return check(run.record.settings, stdin, run)
+        if stdin < 0:
+            raise Defer("standard input is closed; the message is expected there")
+        return report.success(run, *check(run.record.settings, Incoming(stdin), run))
     except HelpRequest as request:
         from avcheck.options import asked
 
@@ -54,15 +57,17 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
         return report.failure(run, why)
 
 
-def check(settings: Settings, stdin: int, run: Run) -> int:
-    """Check one message by these settings; what is found out on the way goes to the record."""
+def check(settings: Settings, source: Incoming | Source, run: Run) -> tuple[str, int]:
+    """Check the message from there; returns what became of it, and the status that means.
+
+    Raises Leave if it cannot be taken care of.  Every way in comes here (smtpd.message is the
+    other one).  What is found out on the way goes to the record.
+    """
     record = run.record
     run.limit(settings.deadline)
-    if stdin < 0:
-        raise Defer("standard input is closed; the message is expected there")
-    if settings.client:
-        said = deliver.inject(Incoming(stdin), b"", settings, run)
-        return report.success(run, f"injected: {said}{run.caller_gone_note()}", OK)
+    if settings.client and isinstance(source, Incoming):
+        said = deliver.inject(source, b"", settings, run)
+        return f"injected: {said}{run.caller_gone_note()}", OK
 
     # While the waitfile exists, no message is taken.
     hold.refuse_while_paused(settings.waitfile)
@@ -73,7 +78,7 @@ def check(settings: Settings, stdin: int, run: Run) -> int:
         hold.lock_shared(directory.fd, settings.waitfile)
 
         # The message is saved there, in a file that is gone when this block is left.
-        with spool.receive(stdin, directory, settings) as message:
+        with spool.receive(source, directory, settings) as message:
             record.size = message.size
             report.step(run, f"saved {message.size} bytes in {os.fsdecode(directory.path)}")
 
@@ -85,7 +90,7 @@ def check(settings: Settings, stdin: int, run: Run) -> int:
                 report.step(run, f"{each.scanner} {each.where}: {found}")
 
             # The worst answer decides what is done with the message.
-            answer = policy.sum_up(record.answers, settings.need)
+            answer = policy.sum_up(record.answers, settings.need, message.doubt)
             verdict = answer.finding.verdict
             record.answer, record.action = answer, settings.on[verdict][0]
             report.step(run, f"{verdict.name}: {record.action}")
@@ -93,8 +98,8 @@ def check(settings: Settings, stdin: int, run: Run) -> int:
             # It is done.  After this nothing changes the status any more.
             said, status = act.on(message, answer, settings, run)
 
-        # What happened is written down.
-        return report.success(run, said + run.caller_gone_note(), status)
+        # What happened is for the way in to report.
+        return said + run.caller_gone_note(), status
 
 
 def _unless_taken_amiss(ok_status: int) -> None:

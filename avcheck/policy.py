@@ -43,12 +43,20 @@ DEFAULT: Mapping[Verdict, str] = {
 }
 
 
-def sum_up(answers: Sequence[Answer], need: int) -> Answer:
+def sum_up(answers: Sequence[Answer], need: int, doubt: bytes = b"") -> Answer:
     """One answer for all of them: the worst verdict, and all that was said with it.
 
     need is how many scanners have to answer.  Those that FAILED count only if fewer did.
-    The answer is FAILED if no scanner was asked.
+    The answer is FAILED if no scanner was asked.  doubt names what makes others read another
+    message in this one: what was found to be clean is not what they will read.
     """
+    answer = _sum_up(answers, need)
+    if doubt and answer.finding.verdict is CLEAN:
+        return Answer(answer.scanner, answer.where, Finding(UNSCANNABLE, (doubt,)), answer.seconds)
+    return answer
+
+
+def _sum_up(answers: Sequence[Answer], need: int) -> Answer:
     given = [answer for answer in answers if answer.finding.verdict is not FAILED]
     counted = given if given and len(given) >= need else answers
     verdict = worst(answer.finding.verdict for answer in counted)

@@ -62,7 +62,7 @@ def success(run: Run, what: str, status: int) -> int:
     record = run.record
     if status == OK:
         _write(_OUT, printable(what).encode() + b"\n")
-    _end(record, what, status, _INFO if record.action in (DELIVER, "") else _NOTICE)
+    end(record, what, status)
     return status
 
 
@@ -74,15 +74,22 @@ def failure(run: Run, why: Leave) -> int:
     """
     if run.handed_over is not None:
         return success(run, f"handed on; then: {why.text}", run.handed_over)
-    record = run.record
-    if why.status == TEMPFAIL:
-        record.action = DEFER  # whatever was meant to be done
     _write(_ERR, f"{why.code} avcheck: {why.text}\n".encode())
-    _end(record, f"{why.code} {why.text}", why.status, _WARNING)
+    end_early(run.record, why, why.status)
     return why.status
 
 
-def _end(record: Record, what: str, status: int, priority: int) -> None:
+def end_early(record: Record, why: Leave, status: int) -> None:
+    """Log and count a message that was not taken care of."""
+    if why.status == TEMPFAIL:
+        record.action = DEFER  # whatever was meant to be done
+    end(record, f"{why.code} {why.text}", status, _WARNING)
+
+
+def end(record: Record, what: str, status: int, priority: int = 0) -> None:
+    """Log and count the message; status is what the caller is told, which an SMTP reply may be."""
+    if not priority:
+        priority = _INFO if record.action in (DELIVER, "") else _NOTICE
     for line in record.steps:
         if not _write(_ERR, line):
             break
@@ -106,6 +113,8 @@ def line_of(record: Record, what: str, status: int) -> str:
     if settings is not None:
         given = printable(settings.queue_id).replace(" ", "?").replace(":", "?")
         queue_id = given or queue_id
+        if record.client:
+            words.append(f"client={printable(record.client)}")
         words.append(f"from={_bracketed(settings.sender)}")
         words.append(f"to={_bracketed(settings.recipients[0])}")
         if len(settings.recipients) > 1:
@@ -130,6 +139,11 @@ def line_of(record: Record, what: str, status: int) -> str:
 def _bracketed(words: bytes | str) -> str:
     """The words between < and >, which they cannot end themselves to forge a key."""
     return f"<{printable(words, 200).replace('<', '?').replace('>', '?')}>"
+
+
+def note(line: str) -> None:
+    """Log what is no message's; never raises."""
+    _whatever_happens(lambda: log(line, _WARNING))
 
 
 def log(line: str, priority: int) -> None:

@@ -18,8 +18,10 @@ from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Protocol
 
     from avcheck.settings import Settings
+    from avcheck.spool import Message
     from avcheck.verdict import Answer
 
 # Seconds that the alarm comes after the deadline: code with its own deadline gives a
@@ -29,14 +31,37 @@ GRACE = 1.0
 # The run that signals end; __main__ asks it what to leave with after a bug.
 current: Run | None = None
 
+if TYPE_CHECKING:
+
+    class Origin(Protocol):
+        """Who gave us the message, and is to hear what becomes of it."""
+
+        who: str
+
+        def is_gone(self) -> bool:
+            """Whether he will not hear of it."""
+
+        def close(self) -> None:
+            """Let go of what is needed to tell."""
+
+    class Transaction(Protocol):
+        """A transaction that is open at the next hop, which knows the envelope already."""
+
+        def send(self, message: Message, header: bytes, run: Run) -> str:
+            """Hand the message on in it; returns the server's name and its words."""
+
+        def drop(self) -> None:
+            """End it without the message."""
+
 
 class Record:
     """What is known about the run so far, for the log and the counters."""
 
-    __slots__ = ("action", "answer", "answers", "began", "settings", "size", "steps")
+    __slots__ = ("action", "answer", "answers", "began", "client", "settings", "size", "steps")
 
     def __init__(self) -> None:
         self.began = monotonic()
+        self.client = ""
         self.settings: Settings | None = None
         self.size = -1
         self.answers: list[Answer] = []
@@ -48,16 +73,21 @@ class Record:
 class Run:
     """The run of one message.
 
-    called is the path that avcheck was called by, and deadline the moment (time.monotonic
+    called is the path that avcheck was called by, caller who gave us the message, transaction
+    what is open at the next hop for it, if anything is, and deadline the moment (time.monotonic
     seconds) for all of it.  committed: the receiver may have the message, so only its reply
     counts.  handed_over: the exit status, once the receiver has it.
     """
 
-    __slots__ = ("_stopped", "called", "caller", "committed", "deadline", "handed_over", "record")
+    __slots__ = (
+        *("_stopped", "called", "caller", "committed", "deadline", "handed_over", "record"),
+        "transaction",
+    )
 
-    def __init__(self, called: bytes = b"") -> None:
+    def __init__(self, called: bytes = b"", caller: Origin | None = None) -> None:
         self.called = called
-        self.caller = Caller()
+        self.caller = caller or Caller()
+        self.transaction: Transaction | None = None
         self.deadline = float("inf")
         self.record = Record()
         self.handed_over: int | None = None
@@ -66,9 +96,8 @@ class Run:
 
     def begin(self) -> None:
         """Be the current run: a signal that ends a process raises Stopped from now on."""
-        global current
-        current = self
-        process.catch_signals(_stop_current)
+        make_current(self)
+        process.catch_signals(stop_current)
 
     def limit(self, seconds: float) -> None:
         """Set the deadline, so many seconds after the beginning, which the alarm sees to."""
@@ -92,12 +121,12 @@ class Run:
     def require_caller(self) -> None:
         """Raise Defer if who called us is gone; to be asked before what cannot be undone."""
         if self.caller.is_gone():
-            raise Defer("the mail system that called is gone; the message may be cut short")
+            raise Defer(f"{self.caller.who} is gone; the message may be cut short")
 
     def caller_gone_note(self) -> str:
         """What to add to the report of a run that ends well, if its caller will not hear of it."""
         if self.caller.is_gone():
-            return "; possible duplicate: the mail system that called is gone"
+            return f"; possible duplicate: {self.caller.who} is gone"
         return ""
 
     def commit(self) -> None:
@@ -123,6 +152,13 @@ class Run:
         return self.committed and self.handed_over is None
 
 
-def _stop_current(number: int, frame: FrameType | None) -> None:
+def make_current(run: Run | None) -> None:
+    """The run that signals end from now on; None between two messages."""
+    global current
+    current = run
+
+
+def stop_current(number: int, frame: FrameType | None) -> None:
+    """What a signal does."""
     if current is not None:
         current.stop(number)

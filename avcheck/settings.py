@@ -92,4 +92,9 @@ class Settings:
     notify: bytes
     original: tuple[bytes, ...]
     queue_id: bytes
+    xclient: bool
+    messages: int
+    session: float
+    processes: int
+    idle: float
     verbose: bool

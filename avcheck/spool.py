@@ -2,10 +2,9 @@
 
 The file has no name (O_TMPFILE) unless a scanner opens it by one, so nothing is
 left behind, whatever happens.  It begins with FRONT, which only scanners see, so
-that no stranger decides what they take the file for.  Where the mail systems after us may
-read the message otherwise than a scanner does (seen.py), a second file has it in other words
-(rendering.py), and scanners are asked about both.  Everybody but scanners gets the bytes as
-received.
+that no stranger decides what they take the file for.  Of a message that is not plain (seen.py)
+a second file has it in other words (rendering.py), and scanners are asked about both.
+Everybody but scanners gets the bytes as received.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ import os
 from avcheck import process
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
-from avcheck.incoming import Incoming
+from avcheck.incoming import above_header, without_cr
 from avcheck.printable import printable
-from avcheck.seen import FRONT, Judge, is_from_line
+from avcheck.seen import FRONT, Judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from avcheck.incoming import Source
     from avcheck.settings import Settings
 
 # The time of reading of a file that nobody has read yet.
@@ -35,15 +35,18 @@ class Message:
 
     fd is the file that scanners get, of seen bytes, and path its name as they see it, empty when
     it has none.  size is how many bytes were received; sender is not in there; crlf tells
-    whether its lines end so.  other_reading is the message in other words, if it is not plain:
-    for scanners only; unread tells whether there is more in it than is shown there.
+    whether its lines end so, by_smtp and doubt are what its Source says.  other_reading is the
+    message in other words, if it is not plain: for scanners only; unread tells whether there is
+    more in it than is shown there.
     """
 
     __slots__ = (
         "_form",
         "_judge",
+        "by_smtp",
         "crlf",
         "directory",
+        "doubt",
         "fd",
         "name",
         "other_reading",
@@ -59,18 +62,21 @@ class Message:
         self.sender = sender
         self.name = new_file_name() if named else b""
         self.path = directory.path_for_scanner(self.name) if named else b""
-        if named:
-            self.fd = directory.create(self.name, 0o640)
-            directory.share(self.fd, 0o640)
-        else:
-            self.fd = directory.nameless()
-        process.write(self.fd, FRONT)
+        self.fd = directory.create(self.name, 0o640) if named else directory.nameless()
+        try:
+            if named:
+                directory.share(self.fd, 0o640)
+            process.write(self.fd, FRONT)
+        except BaseException:
+            process.close(self.fd)
+            raise
         self.seen = len(FRONT)
         self.size = 0
         self.other_reading: Message | None = None
         self.unread = False
         self._judge = Judge()
-        self.crlf = False
+        self.crlf = self.by_smtp = False
+        self.doubt = b""
         self._form: tuple[int, bool] | None = None
 
     def __enter__(self) -> Message:
@@ -79,6 +85,9 @@ class Message:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         process.close(self.fd)
         if self.other_reading:
             process.close(self.other_reading.fd)
@@ -131,12 +140,12 @@ class Message:
         other._append(rendering.end())
         other.unread = rendering.unread
 
-    def fill(self, stdin: int) -> None:
-        """Copy what comes from the descriptor until it ends."""
-        incoming = Incoming(stdin)
-        for piece in incoming.pieces():
+    def fill(self, source: Source) -> None:
+        """Copy what comes from there until it ends."""
+        for piece in source.pieces():
             self.add(piece)
-        self.crlf = bool(incoming.crlf)
+        self.crlf = bool(source.crlf)
+        self.by_smtp, self.doubt = source.by_smtp, source.doubt
         self.complete()
 
     def pieces(self, header: bytes = b"") -> Iterator[bytes]:
@@ -155,7 +164,7 @@ class Message:
                 raise Defer("the spool file was cut short")
             at += len(piece)
             if header:
-                first = _above_header(piece)
+                first = above_header(piece)
                 line = header + (b"\r\n" if self.crlf else b"\n")
                 piece = piece[:first] + line + piece[first:]
                 header = b""
@@ -187,18 +196,25 @@ class Message:
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the header and the message from.
 
-        Of a file that holds nothing else: a program may go back to its beginning (maildrop),
-        or open /dev/stdin, which begins there again.
+        Lines that came over the wire end in LF there, as programs have them.  Of a file that
+        holds nothing else: a program may go back to its beginning (maildrop), or open
+        /dev/stdin, which begins there again.
         """
+        fd = -1
         try:
             fd = self.directory.nameless()
-            self._copy(fd, header)
+            pieces = self.pieces(header)
+            for piece in without_cr(pieces) if self.by_smtp else pieces:
+                process.write(fd, piece)
             os.lseek(fd, 0, os.SEEK_SET)
             # The kernel sets the time of reading, whichever way it is read (not with the mount
             # option noatime): who opens /dev/stdin anew does not move this offset.
             os.utime(fd, ns=(UNREAD, UNREAD))
-        except OSError as why:
-            raise self._not_copied(why) from why
+        except BaseException as why:
+            process.close(fd)
+            if isinstance(why, OSError):
+                raise self._not_copied(why) from why
+            raise
         return fd
 
     def hand_over(self) -> bytes:
@@ -207,42 +223,28 @@ class Message:
         try:
             fd = self.directory.create(name, 0o600)
             try:
-                self._copy(fd, b"")
+                for piece in self.pieces():
+                    process.write(fd, piece)
             finally:
                 os.close(fd)
         except OSError as why:
             raise self._not_copied(why) from why
         return name
 
-    def _copy(self, fd: int, header: bytes) -> None:
-        for piece in self.pieces(header):
-            process.write(fd, piece)
-
     def _not_copied(self, why: OSError) -> Defer:
         return defer_from(f"copying the message in {printable(self.directory.path)}", why)
 
 
-def receive(stdin: int, directory: Directory, settings: Settings) -> Message:
-    """The whole message from the descriptor, in a file; raises Defer when that fails."""
+def receive(source: Source, directory: Directory, settings: Settings) -> Message:
+    """The whole message from its source, in a file; raises Defer when that fails."""
     named = any(each.opens_path for each in (*settings.scanners, *settings.backups))
     try:
         message = Message(directory, settings.sender, named)
-        message.fill(stdin)
+        try:
+            message.fill(source)
+        except BaseException:
+            message.close()
+            raise
     except OSError as why:
         raise defer_from(f"saving the message in {printable(directory.path)}", why) from why
     return message
-
-
-def _above_header(piece: bytes) -> int:
-    """The length of what stands before the first line of the message's own header.
-
-    That is the line that the message in an mbox begins with, and lines that go on with one
-    which is not there: after a line of ours they would go on with that.
-    """
-    at = 0
-    while (piece.startswith((b" ", b"\t"), at)) or (not at and is_from_line(piece[:80])):
-        end = piece.find(b"\n", at) + 1
-        if not end:
-            break
-        at = end
-    return at

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from demo import letters
+from demo.dialogue import Dialogue
 from demo.letters import ALICE, BOB, FORGED
 from demo.screen import Screen
 from demo.stage import DEFER, DELIVERED, Stage, stage
@@ -28,6 +29,7 @@ def main() -> int:
             infected_mail_is_put_away(where)
             a_waitfile_holds_mail_back(where)
             without_a_scanner_mail_is_held_back(where)
+            by_smtp_infected_mail_is_refused(where)
     except packages.MissingError as why:
         print(f"\nclamd is missing: {why}", file=sys.stderr)
         return 1
@@ -150,6 +152,31 @@ def without_a_scanner_mail_is_held_back(where: Stage) -> None:
     status = where.send("clean.eml", letter, ALICE, BOB)
     screen.fact(status == DELIVERED, "now avcheck took care of it")
     delivered_unchanged(where, letter)
+
+
+def by_smtp_infected_mail_is_refused(where: Stage) -> None:
+    screen = where.screen
+    screen.heading("5. By SMTP an infected message is refused while the client waits")
+    screen.say(
+        """avcheck-smtp speaks SMTP on its standard input, here with the demonstration as the mail
+        server (C:). Nobody has to keep what is refused, and no bounce goes to a forged address:"""
+    )
+    letter = letters.clean()
+    with Dialogue(where) as dialogue:
+        dialogue.say("EHLO mx.example.net")
+        said = dialogue.send(letters.infected(), FORGED, BOB)
+        screen.fact(
+            said.startswith("550 5.7.1 ") and "Eicar" in said, "it was refused, by its name"
+        )
+        screen.fact(where.arrived() == [], "nothing was delivered")
+        screen.say("The same connection goes on with the next message:")
+        said = dialogue.send(letter, ALICE, BOB)
+        screen.fact(said.startswith("250 "), "the reply is that of the mail server behind")
+        dialogue.say("QUIT")
+    mail = where.arrived()
+    arrived = [one.data.replace(b"\r\n", b"\n") for one in mail]
+    screen.fact(arrived == [letter], "it was delivered, and is the one that was sent")
+    screen.fact(where.left_behind() == [], "nothing is left in the spool directory")
 
 
 def again(screen: Screen) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from avcheck.admin import exim, postfix
-from avcheck.admin.master_cf import GUARD
+from avcheck.admin.master_cf import GUARD, Line
 from avcheck.admin.output import Trouble
 from avcheck.admin.pages import (
     WIDTH,
@@ -46,6 +48,43 @@ SHARED = {
     "programs": "commands, for root",
 }
 
+
+@dataclass(frozen=True)
+class Way:
+    """Another way through Postfix: the section of its page, and the blocks of that."""
+
+    section: str
+    files: Mapping[str, str]
+
+
+PIPE = "pipe"
+MASTER_CF = FILES["postfix"]["master.cf"]
+OPTIONS_FILE = "/etc/avcheck/smtp.conf: the whole file"
+WAYS = {
+    "smtp": Way(
+        "By SMTP, after the queue",
+        {
+            "smtp.conf": OPTIONS_FILE,
+            "master-smtp": MASTER_CF,
+            "main-smtp": FILES["postfix"]["main.cf"],
+        },
+    ),
+    "before-queue": Way(
+        "By SMTP, before the queue",
+        {
+            "before.conf": OPTIONS_FILE,
+            "master-door": "/etc/postfix/master.cf: in place of its line smtp inet",
+            "master-before": MASTER_CF,
+        },
+    ),
+}
+
+# The blocks that undo a way again.
+UNDONE = ("undo-smtp", "remove-smtp", "remove-before")
+
+# The program of a spawn(8) service of these ways.
+SMTP_FILTER = "avcheck-smtp"
+
 # The sections that every mail system needs, and the one that a set-up ends with.
 COMMON = ("Accounts and directories", "clamd", "avcheck itself")
 LAST = "See that it works"
@@ -65,20 +104,23 @@ def adapted(text: str, names: Mapping[str, str]) -> str:
     return re.sub(pattern, lambda found: names[found[0]], text) if names else text
 
 
-def files_here(system: str) -> dict[str, str]:
+def files_here(system: str, way: str = PIPE) -> Mapping[str, str]:
     """Which blocks are for the mail system of this machine, and where each of them goes."""
+    if way != PIPE:
+        return WAYS[way].files
     return exim.files(exim.ETC) if system == "exim" else FILES[system]
 
 
-def places(page: str) -> dict[str, str]:
+def places(page: str, way: str = PIPE) -> dict[str, str]:
     """What is to be done with the blocks of a page; nothing with those for other machines."""
     others = dict.fromkeys(exim.commands_elsewhere(exim.ETC), "") if page == "exim" else {}
-    return {**SHARED, **files_here(page), **others}
+    undone = dict.fromkeys(UNDONE, "")
+    return {**SHARED, **files_here(page, way), **others, **undone}
 
 
-def configuration(system: str, names: Mapping[str, str]) -> dict[str, str]:
+def configuration(system: str, names: Mapping[str, str], way: str = PIPE) -> dict[str, str]:
     """Every block of configuration for a mail system, by its name, without the comments."""
-    every = FILES[system] | files_here(system)
+    every = {**(FILES[system] if way == PIPE else {}), **files_here(system, way)}
     return {
         name: adapted(text, names)
         for page, files in ((document("postfix"), SHARED), (document(system), every))
@@ -87,15 +129,18 @@ def configuration(system: str, names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def steps(system: str) -> list[tuple[str, str]]:
+def steps(system: str, way: str = PIPE) -> list[tuple[str, str]]:
     """The sections of a set-up, in order: the page each is on, and its text.
 
     What all mail systems need stands in the page of Postfix, and comes second elsewhere.
     """
+    shared = [("postfix", each) for each in sections(document("postfix")) if title(each) in COMMON]
+    if way != PIPE:
+        every = sections(document(system))
+        return [*shared, *((system, each) for each in every if title(each) == WAYS[way].section)]
     own = [("postfix" if system == "postfix" else system, each) for each in _to_the_end(system)]
     if system == "postfix":
         return own
-    shared = [("postfix", each) for each in sections(document("postfix")) if title(each) in COMMON]
     return [*own[:1], *shared, *own[1:]]
 
 
@@ -138,13 +183,17 @@ def explained(section: str, files: Mapping[str, str], page: str = "") -> Iterato
     yield ""
 
 
-def set_up(system: str) -> str:
+def set_up(system: str, way: str = PIPE) -> str:
     """Where avcheck is in the configuration of this machine already; empty if it is not."""
     if system == "postfix":
         try:
-            names = [pipe.name for pipe in postfix.read().pipes]
+            found = postfix.read()
         except Trouble:
             return ""  # no Postfix yet
+        if way == PIPE:
+            names = [pipe.name for pipe in found.pipes]
+        else:
+            names = [line.name for line in found.lines if _filters_by_smtp(line)]
         return f"master.cf, service {', '.join(names)}" if names else ""
     for file in sorted(Path(CONFIGURATION[system]).rglob("*")):
         try:
@@ -155,11 +204,17 @@ def set_up(system: str) -> str:
     return ""
 
 
-def already(system: str, block: str, text: str) -> str:
+def _filters_by_smtp(line: Line) -> bool:
+    """Whether it is a spawn(8) service that runs avcheck-smtp."""
+    programs = [each.removeprefix("argv=") for each in line.arguments if each.startswith("argv=")]
+    return line.command == "spawn" and SMTP_FILTER in map(os.path.basename, programs)
+
+
+def already(system: str, block: str, text: str, way: str = PIPE) -> str:
     """Where the lines of a block are already; empty if they are not, or cannot be looked for."""
-    if (system, block) == ("postfix", "master.cf"):
-        return set_up(system)
-    place = places(system).get(block, "").partition(":")[0]
+    place = places(system, way).get(block, "").partition(":")[0]
+    if place == MASTER_CF.partition(":")[0]:
+        return set_up(system, way)
     file = Path(place if place.startswith("/") else set_up(system) or "/nowhere")
     lines = [line.strip() for line in text.splitlines()]
     try:

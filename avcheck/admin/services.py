@@ -16,7 +16,7 @@ from avcheck.admin import master_cf, places
 from avcheck.admin.output import Trouble
 from avcheck.exits import Defer, Leave
 from avcheck.options import arguments, file, reading, rows
-from avcheck.options.reading import GivenOption
+from avcheck.options.rows import GivenOption
 from avcheck.printable import printable
 from avcheck.settings import Settings
 

@@ -22,7 +22,7 @@ from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, attributes_of, of_pipe, settings_from, with_config
 from avcheck.exits import Leave
 from avcheck.options import help, rows
-from avcheck.options.reading import GivenOption
+from avcheck.options.rows import GivenOption
 
 # Attributes of Settings that several commands need.
 SCANNERS = ("scanners", "backups", "timeout", "scanner_ca", "scanner_cert", "scanner_key")

@@ -29,6 +29,8 @@ def send_on(message: Message, finding: Finding, settings: Settings, run: Run) ->
         run.mark_handed_over(settings.ok_status)
         return "not handed on (-n)"
     header = _header(finding, settings.header) if settings.header else b""
+    if run.transaction:
+        return run.transaction.send(message, header, run)
     return inject(message, header, settings, run)
 
 

@@ -30,11 +30,11 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, run: Ru
     # Postfix warns of "a malicious user").
     argv = (*settings.program, b"-f", settings.sender, b"--", *settings.recipients)
     stdin = message.as_stdin(header)
-    run.require_caller()
-    # The program takes the message when its standard input ends, and that is not
-    # for us to see: from here on its status decides, not a signal.
-    run.commit()
     try:
+        run.require_caller()
+        # The program takes the message when its standard input ends, and that is not
+        # for us to see: from here on its status decides, not a signal.
+        run.commit()
         ended = child.hand_over(run, settings.ok_status, argv, stdin, child.environment())
     finally:
         close(stdin)

@@ -11,10 +11,11 @@ from avcheck.exits import BROKEN, Defer, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
     from avcheck.conn import Conn
-    from avcheck.deliver.smtp_dialogue import Dialogue
+    from avcheck.deliver.smtp_dialogue import Dialogue, T
     from avcheck.deliver.smtp_replies import Reply
     from avcheck.incoming import Incoming
     from avcheck.run import Run
@@ -51,8 +52,8 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, run: Ru
     envelope.original = settings.original
     try:
         with conn.connect((settings.server,), run.deadline) as link:
-            talk = _Talk(link, settings, run)
-            dialogue = smtp_dialogue.dialogue(envelope, _hello(), settings.tls)
+            talk = Talk(link, settings, run)
+            dialogue = smtp_dialogue.dialogue(envelope, hello(), settings.tls)
             try:
                 reply = talk.through(dialogue, message, header)
             finally:
@@ -64,28 +65,31 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, run: Ru
     return f"{settings.server} {reply}"
 
 
-def _hello() -> bytes:
+def hello() -> bytes:
     """Our name for EHLO (RFC 5321 4.1.1.1): the host's, as it calls itself."""
     name = os.uname().nodename.encode("ascii", "ignore")
     return name if name.replace(b".", b"").replace(b"-", b"").isalnum() else b"localhost"
 
 
-class _Talk:
+class Talk:
     """A conversation with an SMTP server."""
 
     __slots__ = ("dropped", "link", "parted", "replies", "run", "settings")
 
-    def __init__(self, link: Conn, settings: Settings, run: Run) -> None:
+    run: Run
+
+    def __init__(self, link: Conn, settings: Settings, run: Run | None) -> None:
         self.link = link
         self.settings = settings
-        self.run = run
+        if run:  # else no message is sent yet
+            self.run = run
         self.replies = smtp_replies.Replies()
         self.dropped = False  # in the middle of the content: what we send is content
         self.parted = False  # QUIT has been sent
 
     def through(
-        self, dialogue: Dialogue[Reply], message: Message | Incoming, header: bytes
-    ) -> Reply:
+        self, dialogue: Dialogue[T], message: Message | Incoming | None = None, header: bytes = b""
+    ) -> T:
         """Have the whole conversation; returns what it ends with."""
         step = next(dialogue)
         try:
@@ -98,17 +102,21 @@ class _Talk:
                     answer = self.asked(step, message, header)
                 step = dialogue.send(answer)
         except StopIteration as end:
-            reply: Reply = end.value
-            return reply
+            value: T = end.value
+            return value
 
     def asked(
-        self, step: list[bytes] | smtp_dialogue.Content, message: Message | Incoming, header: bytes
+        self,
+        step: list[bytes] | smtp_dialogue.Content,
+        message: Message | Incoming | None = None,
+        header: bytes = b"",
     ) -> list[Reply]:
         """Send commands, or the content; returns the replies."""
         # A reply that nobody asked for would be taken for the next one's.
         if self.link.seen:
             raise Defer("the server is out of step: it said more than it was asked")
         if isinstance(step, smtp_dialogue.Content):
+            assert message
             return [self.content(message, header, step.eight_bit)]
         if step:
             self.link.send(b"\r\n".join([*step, b""]))
@@ -130,8 +138,21 @@ class _Talk:
 
     def content(self, message: Message | Incoming, header: bytes, eight_bit: bool) -> Reply:
         """Send the header and the message; returns the reply to the final dot."""
+        reply = self.pour(smtp_words.stuffed(message, header), eight_bit)
+        doubt = smtp_replies.doubt(reply)
+        if not doubt:
+            # A fault of ours is no second delivery from here on; a word of the server's may be.
+            if reply.code // 100 == 2:
+                self.run.mark_handed_over(self.settings.ok_status)
+            doubt = self.parting(reply)
+        if doubt:
+            self.doubted(doubt)
+        return reply
+
+    def pour(self, wire: Iterable[bytes], eight_bit: bool) -> Reply:
+        """Send these pieces, the last of which has the final dot; returns the reply to that."""
         last = b""
-        for piece in smtp_words.stuffed(message, header):
+        for piece in wire:
             if not (eight_bit or piece.isascii()):
                 raise smtp_words.no_eight_bit()
             if last:
@@ -151,16 +172,12 @@ class _Talk:
         except Defer as why:
             raise Defer(f"possible duplicate: after the final dot: {why.text}", why.code) from why
         self.dropped = False
-        doubt = smtp_replies.doubt(reply)
-        if not doubt:
-            # A fault of ours is no second delivery from here on; a word of the server's may be.
-            if reply.code // 100 == 2:
-                self.run.mark_handed_over(self.settings.ok_status)
-            doubt = self.parting(reply)
-        if doubt:
-            self.run.mark_in_doubt()
-            raise Defer(f"possible duplicate: {doubt}", BROKEN)
         return reply
+
+    def doubted(self, doubt: str) -> NoReturn:
+        """Raise Defer: after that, nobody knows whether the server has the message."""
+        self.run.mark_in_doubt()
+        raise Defer(f"possible duplicate: {doubt}", BROKEN)
 
     def parting(self, answer: Reply) -> str:
         """Say goodbye after the answer to the dot; returns why that is to be doubted, if it is."""

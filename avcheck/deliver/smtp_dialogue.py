@@ -73,10 +73,7 @@ def dialogue(envelope: Envelope, hello: bytes, tls: str = NEVER) -> Dialogue[Rep
     sender = b"MAIL FROM:<%b>" % mailbox(envelope.sender)
     recipients = [b"RCPT TO:<%b>" % mailbox(each) for each in envelope.recipients]
 
-    want(2, b"the connection", (yield []))
-    offered = yield from _greet(hello)
-    offered = yield from _secure(hello, tls, offered)
-
+    offered = yield from opening(hello, tls)
     forward = list(xforward(envelope.xforward, offered))
     commands = [
         *forward,
@@ -94,7 +91,14 @@ def dialogue(envelope: Envelope, hello: bytes, tls: str = NEVER) -> Dialogue[Rep
     return replies[0]
 
 
-def _greet(hello: bytes) -> Dialogue[dict[bytes, bytes]]:
+def opening(hello: bytes, tls: str = NEVER) -> Dialogue[dict[bytes, bytes]]:
+    """The conversation up to the first message; returns what the server offers."""
+    want(2, b"the connection", (yield []))
+    offered = yield from greet(hello)
+    return (yield from _secure(hello, tls, offered))
+
+
+def greet(hello: bytes) -> Dialogue[dict[bytes, bytes]]:
     """EHLO, or HELO if it is refused; returns what the server offers."""
     replies = yield [b"EHLO " + hello]
     if replies[0].code // 100 == 5:

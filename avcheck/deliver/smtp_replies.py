@@ -136,6 +136,16 @@ def is_for_good(reply: Reply) -> bool:
     return reply.code // 10 == 55 and _classes(reply) <= {b"5"}
 
 
+def agrees(reply: Reply) -> bool:
+    """Whether its enhanced codes do not contradict a yes; a no may have either of 4 and 5."""
+    return reply.code // 100 != 2 or _classes(reply) <= {b"2"}
+
+
+def code_of(reply: Reply) -> str:
+    """The enhanced code of a no; one that agrees with its code if it has none."""
+    return f"{reply.code // 100}{_detail(reply)}"
+
+
 def doubt(reply: Reply) -> str:
     """Why the reply to the final dot leaves it open what was taken; empty if it does not.
 

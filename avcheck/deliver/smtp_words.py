@@ -195,6 +195,27 @@ def _is_quoted_string(local: bytes) -> bool:
     return not escaped
 
 
+def as_received(message: Message, header: bytes) -> Iterator[bytes]:
+    """The same of a message that came by SMTP: the bytes that came, and the final dot.
+
+    There a line ends in CRLF, and nothing else is a line end.
+    """
+    wire = b""
+    held = b"\r\n"  # what may be the beginning of a line end and a dot; at first what is above
+    above = len(held)
+    for piece in message.pieces(header):
+        piece = held + piece
+        end = len(piece) - (2 if piece.endswith(b"\r\n") else piece.endswith(b"\r"))
+        piece, held = piece[:end].replace(b"\r\n.", b"\r\n.."), piece[end:]
+        if len(wire) + len(piece) > WIRE_MAX and wire:
+            yield wire
+            wire = b""
+        wire += piece[above:]
+        above = 0 if piece else above
+    end_of_line = b"" if held == b"\r\n" else b"\r\n"
+    yield wire + held[above:] + end_of_line + b".\r\n"
+
+
 def stuffed(message: Message | Incoming, header: bytes) -> Iterator[bytes]:
     """Header and message as they go over the wire; only the last piece has the final dot.
 

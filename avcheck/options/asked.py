@@ -13,7 +13,7 @@ from avcheck import __version__
 from avcheck.exits import CONFIG, OK, TEMPFAIL
 
 
-def show(what: str) -> int:
+def show(what: str, command: str = "avcheck") -> int:
     """Print what was asked for (help, version, complete); returns the exit status.
 
     The status is OK only if standard input is a terminal or a device such as /dev/null:
@@ -21,16 +21,16 @@ def show(what: str) -> int:
     """
     status = OK if stat.S_ISCHR(os.fstat(0).st_mode) else TEMPFAIL
     if status != OK:  # for Postfix, and first
-        text = f"{CONFIG} avcheck: --{what} is for a person; here is a message"
+        text = f"{CONFIG} {command}: --{what} is for a person; here is a message"
         print(text, file=sys.stderr, flush=True)
     if what == "version":
-        print(f"avcheck {__version__}")
+        print(f"{command} {__version__}")
     else:
         from avcheck.options import help
 
         if what == "complete":
             help.complete()
         else:
-            help.show()
+            help.show(command)
     sys.stdout.flush()
     return status

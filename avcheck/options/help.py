@@ -17,22 +17,31 @@ from click.shell_completion import CompletionItem
 from avcheck.exits import USAGE, Usage
 from avcheck.options import rows
 
-PURPOSE = """Check the mail message on standard input with a running antivirus daemon.
+PURPOSE = {
+    rows.PIPE: """Check the mail message on standard input with a running antivirus daemon.
 
 A good message is handed back to the mail system, an infected one to a handler; with any
-other outcome the exit status is 75 and the caller keeps the message.  See avcheck(1)."""
+other outcome the exit status is 75 and the caller keeps the message.  See avcheck(1).""",
+    rows.SMTP: """Check the messages of an SMTP connection with a running antivirus daemon.
+
+Standard input is the connection, or a listening socket.  A good message is passed on to the
+next server while the client waits; any other is refused, or taken and dealt with.  See
+avcheck-smtp(8).""",
+}
 
 
-def command() -> click.Command:
+def command(name: str = rows.PIPE) -> click.Command:
     """The command, for its help and for completion."""
-    parameters: list[click.Parameter] = [parameter(option) for option in rows.OPTIONS]
-    parameters.append(
-        click.Argument(["recipient"], nargs=-1, type=click.UNPROCESSED, metavar="RECIPIENT...")
-    )
+    options = rows.Command(name).options
+    parameters: list[click.Parameter] = [parameter(option) for option in options]
+    if name == rows.PIPE:
+        parameters.append(
+            click.Argument(["recipient"], nargs=-1, type=click.UNPROCESSED, metavar="RECIPIENT...")
+        )
     return click.Command(
-        "avcheck",
+        name,
         params=parameters,
-        help=PURPOSE,
+        help=PURPOSE[name],
         options_metavar="[OPTION]...",
         add_help_option=False,  # it is in the table, as the others
         context_settings={"allow_interspersed_args": False, "max_content_width": 100},
@@ -80,18 +89,18 @@ def _complete(
     return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
-def explain(error: Usage) -> int:
+def explain(error: Usage, name: str = rows.PIPE) -> int:
     """Say on standard error what is wrong with the command line; returns USAGE."""
-    with click.Context(command(), info_name="avcheck") as context:
+    with click.Context(command(name), info_name=name) as context:
         usage = context.get_usage()
-    click.echo(f"{usage}\nTry 'avcheck --help' for help.\n\nError: {error.text}", err=True)
+    click.echo(f"{usage}\nTry '{name} --help' for help.\n\nError: {error.text}", err=True)
     return USAGE
 
 
-def show() -> None:
+def show(name: str = rows.PIPE) -> None:
     """Print the help."""
-    with click.Context(command(), info_name="avcheck") as context:
-        click.echo(command().get_help(context))
+    with click.Context(command(name), info_name=name) as context:
+        click.echo(command(name).get_help(context))
 
 
 def complete() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from avcheck import address, policy
 from avcheck.exits import HelpRequest, Usage
 from avcheck.options import arguments
-from avcheck.options.rows import LETTERS, NAMES, OPTIONS, Option
+from avcheck.options.rows import AVCHECK, EVERY, IN_FILE, Command, GivenOption, Option
 from avcheck.printable import printable
 from avcheck.settings import Scanner, Settings
 
@@ -25,41 +25,18 @@ if TYPE_CHECKING:
 SMTP = b"smtp"  # the port that -S host means; a service name, as in the original manual page
 
 
-class GivenOption:
-    """An option with its argument, as it was given; origin is file and line, or empty."""
-
-    __slots__ = ("argument", "option", "origin")
-
-    def __init__(self, option: Option, argument: bytes, origin: str = "") -> None:
-        self.option = option
-        self.argument = argument
-        self.origin = origin
-
-    def value(self) -> Any:
-        """What the argument means; raises Usage, with where it was given, if it means nothing."""
-        try:
-            return self.option.read(self.argument)
-        except Usage as error:
-            raise self.error(error.text) from None
-
-    def error(self, text: str) -> Usage:
-        """A Usage that names the option, and where it was given."""
-        if self.origin:
-            return Usage(f"{self.origin}: {self.option.name}: {text}")
-        letter, name = self.option.letter, self.option.name
-        return Usage(f"{'-' + letter if letter else '--' + name}: {text}")
-
-
-def read(argv: list[bytes], load: Callable[[bytes], bytes]) -> Settings:
+def read(argv: list[bytes], load: Callable[[bytes], bytes], command: Command = AVCHECK) -> Settings:
     """The settings that the command line (without the command's name) means.
 
     load gives the bytes of the file of --config.  Raises Usage if it means nothing,
     HelpRequest for --help and --version, and what load raises.
     """
-    return build_settings(*parse_options(argv), load)
+    return build_settings(*parse_options(argv, command), load, command)
 
 
-def parse_options(argv: list[bytes]) -> tuple[list[GivenOption], list[bytes]]:
+def parse_options(
+    argv: list[bytes], command: Command = AVCHECK
+) -> tuple[list[GivenOption], list[bytes]]:
     """The options with their arguments, and the operands."""
     given: list[GivenOption] = []
     rest = iter(argv)
@@ -67,20 +44,20 @@ def parse_options(argv: list[bytes]) -> tuple[list[GivenOption], list[bytes]]:
         if arg == b"--":
             break
         if arg.startswith(b"--"):
-            given.append(_long_option(arg, rest))
+            given.append(_long_option(arg, rest, command))
         elif arg.startswith(b"-") and len(arg) > 1:
-            given += _short_options(arg, rest)
+            given += _short_options(arg, rest, command)
         else:
             return given, [arg, *rest]
     return given, list(rest)
 
 
-def _long_option(arg: bytes, rest: Iterable[bytes]) -> GivenOption:
+def _long_option(arg: bytes, rest: Iterable[bytes], command: Command) -> GivenOption:
     """--name, --name=argument, or --name and the next argument of the command line."""
     name, equals, argument = arg[2:].partition(b"=")
-    option = NAMES.get(name)
+    option = command.names.get(name)
     if option is None:
-        raise Usage(f"no such option: {printable(b'--' + name)}")
+        raise _unknown(b"--" + name)
     if option.argument:
         return GivenOption(option, argument if equals else _next(rest, option))
     if equals:
@@ -88,18 +65,26 @@ def _long_option(arg: bytes, rest: Iterable[bytes]) -> GivenOption:
     return GivenOption(option, b"")
 
 
-def _short_options(arg: bytes, rest: Iterable[bytes]) -> list[GivenOption]:
+def _short_options(arg: bytes, rest: Iterable[bytes], command: Command) -> list[GivenOption]:
     """-abc: a takes no argument, nor does b; if c does, it is what follows."""
     given: list[GivenOption] = []
     for at in range(1, len(arg)):
-        option = LETTERS.get(arg[at : at + 1])
+        option = command.letters.get(arg[at : at + 1])
         if option is None:
-            raise Usage(f"no such option: -{printable(arg[at : at + 1])}")
+            raise _unknown(b"-" + arg[at : at + 1])
         if option.argument:
             argument = arg[at + 1 :] or _next(rest, option)
             return [*given, GivenOption(option, argument)]
         given.append(GivenOption(option, b""))
     return given
+
+
+def _unknown(spelled: bytes) -> Usage:
+    """What to say of an option that the command does not have; the other one may."""
+    for option in EVERY:
+        if spelled in (b"--" + option.name.encode(), b"-" + option.letter.encode()):
+            return Usage(f"{printable(spelled)}: an option of {option.commands} only")
+    return Usage(f"no such option: {printable(spelled)}")
 
 
 def _next(rest: Iterable[bytes], option: Option) -> bytes:
@@ -112,15 +97,18 @@ def _next(rest: Iterable[bytes], option: Option) -> bytes:
 NOT_IN_FILE = ("config", "client", "sender")
 
 
-def parse_config(data: bytes, file: str) -> list[GivenOption]:
-    """The options in a configuration file; raises Usage, with file and line."""
+def parse_config(data: bytes, file: str, command: Command = AVCHECK) -> list[GivenOption]:
+    """The options in a configuration file; raises Usage, with file and line.
+
+    Those that only the other command knows are for that one.
+    """
     given = []
     for number, line in enumerate(data.split(b"\n"), 1):
         name, argument = (*line.split(None, 1), b"", b"")[:2]
         if not name or name.startswith(b"#"):
             continue
         origin = f"{file}, line {number}"
-        option = NAMES.get(name)
+        option = IN_FILE.get(name)
         if option is None or not option.attribute or option.attribute in NOT_IN_FILE:
             raise Usage(f"{origin}: no such option: {printable(name)}")
         argument = argument.strip()
@@ -128,37 +116,37 @@ def parse_config(data: bytes, file: str) -> list[GivenOption]:
             raise Usage(f"{origin}: {option.name} takes no argument")
         if option.argument and not argument:
             raise Usage(f"{origin}: {option.name} needs an argument: {option.argument}")
-        given.append(GivenOption(option, argument, origin))
+        if name in command.names:
+            given.append(GivenOption(option, argument, origin))
     return given
 
 
 def build_settings(
-    given: list[GivenOption], operands: list[bytes], load: Callable[[bytes], bytes]
+    given: list[GivenOption],
+    operands: list[bytes],
+    load: Callable[[bytes], bytes],
+    command: Command = AVCHECK,
 ) -> Settings:
     """The settings that these options and operands mean, checked; raises what read() does."""
-    for option in OPTIONS:
+    for option in command.options:
         if not option.attribute and any(each.option is option for each in given):
             raise HelpRequest(option.name)
     if any(each.option.attribute == "client" for each in given):
         # Every other option is ignored, so its argument is not read either.
         given = [each for each in given if each.option.attribute in CLIENT]
-    given = add_config(given, load)
+    given = add_config(given, load, command)
     values = _values(given)
 
     settings = Settings()
-    for attribute, value in values.items():
-        setattr(settings, attribute, value)
-    if settings.sender is None:
-        raise Usage("-f is required: the envelope sender, empty for a bounce")
-    if not operands:
-        raise Usage("no recipient")
-    settings.recipients = tuple([arguments.recipient(operand) for operand in operands])
+    vars(settings).update(values)
+    if command is AVCHECK:
+        _set_envelope(settings, operands)
+    elif operands:
+        raise Usage(f"{printable(operands[0])}: recipients come from the SMTP dialogue")
     try:
         settings.program, settings.server = _next_hop(values["program"])
     except Usage as error:
         raise _last(given, "program").error(error.text) from None
-    if settings.original and len(settings.original) != len(settings.recipients):
-        raise Usage("--orcpt is given once for each recipient, or not at all")
     if settings.client:
         return settings
     if settings.spool is None:
@@ -171,26 +159,39 @@ def build_settings(
     settings.need = settings.need or len(settings.scanners)
     if settings.need > len(settings.scanners) + len(settings.backups):
         raise _last(given, "need").error(f"{settings.need}: there are not so many scanners")
-    if settings.attempts and not any(each.option.attribute == "queue_id" for each in given):
+    named = any(each.option.attribute == "queue_id" for each in given) or command is not AVCHECK
+    if settings.attempts and not named:
         raise Usage("--attempts needs --queue-id")
     return settings
 
 
-def add_config(given: list[GivenOption], load: Callable[[bytes], bytes]) -> list[GivenOption]:
+def _set_envelope(settings: Settings, operands: list[bytes]) -> None:
+    if settings.sender is None:
+        raise Usage("-f is required: the envelope sender, empty for a bounce")
+    if not operands:
+        raise Usage("no recipient")
+    settings.recipients = tuple([arguments.recipient(operand) for operand in operands])
+    if settings.original and len(settings.original) != len(settings.recipients):
+        raise Usage("--orcpt is given once for each recipient, or not at all")
+
+
+def add_config(
+    given: list[GivenOption], load: Callable[[bytes], bytes], command: Command = AVCHECK
+) -> list[GivenOption]:
     """These options, and before them those of the file of --config that they do not replace."""
     files = [each for each in given if each.option.attribute == "config"]
     if not files:
         return given
     file = files[-1].value()
     replaced = {each.option.attribute for each in given} - {"on"}
-    more = parse_config(load(file), printable(file))
+    more = parse_config(load(file), printable(file), command)
     return [each for each in more if each.option.attribute not in replaced] + given
 
 
 def _values(given: list[GivenOption]) -> dict[str, Any]:
     """The value of each attribute, or its default."""
     values: dict[str, Any] = {
-        option.attribute: option.default for option in OPTIONS if option.attribute
+        option.attribute: option.default for option in EVERY if option.attribute
     }
     on = {verdict: (action, b"") for verdict, action in policy.DEFAULT.items()}
     # The command line may change what the file says, and neither may contradict itself.

@@ -1,11 +1,12 @@
-"""The options of avcheck(1), each declared once.
+"""The options of avcheck(1) and avcheck-smtp(8), each declared once.
 
-Whatever knows an option has it from OPTIONS: the reader of command lines (reading), help and
-completion (help), and the tests that compare them with the manual page.
+Whatever knows an option has it from here: the reader of command lines (reading), help and
+completion (help), and the tests that compare them with the manual pages.
 """
 
 from __future__ import annotations
 
+from avcheck.exits import Usage
 from avcheck.options import arguments
 
 TYPE_CHECKING = False
@@ -15,18 +16,23 @@ if TYPE_CHECKING:
 
 
 class Option:
-    """A row of OPTIONS.
+    """A row of EVERY.
 
-    letter and name are its spellings.  argument is what --help calls its argument, empty if
-    it takes none; read makes a value of it, which becomes the attribute of Settings (empty
-    for --help and --version, which are handled apart).  help is what --help says.  If an
-    option is given twice, the last one counts, or with many all of them do.
+    commands says which command knows it; letter and name are its spellings.  argument is what
+    --help calls its argument, empty if it takes none; read makes a value of it, which becomes
+    the attribute of Settings (empty for --help and --version, which are handled apart).  help
+    is what --help says.  If an option is given twice, the last one counts, or with many all of
+    them do.
     """
 
-    __slots__ = ("argument", "attribute", "default", "help", "letter", "many", "name", "read")
+    __slots__ = (
+        *("argument", "attribute", "commands", "default", "help", "letter", "many", "name"),
+        "read",
+    )
 
     def __init__(
         self,
+        commands: str,
         letter: str,
         name: str,
         argument: str,
@@ -36,6 +42,7 @@ class Option:
         help: str,
         many: bool = False,
     ) -> None:
+        self.commands = commands
         self.letter = letter
         self.name = name
         self.argument = argument
@@ -46,80 +53,136 @@ class Option:
         self.many = many
 
 
-OPTIONS = (
-    Option("f", "from", "ADDRESS", "sender", arguments.sender, None,
+# Which command knows an option: avcheck, avcheck-smtp, or both.
+PIPE = "avcheck"
+SMTP = "avcheck-smtp"
+BOTH = "avcheck avcheck-smtp"
+
+EVERY = (
+    Option(PIPE, "f", "from", "ADDRESS", "sender", arguments.sender, None,
            "Envelope sender; empty or <> for a bounce.  Required."),
-    Option("s", "scanner", "TYPE[:WHERE]", "scanners", arguments.scanner, (),
+    Option(BOTH, "s", "scanner", "TYPE[:WHERE]", "scanners", arguments.scanner, (),
            "A scanner to ask.  May be given again: each must answer.  Required without -c.", True),
-    Option("d", "spool", "DIR", "spool", arguments.directory, None,
+    Option(BOTH, "d", "spool", "DIR", "spool", arguments.directory, None,
            "Directory for messages while they are checked.  Required without -c."),
-    Option("t", "timeout", "SECONDS", "timeout", arguments.seconds, arguments.FOREVER,
+    Option(BOTH, "t", "timeout", "SECONDS", "timeout", arguments.seconds, arguments.FOREVER,
            "Time to wait for the scanners."),
-    Option("", "deadline", "SECONDS", "deadline", arguments.seconds, 900.0,
+    Option(BOTH, "", "deadline", "SECONDS", "deadline", arguments.seconds, 900.0,
            "Time for the whole run, 900 unless given; 0: no limit."),
-    Option("n", "no-inject", "", "no_inject", arguments.flag, False,
+    Option(PIPE, "n", "no-inject", "", "no_inject", arguments.flag, False,
            "Do not hand good mail back to the mail system."),
-    Option("g", "ok-status", "N", "ok_status", arguments.status, 0,
+    Option(PIPE, "g", "ok-status", "N", "ok_status", arguments.status, 0,
            "Exit with N for good mail."),
-    Option("S", "sendmail", "PROGRAM|HOST:PORT", "program", arguments.destination, (),
+    Option(BOTH, "S", "sendmail", "PROGRAM|HOST:PORT", "program", arguments.destination, (),
            "Program, or host:port, that takes good mail; 127.0.0.1:smtp unless given.", True),
-    Option("h", "header", "TEXT", "header", arguments.header, b"",
+    Option(BOTH, "h", "header", "TEXT", "header", arguments.header, b"",
            "Prepend X-AV-Checked: TIME TEXT to good mail."),
-    Option("i", "infected", "PROGRAM", "infected", arguments.file, b"",
+    Option(BOTH, "i", "infected", "PROGRAM", "infected", arguments.file, b"",
            "Handler of infected mail; infected or infected.sh beside avcheck unless given."),
-    Option("w", "waitfile", "FILE", "waitfile", arguments.file, b"",
+    Option(BOTH, "w", "waitfile", "FILE", "waitfile", arguments.file, b"",
            "Hold every message back while FILE exists."),
-    Option("c", "client", "", "client", arguments.flag, False,
+    Option(PIPE, "c", "client", "", "client", arguments.flag, False,
            "Only inject the message by -S, unchecked."),
-    Option("", "backup", "TYPE[:WHERE]", "backups", arguments.scanner, (),
+    Option(BOTH, "", "backup", "TYPE[:WHERE]", "backups", arguments.scanner, (),
            "A scanner to ask when too few of the others answer.  May be given again.", True),
-    Option("", "need", "N", "need", arguments.number, 0,
+    Option(BOTH, "", "need", "N", "need", arguments.number, 0,
            "How many scanners must answer; all of -s unless given."),
-    Option("", "on", "VERDICT=ACTION", "on", arguments.action, (),
+    Option(BOTH, "", "on", "VERDICT=ACTION", "on", arguments.action, (),
            "What to do with a message of that verdict.  May be given again.", True),
-    Option("", "attempts", "N", "attempts", arguments.number, 0,
+    Option(BOTH, "", "attempts", "N", "attempts", arguments.number, 0,
            "Take a message for unscannable after N scans in vain; needs --queue-id."),
-    Option("", "slots", "N", "slots", arguments.number, 0,
+    Option(BOTH, "", "slots", "N", "slots", arguments.number, 0,
            "At most N scans at a time on this host."),
-    Option("", "canary", "SECONDS", "canary", arguments.interval, 0.0,
+    Option(BOTH, "", "canary", "SECONDS", "canary", arguments.interval, 0.0,
            "Test every so often that the scanners know the EICAR test virus."),
-    Option("", "metrics", "FILE", "metrics", arguments.file, b"",
+    Option(BOTH, "", "metrics", "FILE", "metrics", arguments.file, b"",
            "Prometheus text file to keep up to date."),
-    Option("", "config", "FILE", "config", arguments.file, b"",
+    Option(BOTH, "", "config", "FILE", "config", arguments.file, b"",
            "More options, one on a line, by their long names; the command line wins."),
-    Option("", "scanner-ca", "FILE", "scanner_ca", arguments.file, b"",
+    Option(BOTH, "", "scanner-ca", "FILE", "scanner_ca", arguments.file, b"",
            "Verify scanners asked by TLS by the authorities in FILE, not of the system."),
-    Option("", "scanner-cert", "FILE", "scanner_cert", arguments.file, b"",
+    Option(BOTH, "", "scanner-cert", "FILE", "scanner_cert", arguments.file, b"",
            "Certificate to show to scanners asked by TLS."),
-    Option("", "scanner-key", "FILE", "scanner_key", arguments.file, b"",
+    Option(BOTH, "", "scanner-key", "FILE", "scanner_key", arguments.file, b"",
            "Key of that certificate, if it is not in the same file."),
-    Option("", "tls", "never|may|require", "tls", arguments.one_of("never", "may", "require"),
+    Option(BOTH, "", "tls", "never|may|require", "tls", arguments.one_of("never", "may", "require"),
            "never", "Encrypt the SMTP connection of -S by STARTTLS."),
-    Option("", "tls-ca", "FILE", "tls_ca", arguments.file, b"",
+    Option(BOTH, "", "tls-ca", "FILE", "tls_ca", arguments.file, b"",
            "Verify the server's certificate by the authorities in FILE, or of the system."),
-    Option("", "tls-name", "HOST", "tls_name", arguments.host, b"",
+    Option(BOTH, "", "tls-name", "HOST", "tls_name", arguments.host, b"",
            "The server's name in its certificate, if not the host of -S."),
-    Option("", "refused", "defer|bounce", "refused", arguments.one_of("defer", "bounce"), "defer",
-           "What becomes of a message that the SMTP server refuses for good."),
-    Option("", "xforward", "NAME=VALUE", "xforward", arguments.attribute, (),
+    Option(PIPE, "", "refused", "defer|bounce", "refused", arguments.one_of("defer", "bounce"),
+           "defer", "What becomes of a message that the SMTP server refuses for good."),
+    Option(PIPE, "", "xforward", "NAME=VALUE", "xforward", arguments.attribute, (),
            "Tell the SMTP server about the original client.  May be given again.", True),
-    Option("", "envid", "ID", "envid", arguments.envid, b"",
+    Option(PIPE, "", "envid", "ID", "envid", arguments.envid, b"",
            "Envelope ID for delivery status notifications."),
-    Option("", "ret", "full|hdrs", "ret", arguments.ret, b"",
+    Option(PIPE, "", "ret", "full|hdrs", "ret", arguments.ret, b"",
            "What a failure notification is to contain."),
-    Option("", "notify", "never|WHEN,...", "notify", arguments.notify, b"",
+    Option(PIPE, "", "notify", "never|WHEN,...", "notify", arguments.notify, b"",
            "When to notify the sender: success, failure, delay."),
-    Option("", "orcpt", "ADDRESS", "original", arguments.any_address, (),
+    Option(PIPE, "", "orcpt", "ADDRESS", "original", arguments.any_address, (),
            "Original recipient.  Given once for each recipient, in their order.", True),
-    Option("", "queue-id", "ID", "queue_id", arguments.identifier, b"",
+    Option(PIPE, "", "queue-id", "ID", "queue_id", arguments.identifier, b"",
            "The mail system's name for the message, for the handler."),
-    Option("v", "verbose", "", "verbose", arguments.flag, False,
+    Option(SMTP, "", "xclient", "", "xclient", arguments.flag, False,
+           "Pass XCLIENT on to a server that offers it."),
+    Option(SMTP, "", "messages", "N", "messages", arguments.number, 100,
+           "End the session after N messages, 100 unless given."),
+    Option(SMTP, "", "session", "SECONDS", "session", arguments.seconds, 600.0,
+           "End the session after so long, 600 unless given; 0: no limit."),
+    Option(SMTP, "", "processes", "N", "processes", arguments.number, 20,
+           "At most N connections at a time of a listening socket, 20 unless given."),
+    Option(SMTP, "", "idle", "SECONDS", "idle", arguments.seconds, 300.0,
+           "Leave a listening socket after so long without one, 300 unless given; 0: never."),
+    Option(BOTH, "v", "verbose", "", "verbose", arguments.flag, False,
            "Show the steps, with times, on standard error."),
-    Option("", "version", "", "", arguments.flag, False,
+    Option(BOTH, "", "version", "", "", arguments.flag, False,
            "Show the version."),
-    Option("", "help", "", "", arguments.flag, False,
+    Option(BOTH, "", "help", "", "", arguments.flag, False,
            "Show this text."),
 )  # fmt: skip
 
-LETTERS = {option.letter.encode(): option for option in OPTIONS if option.letter}
-NAMES = {option.name.encode(): option for option in OPTIONS}
+
+class Command:
+    """The options that one of the commands knows."""
+
+    __slots__ = ("letters", "name", "names", "options")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.options = tuple([each for each in EVERY if name in each.commands.split()])
+        self.letters = {each.letter.encode(): each for each in self.options if each.letter}
+        self.names = {each.name.encode(): each for each in self.options}
+
+
+AVCHECK = Command(PIPE)
+OPTIONS, LETTERS, NAMES = AVCHECK.options, AVCHECK.letters, AVCHECK.names
+
+# What a configuration file may name: it can serve both.
+IN_FILE = {each.name.encode(): each for each in EVERY}
+
+
+class GivenOption:
+    """An option with its argument, as it was given; origin is file and line, or empty."""
+
+    __slots__ = ("argument", "option", "origin")
+
+    def __init__(self, option: Option, argument: bytes, origin: str = "") -> None:
+        self.option = option
+        self.argument = argument
+        self.origin = origin
+
+    def value(self) -> Any:
+        """What the argument means; raises Usage, with where it was given, if it means nothing."""
+        try:
+            return self.option.read(self.argument)
+        except Usage as error:
+            raise self.error(error.text) from None
+
+    def error(self, text: str) -> Usage:
+        """A Usage that names the option, and where it was given."""
+        if self.origin:
+            return Usage(f"{self.origin}: {self.option.name}: {text}")
+        letter, name = self.option.letter, self.option.name
+        return Usage(f"{'-' + letter if letter else '--' + name}: {text}")

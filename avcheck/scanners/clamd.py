@@ -79,8 +79,10 @@ def scan(conn: Conn, message: Message, target: Target) -> Finding:
         # clamd reads from offset 0 of whatever it gets, and could write to it:
         # it gets a descriptor of its own, for reading.
         descriptor = message.reopen()
-        conn.send_descriptor(b"zFILDES\0.", descriptor)
-        message.done_with(descriptor)
+        try:
+            conn.send_descriptor(b"zFILDES\0.", descriptor)
+        finally:
+            message.done_with(descriptor)
     elif way == STREAM:
         conn.send(b"zINSTREAM\0")
         for start in range(0, size, CHUNK_MAX):

@@ -80,8 +80,12 @@ def virus() -> bytes:
 def mail(text: bytes, beside: Message) -> Message:
     """A message of this text in the same directory, with a name if the other one has a name."""
     message = Message(beside.directory, b"", bool(beside.name))
-    message.add(text)
-    message.complete()
+    try:
+        message.add(text)
+        message.complete()
+    except BaseException:
+        message.close()
+        raise
     return message
 
 

@@ -177,7 +177,7 @@ def test_the_spool_gives_back_what_it_got(
 
 def received_in(directory: Directory, stdin: int) -> spool.Message:
     message = spool.Message(directory, b"anna@example.com", named=False)
-    message.fill(stdin)
+    message.fill(Incoming(stdin))
     return message
 
 

@@ -77,7 +77,7 @@ def test_every_command_is_explained() -> None:
         assert f".Ss {name}\n" in page()
 
 
-@pytest.mark.parametrize("name", ["avcheckctl.8", "uchroot.8"])
+@pytest.mark.parametrize("name", ["avcheck-smtp.8", "avcheckctl.8", "uchroot.8"])
 def test_mandoc_finds_nothing_wrong(name: str) -> None:
     packages.need("mandoc", commands=["mandoc"])
     done = subprocess.run(

@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from avcheck.options import reading
 from avcheck.run import Record
 from avcheck.state import metrics
 from avcheck.verdict import CLEAN, INFECTED, Answer, Finding, Verdict
+from tests.support.servers import packages
 from tests.support.tree import ROOT
 
 CONTRIB = ROOT / "contrib"
@@ -97,6 +99,35 @@ def test_logcheck_tells_of_the_rest() -> None:
     assert not ignored(line(INFECTED, "infected: Eicar; infected.sh stored as x", 0))
     assert not ignored(line(CLEAN, "4.4.1 /run/clamd.ctl: connect: No such file", 75))
     assert not ignored("Nov  1 10:02:03 mx1 avcheck[123]: quarantine: x: released by anna")
+
+
+@pytest.mark.parametrize("name", ["avcheck-smtp", "avcheck-smtp-each"])
+def test_systemd_finds_nothing_wrong_with_the_units_of_avcheck_smtp(
+    tmp_path: Path, name: str
+) -> None:
+    packages.need("systemd", commands=["systemd-analyze"])
+    units = sorted((CONTRIB / "systemd").glob(f"{name}[.@]*"))
+    assert len(units) == 2
+    for unit in units:
+        # What is installed elsewhere on this machine.
+        text = unit.read_text().replace("/opt/avcheck/bin/avcheck-smtp", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(tmp_path / unit.name for unit in units)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_units_of_both_manners_are_locked_up_alike() -> None:
+    both = [
+        CONTRIB / "systemd" / f"{each}.service" for each in ("avcheck-smtp", "avcheck-smtp-each@")
+    ]
+    locks = [each.read_text().partition("\nUser=")[2] for each in both]
+    assert locks[0] == locks[1]
+    assert "ProtectSystem=strict" in locks[0]
 
 
 @pytest.mark.parametrize("kind", ["service", "socket"])

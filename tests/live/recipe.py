@@ -34,6 +34,10 @@ BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BOUNCED = re.compile(r"status=bounced|non-delivery notification")
 
 
+# The blocks of the way by pipe(8), by the files that they are for.
+PIPE = {file: file for file in ("main.cf", "master.cf", "avcheck_dsn")}
+
+
 def blocks(document: Path) -> dict[str, str]:
     """The named code blocks of a page."""
     return {found[1]: found[2] for found in BLOCK.finditer(document.read_text())}
@@ -144,11 +148,13 @@ class MailSystem:
         self,
         name: str,
         *changes: tuple[str, str],
+        blocks: Mapping[str, str] = PIPE,
         more: Mapping[str, str] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Iterator[Postfix]:
         """A Postfix with the documented lines; each change replaces words in them.
 
+        `blocks` are those of the page for each file of the configuration directory.
         `more` are further lines for "main.cf" and "master.cf", and further files of its
         configuration directory; the documented names are replaced in them, too, and those
         in `names`.
@@ -159,7 +165,7 @@ class MailSystem:
             "/etc/postfix": str(config),
             **(names or {}),
         }
-        lines = {file: self.block(file, names) for file in ("main.cf", "master.cf", "avcheck_dsn")}
+        lines = {file: self.block(block, names) for file, block in blocks.items()}
         for file, text in (more or {}).items():
             lines[file] = lines.get(file, "") + self.adapted(text, names)
         for documented, changed in changes:
@@ -169,7 +175,7 @@ class MailSystem:
         instance = Postfix(
             self.directory / name,
             relayhost=self.sink.address,
-            main=lines.pop("main.cf"),
+            main=lines.pop("main.cf", ""),
             master=lines.pop("master.cf"),
             files=lines,
         )

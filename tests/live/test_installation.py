@@ -49,7 +49,7 @@ def test_root_and_man_find_the_rest(place: Path) -> None:
     command = place / "local/sbin/avcheckctl"
     done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
     assert "doctor" in done.stdout
-    for page in ("man1/avcheck.1", "man8/avcheckctl.8", "man8/uchroot.8"):
+    for page in ("man1/avcheck.1", "man8/avcheck-smtp.8", "man8/avcheckctl.8", "man8/uchroot.8"):
         linked = place / "local/share/man" / page
         assert linked.is_symlink()
         assert linked.read_text() == (ROOT / "man" / Path(page).name).read_text()

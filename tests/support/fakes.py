@@ -289,7 +289,7 @@ class FakeSmtp(Server):
                 said = b"".join(b"250-" + word + b"\r\n" for word in words[:-1])
                 going = self._answer(lines, verb, said + b"250 " + words[-1] + b"\r\n")
             elif verb == "MAIL":
-                sender = line.removeprefix(b"MAIL FROM:")
+                sender, recipients = line.removeprefix(b"MAIL FROM:"), []
                 going = self._answer(lines, verb, b"250 2.1.0 sender ok\r\n")
             elif verb == "RCPT":
                 recipients.append(line.removeprefix(b"RCPT TO:<").removesuffix(b">"))

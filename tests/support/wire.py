@@ -18,6 +18,7 @@ from avcheck import spool
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.directory import Directory
+from avcheck.incoming import Incoming
 from avcheck.options import reading
 from avcheck.run import Run
 from avcheck.settings import Settings
@@ -157,7 +158,7 @@ def spooled(
     with (
         given(content) as stdin,
         Directory(os.fsencode(directory)) as place,
-        spool.receive(stdin, place, how) as message,
+        spool.receive(Incoming(stdin), place, how) as message,
     ):
         yield message
 

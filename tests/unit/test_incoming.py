@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> Iterator[Directory]:
 
 def test_a_standard_input_that_cannot_be_read_is_deferred(place: Directory) -> None:
     with pytest.raises(Defer, match="reading standard input: Is a directory") as why:
-        spool.receive(place.fd, place, settings())
+        spool.receive(Incoming(place.fd), place, settings())
     assert why.value.code == SYSTEM
 
 
@@ -49,7 +49,7 @@ def test_a_standard_input_that_does_not_wait_is_waited_for(
         return real(reading, writing, broken)
 
     monkeypatch.setattr(select, "select", wait)
-    with spool.receive(stdin, place, settings()) as message:
+    with spool.receive(Incoming(stdin), place, settings()) as message:
         assert content(message) == MESSAGE
     assert waits == [[stdin], [stdin]]
     os.close(stdin)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from avcheck import process, spool
 from avcheck.directory import Directory, release_file, remove_file
 from avcheck.exits import CONFIG, FULL, Defer
+from avcheck.incoming import Incoming
 from avcheck.seen import FRONT
 from tests.support.readings import seen_by_scanners, with_mark
 from tests.support.spooling import content, everything, names, refusing, without_tmpfile
@@ -78,7 +79,7 @@ def test_a_scanner_that_opens_paths_is_what_a_name_is_for(tmp_path: Path) -> Non
             with (
                 given(MESSAGE) as stdin,
                 Directory(os.fsencode(tmp_path)) as directory,
-                spool.receive(stdin, directory, how) as message,
+                spool.receive(Incoming(stdin), directory, how) as message,
             ):
                 assert bool(message.path) == named
 
@@ -120,7 +121,7 @@ def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> Non
             monkeypatch.setattr(
                 os, "read", lambda fd, size: left.pop(0) if fd == -7 else real(fd, size)
             )
-            with spool.receive(-7, directory, settings()) as message:
+            with spool.receive(Incoming(-7), directory, settings()) as message:
                 assert content(message) == whole
                 assert message.size == len(whole)
                 assert message.eight_bit == (not whole.isascii())
@@ -236,7 +237,7 @@ def test_a_message_that_cannot_be_saved_is_deferred_and_gone(
     with Directory(os.fsencode(tmp_path)) as directory:
         stdin = os.open("/dev/zero", os.O_RDONLY)
         with pytest.raises(Defer, match=r"saving the message in .*No space left") as why:
-            spool.receive(stdin, directory, how)
+            spool.receive(Incoming(stdin), directory, how)
         os.close(stdin)
     assert why.value.code == FULL
     assert names(tmp_path) == []
@@ -252,7 +253,7 @@ def test_a_write_that_takes_a_part_is_gone_on_with(
     os.lseek(stdin, 0, os.SEEK_SET)
     with (
         Directory(os.fsencode(tmp_path)) as directory,
-        spool.receive(stdin, directory, settings()) as message,
+        spool.receive(Incoming(stdin), directory, settings()) as message,
     ):
         assert content(message) == MESSAGE
     os.close(stdin)

@@ -20,7 +20,9 @@ from avcheck.admin import exim, output
 from avcheck.admin.checks.clamd import BOOTED
 from avcheck.admin.guide import (
     FILES,
+    PIPE,
     SHARED,
+    WAYS,
     adapted,
     already,
     configuration,
@@ -106,12 +108,20 @@ def _path(context: click.Context, parameter: click.Parameter, path: str | None) 
 def _blocks() -> str:
     """The names of --file, for its help."""
     every = {**FILES, "exim": {**exim.OWN, **exim.SPLIT}}
-    own = "; ".join(f"{system}: {', '.join(every[system])}" for system in sorted(every))
+    ways = {f"postfix --way {name}": way.files for name, way in WAYS.items()}
+    own = "; ".join(f"{name}: {', '.join(files)}" for name, files in sorted((every | ways).items()))
     return f"all: {', '.join(SHARED)}; {own}"
 
 
 @click.command("setup")
 @click.argument("system", type=click.Choice(sorted(FILES)), metavar="postfix|sendmail|exim")
+@click.option(
+    "--way",
+    type=click.Choice([PIPE, *WAYS]),
+    default=PIPE,
+    show_default=True,
+    help="Of Postfix: by pipe(8), or by SMTP after the queue or before it.",
+)
 @click.option(
     "--file",
     "block",
@@ -146,6 +156,7 @@ def _blocks() -> str:
 )
 def command(
     system: str,
+    way: str,
     block: str | None,
     as_json: bool,
     spool: str,
@@ -159,6 +170,8 @@ def command(
     Nothing is changed.  The lines are those of docs/SYSTEM.md, with the directory of this
     avcheck and the socket of this machine's clamd in them.
     """
+    if way != PIPE and system != "postfix":
+        raise click.UsageError(f"--way is for postfix; {system} has one way.")
     names = {
         USER: user,
         GROUP: group,
@@ -170,27 +183,27 @@ def command(
         exim.INTERFACES: exim.interfaces(str(port), exim.ETC),
     }
     if block is not None:
-        found = configuration(system, names)
+        found = configuration(system, names, way)
         if block not in found:
             known = ", ".join(map(repr, found))
             raise click.BadParameter(f"{block!r} is not one of {known}.", param_hint="--file")
-        if place := already(system, block, found[block]):
+        if place := already(system, block, found[block], way):
             output.note(f"avcheckctl: already there: {place}; printed all the same")
         click.echo(found[block], nl=False)
     elif as_json:
-        output.as_json(_facts(system, names))
+        output.as_json(_facts(system, names, way))
     else:
-        _show(system, names)
+        _show(system, names, way)
 
 
-def _show(system: str, names: Mapping[str, str]) -> None:
+def _show(system: str, names: Mapping[str, str], way: str) -> None:
     click.echo(f"# avcheck with {system}, for this machine. Nothing was changed.")
     click.echo("# Lines with # are explanations; the others are to be typed, or put into a file.")
     click.echo("# Pages that are named, and sections that are not here, are in:")
     click.echo(f"#     {names[SHARE]}/doc/avcheck")
     if not Path(BOOTED).is_dir():
         click.echo("# Without systemd, `systemctl VERB NAME` is: service NAME VERB")
-    if place := set_up(system):
+    if place := set_up(system, way):
         click.echo("#")
         click.echo(f"# IT IS SET UP ALREADY: {place}.")
         click.echo("# Do not add these lines again. `avcheckctl doctor` looks at what is there.")
@@ -201,17 +214,17 @@ def _show(system: str, names: Mapping[str, str]) -> None:
     for what in missing:
         click.echo(f"#   {what}")
     click.echo()
-    for page, section in steps(system):
+    for page, section in steps(system, way):
         other = page if page != system else ""
-        for line in explained(adapted(section, names), places(page), other):
+        for line in explained(adapted(section, names), places(page, way), other):
             click.echo(line)
 
 
-def _facts(system: str, names: Mapping[str, str]) -> dict[str, Any]:
+def _facts(system: str, names: Mapping[str, str], way: str) -> dict[str, Any]:
     """The same for a program."""
     return {
         "system": system,
-        "set_up": set_up(system),
+        "set_up": set_up(system, way),
         "missing": list(_missing(names)),
         "steps": [
             {
@@ -220,8 +233,8 @@ def _facts(system: str, names: Mapping[str, str]) -> dict[str, Any]:
                 "where": place,
                 "text": adapted(part.text, names),
             }
-            for page, section in steps(system)
+            for page, section in steps(system, way)
             for part in parts(section)
-            if isinstance(part, Block) and (place := where(part, places(page)))
+            if isinstance(part, Block) and (place := where(part, places(page, way)))
         ],
     }

@@ -40,7 +40,7 @@ def received(content: list[bytes], size: int = process.PIECE) -> Iterator[Messag
     process.PIECE = size
     try:
         with Message(directory(), SENDER, False) as message:
-            message.fill(-1)
+            message.fill(incoming.Incoming(-1))
             yield message
     finally:
         incoming._read, process.PIECE = before

@@ -87,7 +87,7 @@ def _without_memory(self: rendering.Rendering, piece: bytes) -> bytes:
     return seen + kept
 
 
-def _first_tab(data: bytes, file: str) -> list[reading.GivenOption]:
+def _first_tab(data: bytes, file: str) -> list[rows.GivenOption]:
     return _parse_config(data.replace(b"\t", b" "), file)
 
 

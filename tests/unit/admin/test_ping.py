@@ -14,8 +14,7 @@ import pytest
 from avcheck.admin import account, clamd_daemon, places
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, settings_from, with_config
-from avcheck.options.reading import GivenOption
-from avcheck.options.rows import OPTIONS
+from avcheck.options.rows import OPTIONS, GivenOption
 from tests.support.admin import KnowingClamd, avcheckctl
 from tests.support.fakes import FakeClamd, FakeSmtp, Server
 

@@ -18,6 +18,15 @@ from tests.support.tree import ROOT
 
 DOCS = ROOT / "docs"
 
+# The mail systems and the other ways through Postfix, as words of the command.
+SYSTEMS = [*((each,) for each in guide.FILES), *(("postfix", "--way", way) for way in guide.WAYS)]
+EACH = pytest.mark.parametrize("words", SYSTEMS, ids=" ".join)
+
+
+def files(words: tuple[str, ...]) -> list[str]:
+    """The blocks that are printed for these words alone."""
+    return list(guide.files_here(words[0], words[-1] if words[1:] else guide.PIPE))
+
 
 def printed(*words: str) -> str:
     result = CliRunner().invoke(setup.command, words, catch_exceptions=False)
@@ -25,29 +34,31 @@ def printed(*words: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("system", guide.FILES)
-def test_every_block_is_in_the_document_and_printed_once(system: str) -> None:
-    whole = printed(system)
-    for name in guide.files_here(system):
-        part = printed(system, "--file", name)
+@EACH
+def test_every_block_is_in_the_document_and_printed_once(words: tuple[str, ...]) -> None:
+    whole = printed(*words)
+    for name in files(words):
+        part = printed(*words, "--file", name)
         assert part
         assert whole.count(f"\n\n{part}\n") == 1, name
 
 
-@pytest.mark.parametrize("system", guide.FILES)
-def test_a_part_is_the_block_of_the_document_but_for_this_machines_names(system: str) -> None:
+@EACH
+def test_a_part_is_the_block_of_the_document_but_for_this_machines_names(
+    words: tuple[str, ...],
+) -> None:
     names = {setup.PROGRAMS: setup.programs_here(), setup.SOCKET: setup.socket_here()}
-    blocks = pages.blocks((DOCS / f"{system}.md").read_text())
-    for name in guide.files_here(system):
-        assert printed(system, "--file", name) == guide.adapted(blocks[name], names)
+    blocks = pages.blocks((DOCS / f"{words[0]}.md").read_text())
+    for name in files(words):
+        assert printed(*words, "--file", name) == guide.adapted(blocks[name], names)
 
 
-@pytest.mark.parametrize("system", guide.FILES)
-def test_what_is_not_configuration_is_a_comment(system: str) -> None:
-    lines = printed(system).splitlines()
+@EACH
+def test_what_is_not_configuration_is_a_comment(words: tuple[str, ...]) -> None:
+    lines = printed(*words).splitlines()
     configuration = {
         line
-        for step in json.loads(printed(system, "--json"))["steps"]
+        for step in json.loads(printed(*words, "--json"))["steps"]
         for line in step["text"].splitlines()
     }
     assert [each for each in lines if not each.startswith("#") and each not in configuration] == [
@@ -55,11 +66,11 @@ def test_what_is_not_configuration_is_a_comment(system: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("system", guide.FILES)
-def test_words_fit_into_80_columns_and_have_no_marks(system: str) -> None:
-    comments = [line for line in printed(system).splitlines() if line.startswith("#")]
-    words = [line for line in comments if not line.startswith("#     ")]  # of a log, or a table
-    assert [line for line in words if len(line) > 80 and " " in line[2:80].strip()] == []
+@EACH
+def test_words_fit_into_80_columns_and_have_no_marks(words: tuple[str, ...]) -> None:
+    comments = [line for line in printed(*words).splitlines() if line.startswith("#")]
+    text = [line for line in comments if not line.startswith("#     ")]  # of a log, or a table
+    assert [line for line in text if len(line) > 80 and " " in line[2:80].strip()] == []
     assert not [line for line in comments if re.search(r"\*\*|^# \||```|\]\(", line)]
 
 
@@ -72,6 +83,40 @@ def test_the_whole_way_is_printed(system: str) -> None:
     assert found[-1] == guide.LAST
     assert {step["name"] for step in steps} >= {*guide.SHARED, *guide.FILES[system]}
     assert all(step["where"] and step["text"] for step in steps)
+
+
+@pytest.mark.parametrize("way", guide.WAYS)
+def test_a_way_by_smtp_is_printed_from_the_accounts_to_its_own_section(way: str) -> None:
+    steps = json.loads(printed("postfix", "--way", way, "--json"))["steps"]
+    found = list(dict.fromkeys(step["section"] for step in steps))
+    assert found == [*guide.COMMON, guide.WAYS[way].section]
+    assert {step["name"] for step in steps} >= {*guide.SHARED, *guide.WAYS[way].files}
+    assert not {step["name"] for step in steps} & {*guide.FILES["postfix"], *guide.UNDONE}
+
+
+def test_other_mail_systems_have_one_way() -> None:
+    result = CliRunner().invoke(setup.command, ["exim", "--way", "smtp"])
+    assert result.exit_code == 2
+    assert "--way is for postfix" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "told"),
+    [
+        ("spawn", "argv=/opt/avcheck/bin/avcheck-smtp", True),
+        ("spawn", "argv=/usr/bin/policy", False),
+        ("pipe", "argv=/opt/avcheck/bin/avcheck-smtp", False),
+    ],
+)
+def test_a_filter_by_smtp_that_is_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, command: str, argument: str, told: bool
+) -> None:
+    line = master_cf.Line("127.0.0.1:10025", "inet", "10", command, {}, ("user=x", argument))
+    monkeypatch.setattr(postfix, "read", lambda: postfix.Postfix((line,), {}, ()))
+    assert ("ALREADY: master.cf, service 127" in printed("postfix", "--way", "smtp")) is told
+    words = ["postfix", "--way", "smtp", "--file", "master-smtp"]
+    assert ("already there" in CliRunner().invoke(setup.command, words).stderr) is told
+    assert "ALREADY" not in printed("postfix")
 
 
 def test_what_is_set_up_already_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,9 +197,9 @@ def test_a_block_that_is_there_is_told_and_no_other(
     file = tmp_path / "main.cf"
     block = printed("postfix", "--file", "main.cf")
     file.write_text(f"# before\n{block}more = 1\n" if there == "all of it" else there)
-    files = {**guide.FILES["postfix"], "main.cf": f"{file}: add"}
-    monkeypatch.setattr(guide, "FILES", {**guide.FILES, "postfix": files})
-    monkeypatch.setattr(guide, "set_up", lambda system: "master.cf, service avcheck")
+    places = {**guide.FILES["postfix"], "main.cf": f"{file}: add"}
+    monkeypatch.setattr(guide, "FILES", {**guide.FILES, "postfix": places})
+    monkeypatch.setattr(guide, "set_up", lambda system, way: "master.cf, service avcheck")
     result = CliRunner().invoke(setup.command, ["postfix", "--file", "main.cf"])
     assert result.stdout == block
     told = f"avcheckctl: already there: {file}; printed all the same\n"
@@ -180,7 +225,7 @@ def test_what_could_not_work_is_wrong_usage(words: tuple[str, str], reason: str)
 def test_the_parts_are_named_in_the_help_and_on_the_page() -> None:
     page = (ROOT / "man" / "avcheckctl.8").read_text()
     help_ = "".join(CliRunner().invoke(setup.command, ["--help"]).output.split())
-    for name in {*guide.SHARED, *(name for each in guide.FILES.values() for name in each)}:
+    for name in {*guide.SHARED, *(name for words in SYSTEMS for name in files(words))}:
         assert name in help_, name
         assert re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", page), name
 

@@ -23,7 +23,7 @@ from avcheck import conn, stream
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
-from avcheck.deliver.smtp import _Talk
+from avcheck.deliver.smtp import Talk
 from avcheck.exits import TEMPFAIL, Leave
 from tests.support import wire
 
@@ -121,7 +121,7 @@ def _talk(sock: socket.socket, letter: Letter, *words: bytes) -> smtp_replies.Re
     envelope = smtp_words.Envelope(wire.SENDER, RECIPIENTS, letter.size, letter.eight_bit)
     envelope.xforward = options.xforward
     with Conn(sock, Address(path=b"/server"), monotonic() + PATIENCE) as link:
-        conversation = _Talk(link, options, wire.new_run())
+        conversation = Talk(link, options, wire.new_run())
         try:
             dialogue = smtp_dialogue.dialogue(envelope, b"host.example", options.tls)
             return conversation.through(dialogue, letter, b"")  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from avcheck.address import Address
 from avcheck.exits import Usage
-from avcheck.options.rows import OPTIONS, Option
+from avcheck.options.rows import EVERY, OPTIONS, Option
 from avcheck.scanners.rows import SCANNERS
 from avcheck.settings import Settings
 from tests.support.wire import settings
@@ -48,7 +48,7 @@ def test_the_options_of_the_original_are_all_there() -> None:
 
 
 def test_settings_have_an_attribute_for_every_option() -> None:
-    attributes = {each.attribute for each in OPTIONS if each.attribute}
+    attributes = {each.attribute for each in EVERY if each.attribute}
     declared = set(Settings.__annotations__)
     # -S becomes a program, or a server; the recipients have no option.
     assert declared - {"server", "recipients"} == attributes

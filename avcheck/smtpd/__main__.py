@@ -1,0 +1,55 @@
+"""The way in, and the only way out."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+TEMPFAIL = 75  # EX_TEMPFAIL, here again because importing exits may be what fails
+
+BROKEN = b"421 4.3.5 Server configuration error\r\n"
+
+
+def main() -> NoReturn:
+    """Serve what standard input is, and exit with the status that avcheck-smtp(8) promises.
+
+    What is said in any other way than by the dialogue would be read by the client as its part:
+    where nothing works, that is one line and the end.
+    """
+    status = TEMPFAIL
+    try:
+        os.umask(0o077)
+        sys.unraisablehook = lambda _: None
+        from avcheck import __main__ as way_in
+
+        stdin = way_in.standard_descriptors()
+        if sys.flags.no_site:  # avcheck-smtp starts us
+            sys.meta_path.append(way_in.Elsewhere)
+        from avcheck import loading
+
+        loading.install()
+        from avcheck.smtpd import main as steps
+
+        argv = [os.fsencode(word) for word in sys.argv]
+        status = steps.main(argv[1:], stdin, argv[0])
+    except BaseException:
+        # Before the dialogue; in it nothing is raised.  (A socket that listens takes no words.)
+        try:
+            os.write(1, BROKEN)
+        except OSError:
+            os._exit(TEMPFAIL)
+    finally:
+        try:
+            from avcheck import __main__ as way_out
+
+            way_out.clean_up()
+        finally:
+            os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""How we were started: with a connection on standard input, or with a socket that listens.
+
+Read this beside DESCRIPTION in avcheck-smtp(8).
+"""
+
+from __future__ import annotations
+
+import os
+from stat import S_ISCHR
+from time import monotonic
+
+from avcheck import process, report
+from avcheck.exits import CONFIG, OK, TEMPFAIL, HelpRequest, Leave, Usage
+from avcheck.options import reading, rows
+from avcheck.options.file import read_config
+from avcheck.smtpd import client, session
+
+COMMAND = rows.Command(rows.SMTP)
+
+# Seconds for a client to take the one line that it gets where nothing works.
+SAY_MAX = 10.0
+
+
+def main(argv: list[bytes], stdin: int, called: bytes) -> int:
+    """Serve what standard input is; returns the exit status that avcheck-smtp(8) promises.
+
+    argv is without the command's own name, which is called; stdin is the descriptor, -1 if it
+    is closed.
+    """
+    try:
+        if "_AVCHECK_SMTP_COMPLETE" in os.environ:
+            raise HelpRequest("complete")
+        settings = reading.read(argv, read_config, COMMAND)
+    except Leave as why:
+        if isinstance(why, HelpRequest) and stdin == 0 and S_ISCHR(os.fstat(0).st_mode):
+            from avcheck.options import asked
+
+            return asked.show(why.what, rows.SMTP)
+        return _unusable(why, stdin)
+    # What we put into the command that injects mail is avcheck's path.
+    avcheck = os.path.join(os.path.dirname(os.path.abspath(called)), b"avcheck")
+    if stdin < 0:
+        return _unusable(Leave("standard input is closed; a connection is expected there"), stdin)
+    in_, out = _descriptors()
+    if client.is_listening(in_):
+        from avcheck.smtpd import listener
+
+        listener.serve(in_, settings, avcheck)
+    else:
+        session.serve(client.Client(in_, out), settings, avcheck)
+    return OK
+
+
+def _unusable(why: Leave, stdin: int) -> int:
+    """Say why no mail can be taken at all: to a person, or to the client and the log."""
+    if isinstance(why, Usage) and os.isatty(2):
+        from avcheck.options import help
+
+        return help.explain(why, rows.SMTP)
+    report.note(f"{why.code} {why.text}")
+    if stdin < 0:
+        return TEMPFAIL
+    in_, out = _descriptors()
+    if client.is_listening(in_):
+        return TEMPFAIL
+    try:
+        # What is wrong in there is nobody's business but ours.
+        words = b"421 %b Server configuration error\r\n" % CONFIG.encode()
+        client.Client(in_, out).write(words, monotonic() + SAY_MAX)
+    except Leave:
+        return TEMPFAIL
+    return TEMPFAIL
+
+
+def _descriptors() -> tuple[int, int]:
+    """The client's descriptors, for in and out, above 2; those below lead nowhere any more.
+
+    Of a socket that is standard input, the others are not asked for.  Standard error stays if
+    it is not the client's.  What else was handed to us is closed: systemd has the socket that
+    listens as descriptor 3, too, and a session is not to have it.
+    """
+    process.close_from(3)
+    in_ = os.dup(0)
+    out = in_ if client.is_socket(in_) else os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    clients = [_file(fd) for fd in (0, 1)]
+    for fd in (0, 1, 2):
+        if fd < 2 or (_file(2) in clients and not os.isatty(2)):
+            os.dup2(nowhere, fd)
+    os.close(nowhere)
+    return in_, out
+
+
+def _file(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
