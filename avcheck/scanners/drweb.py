@@ -26,7 +26,7 @@ Other commands (2 version, 3 databases) are not for a scan.
 
 from __future__ import annotations
 
-from avcheck.exits import BROKEN, CONFIG, EXPIRED, Defer, unexpected
+from avcheck.exits import BROKEN, CONFIG, EXPIRED, FULL, SYSTEM, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
 from avcheck.verdict import CLEAN, INFECTED, POLICY, SUSPICIOUS, UNSCANNABLE, Finding, worst
@@ -69,8 +69,8 @@ TROUBLE: tuple[tuple[int, str, str], ...] = (
     (0x00200000, "licence error", CONFIG),
     (0x00000200, "the daemon's time for a scan is up", EXPIRED),
     (0x00000001, "cannot read the file; is its group that of the spool directory?", CONFIG),
-    (0x00000002, "cannot write a file", ""),
-    (0x00000004, "no memory", ""),
+    (0x00000002, "cannot write a file", FULL),
+    (0x00000004, "no memory", SYSTEM),
     (0x00000010, "did not get the whole message", BROKEN),
     (0x00008000, "did not understand the question", BROKEN),
 )

@@ -27,6 +27,10 @@ class Head:
         version, _, rest = first.partition(b" ")
         code = rest[:3]
         known = version[:-1] in (b"ICAP/1.", b"HTTP/1.") and version[-1:].isdigit()
+        # A reason has no control characters (RFC 9112 4).
+        known = (
+            known and min(rest.replace(b"\t", b" "), default=0x20) >= 0x20 and b"\x7f" not in rest
+        )
         self.first = first
         self.status = int(code) if known and code.isdigit() and rest[3:4] in (b"", b" ") else 0
         self.headers = headers

@@ -153,7 +153,7 @@ def parse_length(status: bytes, headers: list[bytes]) -> int:
     for header in headers:
         name, _, value = header.partition(b":")
         if name.strip().lower() == b"content-length":
-            lengths.add(value.strip())
+            lengths.add(value.strip(b" \t"))
     length = lengths.pop() if len(lengths) == 1 else b""
     if not length.isdigit():
         _refused(status)

@@ -235,14 +235,17 @@ def stuffing(data: bytes) -> None:
 
 
 def _is_with(found: list[bytes], header: bytes, without: list[bytes]) -> None:
-    """The lines are those of the message and the header, and the header is its first."""
+    """The lines are those of the message and the header, and the header is its first.
+
+    Above it may be the line of an mbox, and lines that go on with one that is not there.
+    """
     if not header:
         return
-    at = (
-        1
-        if without and found[0] == without[0] and found[0].startswith((b"From ", b">From "))
-        else 0
-    )
+    above = (b" ", b"\t", b"From ", b">From ")
+    at = 0
+    while at < len(without) and found[at] == without[at] and found[at].startswith(above):
+        above = (b" ", b"\t")
+        at += 1
     assert found[at] == header, (found, header)
     assert [*found[:at], *found[at + 1 :]] == without
 

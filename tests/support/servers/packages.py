@@ -37,6 +37,7 @@ TESTS = (
     "socat",
     "strace",
     "stunnel4",
+    "swaks",
     "systemd",
     "util-linux",
 )
@@ -50,6 +51,7 @@ UNPACKED = (
     "fetchmail",
     "getmail6",
     "maildrop",
+    "opensmtpd",
     "procmail",
     "sendmail-bin",
     "sendmail-cf",
