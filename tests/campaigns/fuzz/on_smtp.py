@@ -241,7 +241,7 @@ def _is_with(found: list[bytes], header: bytes, without: list[bytes]) -> None:
     """
     if not header:
         return
-    above = (b" ", b"\t", b"From ", b">From ")
+    above: tuple[bytes, ...] = (b" ", b"\t", b"From ", b">From ")
     at = 0
     while at < len(without) and found[at] == without[at] and found[at].startswith(above):
         above = (b" ", b"\t")

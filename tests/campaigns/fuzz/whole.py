@@ -45,6 +45,13 @@ client. atheris mutates the inputs, guided by coverage (*edges* of avcheck's byt
 
 {targets}
 
+### What it has found
+
+The inputs are stored under these names in `tests/campaigns/fuzz/corpus`, and replayed by `make
+check`.
+
+{found}
+
 ### Broken on purpose
 
 Each of these bugs was put into avcheck for one run of its target, which began with its seeds or
@@ -110,6 +117,15 @@ def run(name: str, begin: list[bytes], seconds: int) -> Run:
         )
 
 
+def _found() -> str:
+    """All that it has ever found, and that was mended since, by name."""
+    paths = sorted(corpus.CORPUS.glob(f"*/{corpus.FOUND}*"))
+    return "\n".join(
+        f"- {path.parent.name}: {path.name.removeprefix(corpus.FOUND).replace('-', ' ')}"
+        for path in paths
+    )
+
+
 def _why(said: str) -> str:
     """The traceback, or the last lines."""
     _, _, trace = said.partition("Uncaught Python exception")
@@ -161,6 +177,7 @@ def text(runs: list[Run], broken: list[tuple[str, int, int]], seconds: int) -> s
         each_ = SABOTAGES[name]
         lines.append(f"| {each_.target} | {each_.what} | {seeded or '-'} | {alone or '-'} |")
     return TEXT.format(
+        found=_found(),
         minutes=max(1, round(len(runs) * seconds / (os.cpu_count() or 1) / 60)),
         total=sum(each.executions for each in runs),
         broken=sum(each.broken is not None for each in runs),
