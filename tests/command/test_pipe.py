@@ -53,7 +53,9 @@ def test_any_bytes_are_a_message(site: Site, message: bytes) -> None:
     sendmail = site.sendmail()
     assert site.deliver(message=message).status == 0
     assert sendmail.stdin == message
-    assert all(question.content.endswith(message) for question in site.scanner.questions)
+    # There may be a second reading of each, in other words.
+    seen = [question.content.endswith(message) for question in site.scanner.questions]
+    assert seen.count(True) >= 2
     assert site.left == []
 
 

@@ -222,6 +222,10 @@ def with_own_package(site: Site, command: Path) -> Path:
     place.mkdir()
     for name in ("avcheck", "avcheck-smtp"):
         shutil.copy(command.with_name(name), place / name)
+    text = (place / "avcheck").read_text()
+    if text.startswith("#!/bin/sh"):  # pip's way where the interpreter's path has a blank
+        own = text.split("\n", 3)[3]
+        (place / "avcheck").write_text(f"#!{command.with_name('python3')}\n{own}")
     site.command = [str(place / "avcheck")]
     return lib / "avcheck"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -75,7 +77,8 @@ def test_a_net_with_a_hole(site: Site, fault: str) -> None:
     assert result.remedy == f"avcheckctl setup postfix --file avcheck_dsn >>{site.net}"
     if fault == "broken":
         return  # Postfix leaves such a line out, and says so
-    ctl = f"{os.sys.executable} -c 'from avcheck.admin import main; main()'"  # type: ignore[attr-defined]
+    python = shlex.quote(sys.executable)
+    ctl = f"{python} -c 'from avcheck.admin import main; main()'"
     subprocess.run(["sh", "-euc", result.remedy.replace("avcheckctl", ctl, 1)], check=True)
     assert levels("safety_net", site.look()) == {OK}
 
