@@ -81,24 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
             _measuring[name] = os.environ.pop(name)
 
 
-@pytest.fixture(autouse=True)
-def turn(request: pytest.FixtureRequest) -> Iterator[bool]:
-    """Whether coverage, if it is on, measures this case."""
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment in which coverage measures what is run, if it is on and this case's turn."""
     case = f"{request.node.path}::{request.node.originalname}"
     _cases[case] += 1
-    if _cases[case] % ONE_IN == 1:
-        yield True
-    else:
-        tracer = sys.gettrace()
-        sys.settrace(None)
-        yield False
-        sys.settrace(tracer)
-
-
-@pytest.fixture
-def measured(turn: bool) -> dict[str, str]:
-    """The environment in which coverage measures what is run, if it is on and this case's turn."""
-    return _measuring if turn else {}
+    return _measuring if _cases[case] % ONE_IN == 1 else {}
 
 
 @pytest.fixture
