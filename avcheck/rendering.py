@@ -16,7 +16,7 @@ field.  Only the boundaries of parts that have not ended count.
 from __future__ import annotations
 
 from avcheck.mime import Header
-from avcheck.seen import is_from_line
+from avcheck.seen import FILE_BEGINS, is_from_line
 
 # A line is judged by so many of its bytes.
 LINE_MAX = 128 * 1024
@@ -27,8 +27,7 @@ HEADERS_MAX = 2000
 # So deep may parts be within others.
 DEPTH_MAX = 100
 
-# With such a line a file begins, to libclamav, and even a boundary does not end it.
-_FILE = (b"begin ", b"=ybegin ", b"(this file must be converted with binhex")
+# Below a file that has begun in a part, so that the next part is none of it.
 _FILE_ENDS = b"end\n=yend\n"
 
 # Where in the message the next byte stands.
@@ -201,13 +200,13 @@ class Rendering:
     def _text(self, text: bytes, whole: bool = True) -> None:
         """Pass on some of a body; whole for what begins with the beginning of a line."""
         lower = self._tail + text.lower()
-        if any(each in lower for each in _FILE):
+        if any(each in lower for each in FILE_BEGINS):
             self._begun = True
         if self._header.coding:
             text = text.replace(b"\r", b"")  # libclamav may take it for the end of a line
             if self._begun and whole:
                 text = b"\n".join([_disarmed(line) for line in text.split(b"\n")])
-        self._tail = lower[-len(_FILE[-1]) :]
+        self._tail = lower[-len(FILE_BEGINS[-1]) :]
         self._seen.append(text)
 
     def _level(self, line: bytes) -> int | None:
@@ -237,4 +236,4 @@ class Rendering:
 
 def _disarmed(line: bytes) -> bytes:
     """A line with which no file begins."""
-    return b" " + line if line.lower().startswith(_FILE) else line
+    return b" " + line if line.lower().startswith(FILE_BEGINS) else line

@@ -37,8 +37,10 @@ HEADERS_MAX = 500
 DEPTH_MAX = 15
 COMPARED_MAX = 10_000
 
-# With such a line a file begins, to libclamav, and even a boundary does not end it.
-_FILE = (b"\nbegin ", b"\n=ybegin ", b"\n(this file must be converted with binhex")
+# With such a line, in upper or lower case, a file begins, to libclamav, and even a boundary does
+# not end it.
+FILE_BEGINS = (b"begin ", b"=ybegin ", b"(this file must be converted with binhex")
+_FILE = tuple([b"\n" + each for each in FILE_BEGINS])
 # libclamav may take what stands above the first part for fields of its header, and mail
 # programs may take a report for a message.
 _PREAMBLE = (*_FILE, b"content-", b"(")
