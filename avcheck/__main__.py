@@ -29,15 +29,7 @@ def main(success: int = 0) -> NoReturn:
     status = TEMPFAIL
     try:
         gc.disable()  # it would look twice, for 0.4 ms each, at modules that stay to the end
-        os.umask(0o077)
-        # Python's own words, of a thread that found no memory to begin, would come before ours.
-        sys.unraisablehook = lambda _: None
-        stdin = standard_descriptors()
-        if sys.flags.no_site:  # avcheck-guard starts us
-            sys.meta_path.append(Elsewhere)
-        from avcheck import loading
-
-        loading.install()
+        stdin = prepare()
         from avcheck import main as steps
 
         argv = [os.fsencode(word) for word in sys.argv]
@@ -51,7 +43,21 @@ def main(success: int = 0) -> NoReturn:
             os._exit(status or success)
 
 
-class Elsewhere:
+def prepare() -> int:
+    """Make the process one that avcheck can run in; returns standard input, -1 if it is closed."""
+    os.umask(0o077)
+    # Python's own words, of a thread that found no memory to begin, would come before ours.
+    sys.unraisablehook = lambda _: None
+    stdin = _standard_descriptors()
+    if sys.flags.no_site:  # a launcher of ours has started us
+        sys.meta_path.append(_Elsewhere)
+    from avcheck import loading
+
+    loading.install()
+    return stdin
+
+
+class _Elsewhere:
     """The finder that is asked last: a module that is not beside avcheck, site may find.
 
     A scanner of the administrator's, for instance, that a .pth file leads to.
@@ -76,7 +82,7 @@ class Elsewhere:
         return None
 
 
-def standard_descriptors() -> int:
+def _standard_descriptors() -> int:
     """Standard input, or -1 if it is closed; 0, 1 and 2 are taken by something after this.
 
     Otherwise the spool file could become descriptor 1, and our words part of the message.

@@ -120,12 +120,16 @@ def has_hung_up(fd: int) -> bool:
     return bool(events(fd) & POLLHUP)
 
 
-def events(fd: int) -> int:
-    """What poll(2) says of the descriptor without waiting; 0 is nothing."""
+def events(fd: int, asked: int = 0) -> int:
+    """What poll(2) says of the descriptor without waiting; 0 is nothing.
+
+    asked are the events to look for, POLLIN unless they are given; an error and a hang-up
+    are told in any case.
+    """
     from select import POLLIN, poll
 
     waiting = poll()
-    waiting.register(fd, POLLIN)
+    waiting.register(fd, asked or POLLIN)
     return sum(event for _, event in waiting.poll(0))
 
 

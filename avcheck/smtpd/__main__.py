@@ -22,16 +22,9 @@ def main() -> NoReturn:
     """
     status = TEMPFAIL
     try:
-        os.umask(0o077)
-        sys.unraisablehook = lambda _: None
         from avcheck import __main__ as way_in
 
-        stdin = way_in.standard_descriptors()
-        if sys.flags.no_site:  # avcheck-smtp starts us
-            sys.meta_path.append(way_in.Elsewhere)
-        from avcheck import loading
-
-        loading.install()
+        stdin = way_in.prepare()
         from avcheck.smtpd import main as steps
 
         argv = [os.fsencode(word) for word in sys.argv]

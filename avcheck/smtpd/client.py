@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP, poll
+from select import POLLIN, POLLOUT, POLLRDHUP, poll
 from time import monotonic
 
 from avcheck import process
@@ -13,9 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 else:
-    import _socket as socket  # see conn
-
-PIECE = 64 * 1024
+    import _socket as socket  # see dial
 
 # What fits where there is any room at all: into a pipe (pipe(7)), and into a socket.
 WRITTEN = 4096
@@ -57,7 +55,7 @@ class Client:
                 if self._waits:
                     self._wait(self._in, POLLIN, until)
                 # Most often it is there already.
-                return os.read(self._in, PIECE)
+                return os.read(self._in, process.PIECE)
             except BlockingIOError:
                 self._wait(self._in, POLLIN, until)
             except OSError:  # the connection was reset
@@ -78,11 +76,7 @@ class Client:
 
     def is_gone(self) -> bool:
         """Whether it has hung up, or will say nothing more: it is not waiting for our reply."""
-        waiting = poll()
-        waiting.register(self._in, POLLRDHUP)
-        return any(
-            event & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL) for _, event in waiting.poll(0)
-        )
+        return bool(process.events(self._in, POLLRDHUP))
 
     def close(self) -> None:
         for fd in {self._in, self._out}:
@@ -90,7 +84,17 @@ class Client:
 
     def peer(self) -> bytes:
         """Its address as XFORWARD has it, or empty."""
-        return _named(self._in, "getpeername")
+        try:
+            sock = socket.socket(fileno=os.dup(self._in))
+        except OSError:
+            return b""
+        try:
+            name = sock.getpeername()
+            return str(name[0]).encode("ascii", "replace") if isinstance(name, tuple) else b""
+        except OSError:
+            return b""
+        finally:
+            sock.close()
 
     def _wait(self, fd: int, event: int, until: float) -> None:
         waiting = poll()
@@ -108,21 +112,6 @@ def is_socket(fd: int) -> bool:
         return S_ISSOCK(os.fstat(fd).st_mode)
     except OSError:
         return False
-
-
-def _named(fd: int, what: str) -> bytes:
-    """The host in the name of one end of the socket; empty if it has none."""
-    try:
-        sock = socket.socket(fileno=os.dup(fd))
-    except OSError:
-        return b""
-    try:
-        name = getattr(sock, what)()
-        return str(name[0]).encode("ascii", "replace") if isinstance(name, tuple) else b""
-    except OSError:
-        return b""
-    finally:
-        sock.close()
 
 
 def is_listening(fd: int) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from avcheck.settings import Settings
 else:
     import _signal as signal  # see process
-    import _socket as socket  # see conn
+    import _socket as socket  # see dial
 
 # Seconds that the children are waited for at the end; systemd kills after 90.
 CHILDREN_MAX = 80.0
