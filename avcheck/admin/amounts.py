@@ -62,7 +62,7 @@ def binary(number: int) -> str:
 
 def duration(value: str | float) -> float:
     """A length of time as an option has it: 90, 90s, 10m, 2h, 7d.  A type for click."""
-    return float(_number(value, _SECONDS, "time; write 90s, 10m, 2h or 7d"))
+    return float(_number(value, SECONDS, "time; write 90s, 10m, 2h or 7d"))
 
 
 def number_of_bytes(value: str | int) -> int:
@@ -70,7 +70,7 @@ def number_of_bytes(value: str | int) -> int:
     return int(_number(value, _BYTES, "size; write 500000, 10k, 25M or 2G"))
 
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
 
 

@@ -16,6 +16,7 @@ from avcheck.admin.account import account
 from avcheck.admin.account import name as account_name
 from avcheck.admin.commands import ping
 from avcheck.admin.output import Trouble
+from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.services import Service
 from avcheck.printable import printable
@@ -27,8 +28,6 @@ WARNING = "warning"
 ERROR = "error"
 
 LEVELS = (OK, SKIPPED, WARNING, ERROR)  # from good to bad
-
-AS_ROOT = "run this as root"
 
 T = TypeVar("T")
 

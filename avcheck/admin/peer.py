@@ -71,9 +71,9 @@ def tcp_listener(port: bytes) -> int:
     except OSError:
         return 0
     inodes = set(_listening(number))
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and inodes.intersection(_sockets(entry)):
-            return only("clamd") if int(entry) == SYSTEMD else int(entry)
+    for pid in _processes():
+        if inodes.intersection(_sockets(pid)):
+            return only("clamd") if pid == SYSTEMD else pid
     return 0
 
 
@@ -90,7 +90,7 @@ def _listening(port: int) -> Iterator[str]:
                 yield f"socket:[{row[9]}]"
 
 
-def _sockets(pid: str) -> Iterator[str]:
+def _sockets(pid: int) -> Iterator[str]:
     """What the descriptors of the process are links to."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
@@ -121,9 +121,17 @@ def listener(path: bytes, patience: float = PATIENCE) -> int:
 
 def only(name: str) -> int:
     """The process of that name, if there is exactly one, else 0."""
-    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    found = [number for number in numbers if called(number) == name]
+    found = _all(name)
     return found[0] if len(found) == 1 else 0
+
+
+def _all(name: str) -> list[int]:
+    """The processes of that name."""
+    return [pid for pid in _processes() if called(pid) == name]
+
+
+def _processes() -> Iterator[int]:
+    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
 def called(pid: int) -> str:
@@ -152,9 +160,7 @@ def process(pid: int) -> Peer | None:
 
 def children(parent: int, name: str) -> list[int]:
     """The processes of that name that this one has started."""
-    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    named = [number for number in numbers if called(number) == name]
-    return [number for number in named if _stat(number)[1:2] == [b"%d" % parent]]
+    return [pid for pid in _all(name) if _stat(pid)[1:2] == [b"%d" % parent]]
 
 
 def started(pid: int) -> float:

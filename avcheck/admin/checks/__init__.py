@@ -31,8 +31,9 @@ from avcheck.admin.checks import (
     tried,
     waitfile,
 )
-from avcheck.admin.look import AS_ROOT, ERROR, SKIPPED, Look, Result, Skip
+from avcheck.admin.look import ERROR, SKIPPED, Look, Result, Skip
 from avcheck.admin.output import Trouble
+from avcheck.admin.places import AS_ROOT
 from avcheck.printable import printable
 
 Check = Callable[[Look], Iterator[Result]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from avcheck.admin import amounts
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import Pipe
 from avcheck.admin.postfix import Postfix
@@ -12,8 +13,6 @@ from avcheck.printable import printable
 from avcheck.settings import Settings
 
 LONGEST = 900.0  # seconds: Postfix's own limit is 1000
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 # Seconds between our deadline and Postfix's limit: it counts each wait by itself, and
 # avcheck has to end its programs and to write its last line.
@@ -47,7 +46,7 @@ def _gives_up(settings: Settings) -> str:
 def seconds(text: str) -> float:
     """A time as main.cf has it: 600s, 10m; 0 if it is none."""
     found = re.fullmatch(r"(\d+)([smhdw]?)", text.strip().lower())
-    return float(int(found[1][:12]) * UNITS[found[2] or "s"]) if found else 0.0
+    return float(int(found[1][:12]) * amounts.SECONDS[found[2] or "s"]) if found else 0.0
 
 
 def _limit(postfix: Postfix, pipe: Pipe) -> tuple[str, str]:

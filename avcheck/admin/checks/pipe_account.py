@@ -95,10 +95,6 @@ def _group(look: Look, pipe: Pipe) -> str:
 
 
 def _is_group(name: str) -> bool:
-    return _exists(name) if name else False
-
-
-def _exists(name: str) -> bool:
     try:
         grp.getgrnam(name)
     except KeyError:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 from avcheck.admin import peer
-from avcheck.admin.look import AS_ROOT, ERROR, OK, SKIPPED, WARNING, Look, Result
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
+from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
 from avcheck.printable import printable
 

@@ -16,16 +16,13 @@ from avcheck.printable import printable
 def waitfile(look: Look) -> Iterator[Result]:
     """Nobody else decides about the waitfile, and it is not forgotten there."""
     settings = look.settings
+    elsewhere = f"-w {printable(settings.spool.rstrip(b'/'))}/wait"
     if not settings.waitfile:
-        yield Result(
-            WARNING,
-            "there is no waitfile, so mail cannot be held back while the scanner is restarted",
-            f"-w {printable(settings.spool.rstrip(b'/'))}/wait",
-        )
+        text = "there is no waitfile, so mail cannot be held back while the scanner is restarted"
+        yield Result(WARNING, text, elsewhere)
         return
     place = pausing.Place(settings.waitfile, settings.spool)
     name = printable(settings.waitfile)
-    elsewhere = f"-w {printable(settings.spool.rstrip(b'/'))}/wait"
     if not settings.waitfile.startswith(b"/"):
         text = f"waitfile {name}: no absolute path, and Postfix runs avcheck in another directory"
         yield Result(ERROR, text, elsewhere)

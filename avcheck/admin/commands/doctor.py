@@ -13,8 +13,9 @@ import click
 
 from avcheck.admin import amounts, asking, cells, checks, output, sites
 from avcheck.admin.commands import ping
-from avcheck.admin.look import AS_ROOT, ERROR, LEVELS, OK, SKIPPED, WARNING, Look, Skip
+from avcheck.admin.look import ERROR, LEVELS, OK, SKIPPED, WARNING, Look, Skip
 from avcheck.admin.output import Trouble
+from avcheck.admin.places import AS_ROOT
 from avcheck.admin.progress import Progress
 
 # How many checks that say the same are named; --json has them all.
