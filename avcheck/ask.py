@@ -123,10 +123,10 @@ def _answer(
     where, finding, asked = _ask_about(message, scanner, settings, deadline, others)
     other = message.other_reading
     if other and asked and finding.verdict is not INFECTED:
-        second = _ask_about(other, scanner, settings, deadline, others)
-        if second[1].verdict.rank < finding.verdict.rank:
-            asked = second[2] or finding.verdict is not CLEAN  # what was found stays here
-            where, finding = second[:2]
+        there, found, answered = _ask_about(other, scanner, settings, deadline, others)
+        if found.verdict.rank < finding.verdict.rank:
+            asked = answered or finding.verdict is not CLEAN  # what was found stays here
+            where, finding = there, found
     return Answer(scanner.type, where, finding, monotonic() - began, asked=asked, tested=tested)
 
 

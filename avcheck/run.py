@@ -24,15 +24,6 @@ if TYPE_CHECKING:
     from avcheck.spool import Message
     from avcheck.verdict import Answer
 
-# Seconds that the alarm comes after the deadline: code with its own deadline gives a
-# better reason.
-GRACE = 1.0
-
-# The run that signals end; __main__ asks it what to leave with after a bug.
-current: Run | None = None
-
-if TYPE_CHECKING:
-
     class Origin(Protocol):
         """Who gave us the message, and is to hear what becomes of it."""
 
@@ -52,6 +43,14 @@ if TYPE_CHECKING:
 
         def drop(self) -> None:
             """End it without the message."""
+
+
+# Seconds that the alarm comes after the deadline: code with its own deadline gives a
+# better reason.
+GRACE = 1.0
+
+# The run that signals end; __main__ asks it what to leave with after a bug.
+current: Run | None = None
 
 
 class Record:
