@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,6 @@ import pytest
 from tests.support.mta import MAIL, Ended, Site
 from tests.support.servers import packages
 from tests.support.syslog import FOUND, INFO, NAMESPACE, NOTICE, WARNING, Log
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    daemon = Log(tmp_path / "log")
-    yield daemon
-    daemon.socket.close()
 
 
 def move(site: Site, log: Path) -> Site:

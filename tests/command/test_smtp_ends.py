@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command.test_log import move
+from tests.support.fakes import FakeSmtp
 from tests.support.mta import RECIPIENT, SENDER, Site, until
 from tests.support.smtp_client import CONTENT, WIRE, Served, spawn, spawned, words
 from tests.support.syslog import INFO, WARNING, Log
@@ -91,8 +93,9 @@ def test_a_signal_ends_an_idle_session(site: Site) -> None:
             assert talk.end() == 0
 
 
-@pytest.mark.parametrize("where", ["content", "scan", "dot"])
-def test_a_signal_in_a_message_ends_the_session_after_it(site: Site, where: str) -> None:
+@contextlib.contextmanager
+def in_a_message(site: Site, where: str) -> Iterator[tuple[Served, FakeSmtp]]:
+    """A client that may send content now; the scanner or the next hop is held where it says so."""
     hop = site.smtp(hold="dot" if where == "dot" else "")
     if where == "scan":
         site.clamd(hold="asked")
@@ -100,6 +103,12 @@ def test_a_signal_in_a_message_ends_the_session_after_it(site: Site, where: str)
         talk.hello()
         talk.envelope()
         assert talk.ask(b"DATA").startswith(b"354 ")
+        yield talk, hop
+
+
+@pytest.mark.parametrize("where", ["content", "scan", "dot"])
+def test_a_signal_in_a_message_ends_the_session_after_it(site: Site, where: str) -> None:
+    with in_a_message(site, where) as (talk, hop):
         if where == "content":
             talk.signal(signal.SIGTERM)
         talk.say(WIRE)
@@ -116,13 +125,7 @@ def test_a_signal_in_a_message_ends_the_session_after_it(site: Site, where: str)
 
 @pytest.mark.parametrize("where", ["content", "scan", "dot"])
 def test_a_kill_leaves_nothing_and_delivers_once_at_most(site: Site, where: str) -> None:
-    hop = site.smtp(hold="dot" if where == "dot" else "")
-    if where == "scan":
-        site.clamd(hold="asked")
-    with spawn(site) as talk:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
+    with in_a_message(site, where) as (talk, hop):
         talk.say(WIRE if where != "content" else WIRE[:20])
         if where == "content":
             until(lambda: has_file(talk, site))
@@ -198,13 +201,6 @@ def test_a_full_disk_is_told_after_the_dot(site: Site) -> None:
 
 
 # The log.
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    daemon = Log(tmp_path / "log")
-    yield daemon
-    daemon.socket.close()
 
 
 def test_a_message_is_a_line_with_its_client_and_both_queue_ids(site: Site, log: Log) -> None:

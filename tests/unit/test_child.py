@@ -242,15 +242,6 @@ def test_an_exception_of_ours_kills_it(tmp_path: Path, monkeypatch: pytest.Monke
     assert fifo.close() == b"begun\n"
 
 
-@pytest.fixture
-def signals_as_before() -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.usefixtures("signals_as_before")
 def test_a_signal_while_it_is_started_does_not_leave_it_to_itself(
     monkeypatch: pytest.MonkeyPatch,

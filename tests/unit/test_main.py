@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -27,16 +26,13 @@ from tests.support.wire import MESSAGE, given
 CALLED = b"/opt/avcheck/bin/avcheck"
 
 
+pytestmark = pytest.mark.usefixtures("signals_as_before")
+
+
 @pytest.fixture(autouse=True)
-def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "LOG", "/nonesuch/log")
     monkeypatch.delenv("_AVCHECK_COMPLETE", raising=False)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import act, process, report
+from avcheck import act, report
 from avcheck.options import reading, rows
 from avcheck.settings import Settings
 from avcheck.smtpd import message, session
@@ -26,15 +25,12 @@ SESSION = rows.Command(rows.SMTP)
 CALLED = b"/opt/avcheck/bin/avcheck"
 
 
+pytestmark = pytest.mark.usefixtures("signals_as_before")
+
+
 @pytest.fixture(autouse=True)
-def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "LOG", "/nonesuch/log")
-    numbers = [*process._CAUGHT, signal.SIGCHLD]
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -103,31 +99,24 @@ def test_a_client_that_says_nothing_is_told_goodbye(
     Pair(place).play(client)
 
 
+def stops_in_the_content(talk: Talk) -> None:
+    """A client that is told goodbye for it."""
+    talk.hello()
+    talk.envelope()
+    assert talk.ask(b"DATA").startswith(b"354 ")
+    talk.say(b"half a mess")
+    assert talk.hear().startswith(b"421 4.4.7 ")
+    talk.hung_up()
+
+
 def test_one_that_stops_in_the_content_is_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message, "SILENCE_MAX", 0.1)
-
-    def client(talk: Talk) -> None:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
-        talk.say(b"half a mess")
-        assert talk.hear().startswith(b"421 4.4.7 ")
-        talk.hung_up()
-
-    Pair(place).play(client)
+    Pair(place).play(stops_in_the_content)
     assert os.listdir(place / "spool") == []
 
 
 def test_the_deadline_is_for_the_content_as_well(place: Path) -> None:
-    def client(talk: Talk) -> None:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
-        talk.say(b"half a mess")
-        assert talk.hear().startswith(b"421 4.4.7 ")
-        talk.hung_up()
-
-    Pair(place, "--deadline", "0.2").play(client)
+    Pair(place, "--deadline", "0.2").play(stops_in_the_content)
 
 
 def test_one_that_does_not_listen_is_left(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,33 +1,20 @@
 """avcheckctl doctor on a real Postfix and clamd with one fault at a time: mail that passes.
 
 Each is found, with a remedy that is then followed to the letter: no virus may arrive after
-that.  tests/live/test_doctor_seeded_wait.py has the faults for which mail waits or bounces.
+that.  test_what_waits.py has the faults for which mail waits or bounces.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import time
 
 import pytest
 
-from tests.live.recipe import MailSystem
-from tests.live.seeded import Seeded, by_tcp, seeded
-
-
-@pytest.fixture(scope="module")
-def whole(mail_system: MailSystem) -> Iterator[Seeded]:
-    with seeded(mail_system) as made:
-        yield made
-
-
-@pytest.fixture
-def site(whole: Seeded) -> Iterator[Seeded]:
-    with whole.intact_afterwards():
-        yield whole
+from tests.live.doctor.seeded import Seeded, by_tcp
 
 
 def own_filter(site: Seeded, value: str) -> None:

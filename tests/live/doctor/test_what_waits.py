@@ -9,27 +9,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from avcheck.admin import checks
-from tests.live.recipe import MailSystem
-from tests.live.seeded import AGE, Seeded, seeded
-
-
-@pytest.fixture(scope="module")
-def whole(mail_system: MailSystem) -> Iterator[Seeded]:
-    with seeded(mail_system) as made:
-        yield made
-
-
-@pytest.fixture
-def site(whole: Seeded) -> Iterator[Seeded]:
-    with whole.intact_afterwards():
-        yield whole
+from tests.live.doctor.seeded import AGE, Seeded
 
 
 def option(site: Seeded, old: str, new: str) -> None:
