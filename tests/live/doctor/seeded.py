@@ -103,8 +103,9 @@ class Seeded:
 
     def clear(self) -> None:
         self.postfix.command("postsuper", "-d", "ALL")
-        for name in ("wait", "wait.lock", "avcheck.old"):
+        for name in ("wait", "wait.lock", "avcheck.old", "metrics.prom", "metrics.prom.lock"):
             (self.system.spool / name).unlink(missing_ok=True)
+        assert self.system.left_behind() == []
 
     # Asking.
 
