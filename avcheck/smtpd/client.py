@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from select import POLLIN, POLLOUT, POLLRDHUP, poll
+from select import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, poll
 from time import monotonic
 
 from avcheck import process
@@ -35,8 +35,6 @@ class Gone(Defer):
 
 class Client:
     """Who speaks on descriptor in, and is spoken to on descriptor out.  May be a pair of pipes."""
-
-    who = "the client"
 
     __slots__ = ("_in", "_out", "_waits")
 
@@ -74,9 +72,23 @@ class Client:
             except OSError as why:
                 raise Gone from why
 
-    def is_gone(self) -> bool:
-        """Whether it has hung up, or will say nothing more: it is not waiting for our reply."""
+    def has_closed(self) -> bool:
+        """Whether it will say nothing more; it may hear us all the same."""
         return bool(process.events(self._in, POLLRDHUP))
+
+    def is_deaf(self) -> bool:
+        """Whether nobody can hear us, as far as can be told.
+
+        Of a TCP connection that is only known after something was sent in vain.
+        """
+        return bool(process.events(self._out, POLLOUT) & (POLLHUP | POLLERR))
+
+    def last_words(self) -> bytes:
+        """What one that has closed its side had said before that."""
+        said = b""
+        while piece := self.read(float("inf")):  # it is there, and does not wait
+            said += piece
+        return said
 
     def close(self) -> None:
         for fd in {self._in, self._out}:

@@ -36,6 +36,11 @@ class Lines:
         if not self.closing:
             self.buffer += data
 
+    @property
+    def quits(self) -> bool:
+        """Whether QUIT is the last that has been received; nothing may come after it."""
+        return (b"\n" + self.buffer).upper().endswith(b"\nQUIT\r\n")
+
     def command(self) -> Command | None:
         """The next command that has come as a whole; raises Wrong for one that is none."""
         end = self.buffer.find(b"\n")

@@ -34,6 +34,32 @@ REFUSED = 550
 CLOSING = 421
 
 
+class Origin:
+    """The client, who is to hear what becomes of the message."""
+
+    who = "the client"
+
+    __slots__ = ("_client", "_dialogue")
+
+    def __init__(self, dialogue: Dialogue, client: Client) -> None:
+        self._dialogue = dialogue
+        self._client = client
+
+    def is_gone(self) -> bool:
+        """Whether it does not wait for our reply.
+
+        Who closes its side has cancelled the message (RFC 5321 4.1.1.10), unless QUIT came
+        before: Exim sends it behind the final dot, closes, and waits.
+        """
+        if not self._client.has_closed():
+            return False
+        self._dialogue.receive(self._client.last_words())
+        return self._client.is_deaf() or not self._dialogue.quits
+
+    def close(self) -> None:
+        self._client.close()
+
+
 class Source:
     """The content, as spool.receive takes it: the client is told to go ahead when it is asked for.
 

@@ -107,7 +107,7 @@ class Session:
     def _take(self) -> None:
         """Take a message, or say why not."""
         dialogue = self._dialogue
-        run = Run(self._called, self._client)
+        run = Run(self._called, message.Origin(dialogue, self._client))
         run.transaction = self._hop
         run.record.client = message.client_of(
             {**dialogue.client, **dialogue.attributes}, self._peer

@@ -178,6 +178,62 @@ def test_one_that_goes_while_the_scanner_is_asked_gets_no_delivery(site: Site) -
     assert hop.messages == []
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_one_that_has_said_goodbye_may_wait_with_its_side_closed(site: Site, late: bool) -> None:
+    """As Exim does: QUIT behind the final dot, and no more."""
+    hop = site.smtp()
+    site.clamd(hold="asked")
+    with spawn(site) as talk:
+        talk.hello()
+        talk.envelope()
+        assert talk.ask(b"DATA").startswith(b"354 ")
+        if late:
+            talk.say(WIRE)
+            site.scanner.arrived()
+            talk.say(b"quit\r\n")
+        else:
+            talk.say(WIRE + b"QUIT\r\n")
+            site.scanner.arrived()
+        talk.socket.shutdown(socket.SHUT_WR)
+        site.scanner.release()
+        assert talk.hear() == b"250 2.0.0 taken\r\n"
+        assert talk.hear() == b"221 2.0.0 Bye\r\n"
+        talk.hung_up()
+        assert talk.end() == 0
+    assert [each.data for each in hop.messages] == [CONTENT]
+
+
+@pytest.mark.parametrize("said", [b"NOOP\r\n", b"QUIT", b"XQUIT\r\n", b"QUIT\r\nRSET\r\n"])
+def test_but_not_without_a_goodbye(site: Site, said: bytes) -> None:
+    hop = site.smtp()
+    site.clamd(hold="asked")
+    with spawn(site) as talk:
+        talk.hello()
+        talk.envelope()
+        assert talk.ask(b"DATA").startswith(b"354 ")
+        talk.say(WIRE + said)
+        site.scanner.arrived()
+        talk.socket.shutdown(socket.SHUT_WR)
+        site.scanner.release()
+        assert b"the client is gone" in talk.hear()
+    assert hop.messages == []
+
+
+def test_who_hangs_up_after_the_goodbye_does_not_wait(site: Site) -> None:
+    hop = site.smtp()
+    site.clamd(hold="asked")
+    with spawn(site) as talk:
+        talk.hello()
+        talk.envelope()
+        assert talk.ask(b"DATA").startswith(b"354 ")
+        talk.say(WIRE + b"QUIT\r\n")
+        site.scanner.arrived()
+        talk.close()
+        site.scanner.release()
+        assert talk.end() == 0
+    assert hop.messages == []
+
+
 def test_content_before_it_was_asked_for_is_no_command(site: Site) -> None:
     hop = site.smtp()
     with spawn(site) as talk:
