@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from avcheck.admin import asking, clamdconf, peer, places
 from avcheck.admin.account import account
 from avcheck.admin.account import name as account_name
-from avcheck.admin.commands import ping
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
@@ -60,7 +59,7 @@ class Look:
     service: Service
     postfix: Postfix | None = None
     clamd_conf: str = ""
-    asked: ping.Asked = field(default_factory=ping.Asked)
+    asked: asking.Asked = field(default_factory=asking.Asked)
     found: dict[int, peer.Peer | None] = field(default_factory=dict)
     until: float = field(default_factory=lambda: monotonic() + asking.LIMIT)
     said: dict[Any, asking.Outcome] = field(default_factory=dict)

@@ -140,3 +140,14 @@ def _command_line(given: list[GivenOption], need: Sequence[str]) -> Service:
 def unique(values: Sequence[Any]) -> list[Any]:
     """The values without duplicates, in order."""
     return list(dict.fromkeys(values))
+
+
+def clamd_conf_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option --clamd-conf of a command."""
+    return click.option(
+        "--clamd-conf",
+        metavar="FILE",
+        type=click.Path(readable=False),
+        default="",
+        help="clamd's configuration file.",
+    )(function)

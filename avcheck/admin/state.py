@@ -8,8 +8,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from avcheck.admin import amounts, deferred, flight, locks, pausing, places, sites
-from avcheck.admin.commands import ping
-from avcheck.admin.commands.ping import Answer, Asked
+from avcheck.admin.asking import Answer, Asked, place
 from avcheck.admin.flight import Flight
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service
@@ -168,7 +167,7 @@ def _tests(settings: Settings) -> dict[bytes, tuple[str, str]]:
     if not settings.canary:
         return {}
     return {
-        canary.state_file(scanner, target): (scanner.type, ping.place(target))
+        canary.state_file(scanner, target): (scanner.type, place(target))
         for scanner, target in _targets(settings)
     }
 

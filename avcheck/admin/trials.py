@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from avcheck.admin import amounts, known_answer
+from avcheck.admin import amounts, asking, known_answer
 from avcheck.admin.account import account
 from avcheck.admin.clamdconf import DEFAULTS, Conf
-from avcheck.admin.commands import ping
 from avcheck.admin.look import Look
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
@@ -83,7 +82,7 @@ def tries(
                 yield Tried(scanner.type, sample.name, sample.what, *why)
                 continue
             progress.now(
-                f"{sample.name}: is {scanner.type} there?", min(settings.timeout, ping.PATIENCE)
+                f"{sample.name}: is {scanner.type} there?", min(settings.timeout, asking.PATIENCE)
             )
             silent = silent or _silent(service, scanner)
             if silent:  # as each mail would have to find out, one after the other
@@ -115,7 +114,7 @@ def _silent(service: Service, scanner: Scanner) -> str:
     reasons = []
     with account(*service.runs_as):
         for target in scanner.targets:
-            answer = ping.ask(scanner, target, service.require_settings)
+            answer = asking.ask(scanner, target, service.require_settings)
             if not answer.error:
                 return ""
             if answer.hidden:

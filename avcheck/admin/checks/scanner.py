@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 
+from avcheck.admin import asking
 from avcheck.admin.checks.clamd import BOOTED
-from avcheck.admin.commands import ping
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
 from avcheck.printable import printable
 from avcheck.scanners import command_parameters
@@ -18,12 +18,12 @@ from avcheck.settings import Scanner, Target
 VERY_OLD = 30
 
 
-def _answers(look: Look) -> list[ping.Answer]:
+def _answers(look: Look) -> list[asking.Answer]:
     look.accounts()
     return [look.ask(sign_of_life, scanner, target) for scanner, target in look.targets]
 
 
-def sign_of_life(look: Look, scanner: Scanner, target: Target) -> ping.Answer:
+def sign_of_life(look: Look, scanner: Scanner, target: Target) -> asking.Answer:
     """A question: what the scanner says there to a ping."""
     return look.asked.answer(look.service, scanner, target)
 
@@ -38,7 +38,7 @@ def scanner_answers(look: Look) -> Iterator[Result]:
             yield Result(OK, f"{name} answers after {answer.seconds * 1000:.1f} ms")
 
 
-def _how_to_start(answer: ping.Answer) -> str:
+def _how_to_start(answer: asking.Answer) -> str:
     if answer.scanner == "clamd" and "Permission" not in answer.error:
         return "systemctl status clamav-daemon; grep Socket /etc/clamav/clamd.conf"
     return f"check the permissions: namei -l {answer.where}"
@@ -67,7 +67,7 @@ def scanner_signatures(look: Look) -> Iterator[Result]:
                 yield Result(WARNING, text, "systemctl status clamav-freshclam; freshclam")
             continue
         text = f"{name}: signatures {answer.signatures} are {answer.age_days:.0f} days old"
-        if answer.age_days > ping.OLD:
+        if answer.age_days > asking.OLD:
             level = ERROR if answer.age_days > VERY_OLD else WARNING
             yield Result(level, text, "systemctl status clamav-freshclam; freshclam")
         else:

@@ -12,7 +12,6 @@ from time import monotonic
 import click
 
 from avcheck.admin import amounts, asking, cells, checks, output, sites
-from avcheck.admin.commands import ping
 from avcheck.admin.look import ERROR, LEVELS, OK, SKIPPED, WARNING, Look, Skip
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
@@ -40,7 +39,7 @@ def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
 
     All that is asked has one limit of time, which the services share.
     """
-    asked = ping.Asked()
+    asked = asking.Asked()
     until = monotonic() + asking.LIMIT
     for number, service in enumerate(site.services):
         if service.settings is None:
@@ -68,13 +67,7 @@ def _unless_root(text: str) -> tuple[str, str, str]:
 
 @click.command()
 @output.json_option
-@click.option(
-    "--clamd-conf",
-    metavar="FILE",
-    type=click.Path(readable=False),
-    default="",
-    help="clamd's configuration file.",
-)
+@sites.clamd_conf_option
 @click.option("--all", "everything", is_flag=True, help="Show what is in order, too.")
 @sites.takes(
     "scanners", "backups", "spool", "program", "infected", "waitfile", "on", "deadline",

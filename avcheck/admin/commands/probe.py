@@ -27,13 +27,7 @@ COLOURS = {
 
 @click.command()
 @output.json_option
-@click.option(
-    "--clamd-conf",
-    metavar="FILE",
-    type=click.Path(readable=False),
-    default="",
-    help="clamd's configuration file.",
-)
+@sites.clamd_conf_option
 @click.option(
     "--only",
     multiple=True,

@@ -18,7 +18,7 @@ from avcheck.printable import printable
 from avcheck.state import metrics
 
 if TYPE_CHECKING:
-    from avcheck.admin.commands.ping import Answer
+    from avcheck.admin.asking import Answer
 
 BAR = 40  # characters of the longest bar
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import click
 
 from avcheck.admin import amounts, deferred, flight, output, sites, state
+from avcheck.admin.asking import Answer
 from avcheck.admin.cells import BAD, DOUBTFUL, GOOD, Styled
-from avcheck.admin.commands.ping import Answer
 from avcheck.admin.progress import Progress
 from avcheck.admin.state import State
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from avcheck.admin import clamdconf, peer, sites
-from avcheck.admin.commands import doctor, ping
+from avcheck.admin import asking, clamdconf, peer, sites
+from avcheck.admin.commands import doctor
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look
 from avcheck.settings import Scanner, Target
 from tests.support.admin import KnowingClamd
@@ -45,8 +45,8 @@ def test_a_scanner_that_does_not_answer(site: Site) -> None:
 
 
 def test_a_scanner_that_may_not_be_talked_to(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = ping.Answer("clamd", "/x", 0.0, error="/x: connect: Permission denied")
-    monkeypatch.setattr(ping, "ask", lambda *words: answer)
+    answer = asking.Answer("clamd", "/x", 0.0, error="/x: connect: Permission denied")
+    monkeypatch.setattr(asking, "ask", lambda *words: answer)
     (result,) = found("scanner_answers", site.own())
     assert "namei" in result.remedy
 
@@ -56,13 +56,13 @@ def test_a_scanner_is_asked_once(
 ) -> None:
     """Of two services that have the same, too."""
     asked: list[str] = []
-    real = ping.ask
+    real = asking.ask
 
-    def ask(scanner: Scanner, target: Target, *words: Any) -> ping.Answer:
-        asked.append(ping.place(target))
+    def ask(scanner: Scanner, target: Target, *words: Any) -> asking.Answer:
+        asked.append(asking.place(target))
         return real(scanner, target, *words)
 
-    monkeypatch.setattr(ping, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     service = site.own().service
     two = sites.Site((service, replace(service, name="y")))
     assert len(list(doctor.examine(two, str(site.conf)))) > 20
