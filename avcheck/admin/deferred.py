@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from avcheck.admin import places, programs
 from avcheck.admin.account import account
-from avcheck.admin.master_cf import GUARDS, NAME
+from avcheck.admin.calls import GUARDS, NAME
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import PLACES
 from avcheck.printable import printable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from avcheck.admin.master_cf import Line
 from avcheck.admin.postfix import Postfix
-from avcheck.admin.services import of_pipe
+from avcheck.admin.services import of_call
 from avcheck.printable import printable
 
 FILTER = "content_filter"
@@ -57,7 +57,7 @@ def ways_back(postfix: Postfix) -> list[Line]:
     """The services that take checked mail back, of each avcheck of this Postfix."""
     found = []
     for pipe in postfix.pipes:
-        settings = of_pipe(pipe).settings
+        settings = of_call(pipe).settings
         if settings is None or settings.program or settings.no_inject:
             continue
         line = postfix.listener(settings.server.port)

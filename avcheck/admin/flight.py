@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avcheck.admin import locks, places
-from avcheck.admin.master_cf import GUARDS, NAME
+from avcheck.admin.calls import GUARDS, NAME
 from avcheck.admin.peer import ARGV_MAX
 from avcheck.exits import Leave
 from avcheck.options import reading

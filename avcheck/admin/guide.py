@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avcheck.admin import exim, postfix
-from avcheck.admin.master_cf import GUARD, Line
+from avcheck.admin.calls import GUARD
+from avcheck.admin.master_cf import Line
 from avcheck.admin.output import Trouble
 from avcheck.admin.pages import (
     WIDTH,

@@ -86,7 +86,7 @@ class Look:
         """User and group that avcheck runs as; raises Skip if we cannot act as them."""
         user, group = self.service.runs_as
         us = os.geteuid()
-        if us != 0 and user == us and self.service.pipe is None:
+        if us != 0 and user == us and self.service.call is None:
             user = self._owner(us)
         if us not in (0, user):
             raise Skip("only root can see what the account of avcheck sees", AS_ROOT)
@@ -98,7 +98,7 @@ class Look:
     @cached_property
     def spool_owner(self) -> int:
         """Whose the spool directory is, or the nearest one above it; 0 where that is not safe."""
-        if self.service.pipe is None or not self.settings.spool:
+        if self.service.call is None or not self.settings.spool:
             return self.service.runs_as[0]
         try:
             return places.owner(self.settings.spool)

@@ -5,15 +5,12 @@ As postconf(1) takes the file apart; only a command's arguments are split here.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-# What master.cf may call: avcheck, or the guard, where it was put or where pip puts it.
-NAME = "avcheck"
-GUARD = "/usr/local/libexec/avcheck-guard"
-GUARDS = (os.path.basename(GUARD), "avcheck-guard.sh")
+from avcheck.admin.calls import Call, runs_avcheck
 
 # The macros of pipe(8), and what they may stand for; all others: nothing.
 MACROS = {
@@ -59,7 +56,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Pipe:
+class Pipe(Call):
     """A pipe(8) service that runs avcheck.
 
     attributes are what stands before argv= (flags, user, null_sender, ...), argv the command
@@ -68,53 +65,13 @@ class Pipe:
 
     line: Line
     attributes: Mapping[str, str]
-    argv: tuple[str, ...]
 
-    @property
-    def name(self) -> str:
-        return self.line.name
-
-    @property
-    def guard(self) -> str:
-        """The path of the guard, empty if avcheck is called without one."""
-        return self.argv[0] if os.path.basename(self.argv[0]) in GUARDS else ""
-
-    @property
-    def _named(self) -> bool:
-        """Whether the guard's first argument says which avcheck it is to run."""
-        return bool(self.guard) and self.argv[1:2] != () and self.argv[1].startswith("/")
-
-    @property
-    def program(self) -> str:
-        """The path of avcheck, which lies beside the guard if the guard is not given it."""
-        if self._named:
-            return self.argv[1]
-        return os.path.join(os.path.dirname(self.guard), NAME) if self.guard else self.argv[0]
-
-    @property
-    def call(self) -> tuple[str, ...]:
-        """What is run: the guard, with avcheck if that is named, or avcheck alone."""
-        return self.argv[: len(self.argv) - len(self.arguments)]
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The arguments that avcheck gets, as they stand in master.cf."""
-        return self.argv[2 if self._named else 1 :]
-
-    @property
-    def user(self) -> str:
-        return self.attributes.get("user", "").partition(":")[0]
-
-    @property
-    def group(self) -> str:
-        return self.attributes.get("user", "").partition(":")[2]
-
-    def expanded(self) -> list[str]:
-        """The arguments of a call, with something in the place of each macro."""
-        return [
-            MACRO.sub(lambda found: MACROS.get(found[1] or found[2] or found[3], ""), each)
-            for each in self.arguments
-        ]
+    macro: ClassVar[re.Pattern[str]] = MACRO
+    values: ClassVar[Mapping[str, str]] = MACROS
+    sender: ClassVar[str] = "sender"
+    recipient: ClassVar[str] = "recipient"
+    last: ClassVar[str] = "-f ${sender} -- ${recipient}"
+    where: ClassVar[str] = "argv= in master.cf"
 
 
 def port_number(port: str) -> str:
@@ -173,8 +130,8 @@ def pipe_of(line: Line) -> Pipe | None:
         if name == "argv" and equals:
             rest = line.arguments[number + 1 :]
             argv = (value, *rest) if value else rest
-            if argv and os.path.basename(argv[0]) in (NAME, *GUARDS):
-                return Pipe(line, attributes, argv)
-            return None
+            user, _, group = attributes.get("user", "").partition(":")
+            call = Pipe(line.name, argv, user, group, line, attributes)
+            return call if runs_avcheck(argv) else None
         attributes[name] = value
     return None

@@ -1,4 +1,4 @@
-"""One avcheck, as a command line or a service of Postfix runs it: its settings, and its account."""
+"""One avcheck, as a command line or a mail system runs it: its settings, and its account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import click
 
 from avcheck import exits
-from avcheck.admin import master_cf, places
+from avcheck.admin import places
+from avcheck.admin.calls import Call
+from avcheck.admin.master_cf import Pipe
 from avcheck.admin.output import Trouble
 from avcheck.exits import Defer, Leave
 from avcheck.options import arguments, file, reading, rows
@@ -42,8 +44,13 @@ class Service:
     settings: Settings | None
     error: str = ""
     program: str = ""
-    pipe: master_cf.Pipe | None = None
+    call: Call | None = None
     attributes: frozenset[str] = frozenset()
+
+    @property
+    def pipe(self) -> Pipe | None:
+        """The service of master.cf that it is; None if it is another mail system's."""
+        return self.call if isinstance(self.call, Pipe) else None
 
     @property
     def require_settings(self) -> Settings:
@@ -61,8 +68,8 @@ class Service:
         to trust the directory: see places.
         """
         with contextlib.suppress(KeyError):  # there is no such account, as doctor says
-            if self.pipe is not None:
-                user, group = pwd.getpwnam(self.pipe.user), self.pipe.group
+            if self.call is not None:
+                user, group = pwd.getpwnam(self.call.user), self.call.group
                 with contextlib.suppress(KeyError):
                     return user.pw_uid, grp.getgrnam(group).gr_gid if group else user.pw_gid
                 return user.pw_uid, user.pw_gid
@@ -76,16 +83,16 @@ class Service:
             ) from why
 
 
-def of_pipe(pipe: master_cf.Pipe) -> Service:
-    """The avcheck of a service of Postfix; its settings are None if it cannot run at all."""
-    name, argv = printable(pipe.name), [os.fsencode(arg) for arg in pipe.expanded()]
+def of_call(call: Call) -> Service:
+    """The avcheck that a mail system calls; its settings are None if it cannot run at all."""
+    name, argv = printable(call.name), [os.fsencode(arg) for arg in call.expanded()]
     try:
         given = with_config(reading.parse_options(argv)[0])
         settings = reading.read(argv, load_config)
         check_backups(settings)
     except Leave as why:
-        return Service(name, None, why.text, pipe.program, pipe)
-    return Service(name, settings, "", pipe.program, pipe, attributes_of(given))
+        return Service(name, None, why.text, call.program, call)
+    return Service(name, settings, "", call.program, call, attributes_of(given))
 
 
 def with_config(given: list[GivenOption]) -> list[GivenOption]:

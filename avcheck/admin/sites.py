@@ -19,7 +19,7 @@ import click
 from avcheck import scanners
 from avcheck.admin import postfix
 from avcheck.admin.output import Trouble
-from avcheck.admin.services import Service, attributes_of, of_pipe, settings_from, with_config
+from avcheck.admin.services import Service, attributes_of, of_call, settings_from, with_config
 from avcheck.exits import Leave
 from avcheck.options import help, rows
 from avcheck.options.rows import GivenOption
@@ -125,7 +125,7 @@ def _named(directory: str | None, given: list[GivenOption], need: Sequence[str])
             "avcheckctl setup postfix prints one; if a script of yours runs avcheck, give its"
             " options in place of --postfix",
         )
-    return Site(tuple(of_pipe(pipe) for pipe in instance.pipes), instance, directory)
+    return Site(tuple(of_call(pipe) for pipe in instance.pipes), instance, directory)
 
 
 def _command_line(given: list[GivenOption], need: Sequence[str]) -> Service:

@@ -9,7 +9,7 @@ from pathlib import Path
 from avcheck.admin import checks, postfix
 from avcheck.admin.look import OK, Look, Result
 from avcheck.admin.postfix import Postfix
-from avcheck.admin.services import Service, of_pipe, settings_from
+from avcheck.admin.services import Service, of_call, settings_from
 from avcheck.options import reading
 from tests.support.admin import postfix_says
 
@@ -116,7 +116,7 @@ class Site:
     def look(self) -> Look:
         """For the checks of Postfix: the service runs as its user=."""
         instance = self.postfix()
-        return Look(of_pipe(instance.pipes[0]), instance, str(self.conf))
+        return Look(of_call(instance.pipes[0]), instance, str(self.conf))
 
     def own(self, words: str = "") -> Look:
         """For the checks of files and daemons: the service runs as us, from a command line."""

@@ -99,7 +99,7 @@ def offers(look: Look) -> tuple[dict[bytes, bytes], str]:
 
 def _refusal(look: Look, link: conn.Conn) -> str:
     """What the server says against an envelope as it will be given."""
-    sender = look.settings.sender if look.service.pipe is not None else b""
+    sender = look.settings.sender if look.service.call is not None else b""
     commands = [b"MAIL FROM:<" + smtp_words.mailbox(sender) + b">"]
     commands += [
         b"RCPT TO:<" + smtp_words.mailbox(recipient) + b">"

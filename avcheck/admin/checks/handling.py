@@ -74,7 +74,7 @@ def _interpreter(script: bytes) -> bytes:
 def quarantine(look: Look) -> Iterator[Result]:
     """The quarantines of --on and of infected.sh are there, or can be made, and are private."""
     look.accounts()
-    user = look.service.pipe.user if look.service.pipe is not None else ""
+    user = look.service.call.user if look.service.call is not None else ""
     user = printable(user) if user not in ("", "root") else "avclient"
     directories = [
         (verdict.name, directory)

@@ -30,7 +30,7 @@ def deadline(look: Look) -> Iterator[Result]:
     if settings.timeout != FOREVER and settings.timeout >= settings.deadline:
         text = f"-t {settings.timeout:g} is never reached: --deadline comes first"
         yield Result(WARNING, text, f"-t {settings.deadline * 2 / 3:.0f}")
-    elif settings.deadline > LONGEST and look.service.pipe is None:
+    elif settings.deadline > LONGEST and look.service.call is None:
         text = "the run may take longer than Postfix's usual 1000 s, and is bounced then"
         yield Result(WARNING, text, "--deadline 450")
     else:

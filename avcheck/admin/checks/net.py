@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 from avcheck.admin import postfix as postfixes
+from avcheck.admin.calls import GUARD
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
-from avcheck.admin.master_cf import GUARD
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import Postfix
 from avcheck.printable import printable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from avcheck.admin.calls import Call
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.master_cf import MACRO
 from avcheck.printable import printable
 
 # The flags of pipe(8) that change the message, and how.
@@ -56,33 +56,42 @@ def pipe_null_sender(look: Look) -> Iterator[Result]:
 
 def pipe_arguments(look: Look) -> Iterator[Result]:
     """Addresses, which strangers choose, cannot be taken for options, nor for one another."""
-    pipe = look.service.pipe
-    if pipe is None:
+    call = look.service.call
+    if call is None:
         return
-    arguments = pipe.arguments
-    recipients = [number for number, each in enumerate(arguments) if "recipient" in _macros(each)]
-    senders = [number for number, each in enumerate(arguments) if "sender" in _macros(each)]
-    errors = []
-    if not recipients:
-        errors.append("${recipient} is missing")
-    for number in recipients:
-        if MACRO.fullmatch(arguments[number]) is None:
-            errors.append(f"{arguments[number]} has to be an argument of its own")
-        elif "--" not in arguments[:number]:
-            errors.append("without -- a recipient may be taken for an option")
-        elif number < len(arguments) - 1:
-            errors.append("${recipient} has to be the last argument")
-    for number in senders:
-        if MACRO.fullmatch(arguments[number].removeprefix("--from=")) is None:
-            errors.append(f"{arguments[number]}: an empty sender has to stay an argument")
-        elif not _follows_from(arguments, number):
-            errors.append("${sender} has to follow -f")
-    if not senders:
-        errors.append("${sender} is missing")
+    errors = [*_recipients(call), *_senders(call)]
     for text in errors:
-        yield Result(ERROR, printable(text), "-f ${sender} -- ${recipient}")
+        yield Result(ERROR, printable(text), call.last)
     if not errors:
         yield Result(OK, "addresses cannot be taken for options")
+
+
+def _recipients(call: Call) -> Iterator[str]:
+    """What is wrong with where the recipients are among the arguments."""
+    arguments, macro = call.arguments, call.written(call.recipient)
+    found = [number for number, each in enumerate(arguments) if call.recipient in call.macros(each)]
+    if not found:
+        yield f"{macro} is missing"
+    for number in found:
+        if not call.is_macro(arguments[number]):
+            yield f"{arguments[number]} has to be an argument of its own"
+        elif "--" not in arguments[:number]:
+            yield "without -- a recipient may be taken for an option"
+        elif number < len(arguments) - 1:
+            yield f"{macro} has to be the last argument"
+
+
+def _senders(call: Call) -> Iterator[str]:
+    """What is wrong with where the sender is among the arguments."""
+    arguments, macro = call.arguments, call.written(call.sender)
+    found = [number for number, each in enumerate(arguments) if call.sender in call.macros(each)]
+    for number in found:
+        if not call.is_macro(arguments[number].removeprefix("--from=")):
+            yield f"{arguments[number]}: an empty sender has to stay an argument"
+        elif not _follows_from(arguments, number):
+            yield f"{macro} has to follow -f"
+    if not found:
+        yield f"{macro} is missing"
 
 
 def _follows_from(arguments: tuple[str, ...], number: int) -> bool:
@@ -90,10 +99,6 @@ def _follows_from(arguments: tuple[str, ...], number: int) -> bool:
     if arguments[number].startswith("--from="):
         return True
     return number > 0 and arguments[number - 1] in ("-f", "--from")
-
-
-def _macros(argument: str) -> set[str]:
-    return {found[1] or found[2] or found[3] for found in MACRO.finditer(argument)}
 
 
 def pipe_concurrency(look: Look) -> Iterator[Result]:

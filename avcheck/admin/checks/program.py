@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from avcheck.admin import programs
 from avcheck.admin.account import name as account_name
+from avcheck.admin.calls import Call
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
-from avcheck.admin.master_cf import Pipe
 from avcheck.printable import printable
 
 # For `avcheck --version`: seconds, bytes, and the environment that pipe(8) gives.
@@ -19,16 +19,16 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
 def program(look: Look) -> Iterator[Result]:
     """The account can run avcheck itself, and the guard before it: it is made to do so."""
-    pipe = look.service.pipe
-    guard = pipe.guard if pipe is not None else ""
+    call = look.service.call
+    guard = call.guard if call is not None else ""
     there = True
     for path in filter(None, (guard, look.service.program)):
         with look.acting():
             allowed = os.access(path, os.X_OK, effective_ids=True)
         if not os.path.exists(path):
-            remedy = "install avcheck again, or correct argv= in master.cf"
-            if pipe is not None and path == guard:
-                remedy = _put(_own_guard(pipe), guard)
+            remedy = f"install avcheck again{(call and f', or correct {call.where}') or ''}"
+            if call is not None and path == guard:
+                remedy = _put(_own_guard(call), guard)
             yield Result(ERROR, f"{printable(path)}: not there", remedy)
             there = False
         elif not allowed:
@@ -46,24 +46,24 @@ def program(look: Look) -> Iterator[Result]:
 
 def may_be_run(look: Look) -> bool:
     """Whether it is known what is called, and by an account that is not root."""
-    return bool(look.service.program) and (look.service.pipe is None or look.accounts()[0] != 0)
+    return bool(look.service.program) and (look.service.call is None or look.accounts()[0] != 0)
 
 
-def _call(look: Look) -> list[str]:
+def _words(look: Look) -> list[str]:
     """What the mail system runs, without the arguments."""
-    return list(look.service.pipe.call) if look.service.pipe else [look.service.program]
+    return list(look.service.call.words) if look.service.call else [look.service.program]
 
 
 def version(look: Look) -> programs.Done:
     """A question: how the call ends that prints a version; raises OSError if it cannot be run."""
     with look.acting():
         seconds = min(RUN_MAX, look.left)
-        return programs.run([*_call(look), "--version"], seconds, OUTPUT_MAX, ENVIRONMENT)
+        return programs.run([*_words(look), "--version"], seconds, OUTPUT_MAX, ENVIRONMENT)
 
 
 def _runs(look: Look) -> Result:
     """Whether the call prints a version, as the account, and without an environment."""
-    shown = " ".join(printable(each) for each in _call(look))
+    shown = " ".join(printable(each) for each in _words(look))
     user, _ = look.accounts()
     try:
         done = look.ask(version)
@@ -81,9 +81,9 @@ def _runs(look: Look) -> Result:
     )
 
 
-def _own_guard(pipe: Pipe) -> str:
+def _own_guard(call: Call) -> str:
     """The guard that came with the avcheck of the service."""
-    return os.path.join(os.path.dirname(pipe.program), "avcheck-guard.sh")
+    return os.path.join(os.path.dirname(call.program), "avcheck-guard.sh")
 
 
 def _put(guard: str, place: str) -> str:
@@ -96,24 +96,24 @@ def _put(guard: str, place: str) -> str:
 
 def guard(look: Look) -> Iterator[Result]:
     """The guard is the one that came with this avcheck: an upgrade does not replace it."""
-    pipe = look.service.pipe
-    if pipe is None or not pipe.guard:
+    call = look.service.call
+    if call is None or not call.guard:
         return
-    here = _own_guard(pipe)
+    here = _own_guard(call)
     try:
-        there, ours = read(pipe.guard), read(here)
+        there, ours = read(call.guard), read(here)
     except OSError:
         return  # a package may keep no second one, and what is missing is said elsewhere
     if there == ours:
-        yield Result(OK, f"{printable(pipe.guard)} is the one that came with avcheck")
+        yield Result(OK, f"{printable(call.guard)} is the one that came with avcheck")
     elif ours.startswith(there.rstrip(b"\0")):  # what a power cut leaves
-        text = f"{printable(pipe.guard)} is empty or cut short: mail is lost or bounces"
-        yield Result(ERROR, text, _put(here, pipe.guard))
+        text = f"{printable(call.guard)} is empty or cut short: mail is lost or bounces"
+        yield Result(ERROR, text, _put(here, call.guard))
     else:
         yield Result(
             WARNING,
-            f"{printable(pipe.guard)} is not the one that came with avcheck",
-            _put(here, pipe.guard),
+            f"{printable(call.guard)} is not the one that came with avcheck",
+            _put(here, call.guard),
         )
 
 

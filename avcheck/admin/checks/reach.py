@@ -43,10 +43,10 @@ def files_readable(look: Look) -> Iterator[Result]:
 
 def _given(look: Look, attribute: str) -> bytes:
     """The file of an option; that of --config is not among the settings."""
-    pipe = look.service.pipe
-    if attribute != "config" or pipe is None:
+    call = look.service.call
+    if attribute != "config" or call is None:
         return getattr(look.settings, attribute, b"") or b""
-    words = pipe.arguments
+    words = call.arguments
     for number, word in enumerate(words):
         if word.startswith("--config="):
             return os.fsencode(word.partition("=")[2])

@@ -51,9 +51,10 @@ def spool_usable(look: Look) -> Iterator[Result]:
 def _modes(look: Look) -> str:
     """The options of install(1) for a spool directory of the account that runs avcheck."""
     user, group = "avclient", "avgroup"
-    if look.service.pipe is not None and look.service.runs_as[0] != 0 and look.service.pipe.user:
-        user = look.service.pipe.user
-        group = look.service.pipe.group or group_name(look.service.runs_as[1])
+    call = look.service.call
+    if call is not None and look.service.runs_as[0] != 0 and call.user:
+        user = call.user
+        group = call.group or group_name(look.service.runs_as[1])
     return f"-o {printable(user)} -g {printable(group)} -m 0710"
 
 
@@ -79,7 +80,7 @@ def spool_private(look: Look) -> Iterator[Result]:
 def spool_owner(look: Look) -> Iterator[Result]:
     """It belongs to the account that runs avcheck."""
     user, _ = look.service.runs_as
-    if look.service.pipe is None or user == 0:  # never hand it to root; pipe_user says so
+    if look.service.call is None or user == 0:  # never hand it to root; pipe_user says so
         return
     place = printable(look.settings.spool)
     if look.spool_owner not in (user, 0):

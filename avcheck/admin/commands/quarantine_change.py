@@ -12,10 +12,10 @@ from collections.abc import Callable
 import click
 
 from avcheck.admin import account, amounts, output, quarantine_store, recipient, sites
+from avcheck.admin.calls import GUARDS, NAME
 from avcheck.admin.commands import release
 from avcheck.admin.commands.quarantine_options import directory_option, names_argument
 from avcheck.admin.commands.quarantine_show import total
-from avcheck.admin.master_cf import GUARDS, NAME
 from avcheck.admin.output import Trouble
 from avcheck.admin.quarantine_records import BEGUN, DELETED, EXPIRED, RELEASED, Act, Entry
 from avcheck.admin.quarantine_store import NotThere
@@ -100,7 +100,7 @@ def _unless_released(entry: Entry, wanted: set[str]) -> None:
 
 
 def _sender_given(service: Service) -> bool:
-    return service.pipe is None and "sender" in service.attributes
+    return service.call is None and "sender" in service.attributes
 
 
 def _program(service: Service) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from avcheck.admin import exim, output
+from avcheck.admin.calls import GUARD
 from avcheck.admin.checks.clamd import BOOTED
 from avcheck.admin.guide import (
     FILES,
@@ -32,7 +33,6 @@ from avcheck.admin.guide import (
     steps,
     where,
 )
-from avcheck.admin.master_cf import GUARD
 from avcheck.admin.pages import Block, parts, title
 
 # The names of the documents, which this machine may want to have otherwise.

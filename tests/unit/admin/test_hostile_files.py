@@ -231,7 +231,7 @@ def test_doctor_advises_nothing_that_would_give_roots_directory_away(
     given_ = reading.parse_options([os.fsencode(word) for word in [*words, "-d", str(spool)]])[0]
     line = master_cf.Line("avcheck", "unix", "10", "pipe", {}, ("user=nobody", "argv=/bin/avcheck"))
     pipe = master_cf.pipe_of(line)
-    look = Look(Service("x", settings_from(given_, []), pipe=pipe))
+    look = Look(Service("x", settings_from(given_, []), call=pipe))
     for result in found(check, look):
         if check in ("spool_usable", "quarantine"):  # the others leave it to them
             assert result.level == ERROR

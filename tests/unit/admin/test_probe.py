@@ -7,6 +7,7 @@ import email
 import io
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,8 @@ def test_the_encrypted_zip_can_be_opened_with_its_password_only() -> None:
     content = attachment("encrypted-zip")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.read("eicar.com", b"infected") == EICAR
-        with pytest.raises(RuntimeError):
+        # One wrong password in 256 gets as far as the content.
+        with pytest.raises((RuntimeError, zlib.error, zipfile.BadZipFile)):
             archive.read("eicar.com", b"guess")
     assert EICAR not in content
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from avcheck.admin import guide, master_cf, pages, postfix
+from avcheck.admin import calls, guide, master_cf, pages, postfix
 from avcheck.admin.commands import setup
 from avcheck.admin.output import Trouble
 from tests.support.tree import ROOT
@@ -136,7 +136,7 @@ def test_what_is_set_up_already_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(guide, "CONFIGURATION", {"exim": str(tmp_path)})
     assert "ALREADY" not in printed("exim")
     (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "x").write_text(f"command = {master_cf.GUARD} /b/avcheck\n")
+    (tmp_path / "conf.d" / "x").write_text(f"command = {calls.GUARD} /b/avcheck\n")
     assert f"ALREADY: {tmp_path}/conf.d/x" in printed("exim")
 
 

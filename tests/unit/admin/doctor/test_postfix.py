@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from avcheck.admin import checks, master_cf
+from avcheck.admin import calls, checks
 from avcheck.admin.checks import limits, program
 from avcheck.admin.look import ERROR, OK, WARNING, Look
 from avcheck.printable import printable
@@ -247,7 +247,7 @@ def test_the_safety_net(site: Site) -> None:
     del site.main["soft_bounce"]
     (result,) = found("safety_net", site.look())
     assert result.text.endswith(", and if Python cannot start, Postfix bounces it")
-    assert f"argv={master_cf.GUARD} {site.bin}/avcheck ..." in result.remedy
+    assert f"argv={calls.GUARD} {site.bin}/avcheck ..." in result.remedy
 
 
 CALLS = {
