@@ -15,9 +15,6 @@ from avcheck.options import reading
 from avcheck.run import Run
 from avcheck.state import hold
 
-# Seconds for the file of --config to be read.
-LOAD_MAX = 60.0
-
 # What avcheck-guard takes for the end of a Python or shell in trouble, whoever has said it.
 GUARD_STATUSES = (1, 2, 120, *range(126, 256))
 
@@ -112,7 +109,6 @@ def _unless_taken_amiss(ok_status: int) -> None:
 
 
 def _load(path: bytes, run: Run) -> bytes:
-    from avcheck.options.file import read_config
+    from avcheck.options import file
 
-    run.limit(LOAD_MAX)  # it may be a pipe
-    return read_config(path)
+    return file.load(path, run)

@@ -58,6 +58,11 @@ def tick(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds % 1.0 or 1.0 if seconds < 1e9 else 1.0, 1.0)
 
 
+def tick_no_more() -> None:
+    """Send us no SIGALRM from now on."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 class signals_blocked:  # noqa: N801 - used as a word in a with statement
     """No signal reaches this thread in the with block, nor ever the threads started in it."""
 

@@ -7,8 +7,21 @@ import os
 from avcheck.exits import CONFIG, Defer
 from avcheck.printable import printable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from avcheck.run import Run
+
 # A configuration has some 30 lines.
 SIZE_MAX = 256 * 1024
+
+# Seconds for it to be read.
+LOAD_MAX = 60.0
+
+
+def load(path: bytes, run: Run) -> bytes:
+    """The bytes of the file, for that run, which ends if it takes too long: it may be a pipe."""
+    run.limit(LOAD_MAX)
+    return read_config(path)
 
 
 def read_config(path: bytes) -> bytes:

@@ -135,7 +135,7 @@ def build_settings(
         # Every other option is ignored, so its argument is not read either.
         given = [each for each in given if each.option.attribute in CLIENT]
     given = add_config(given, load, command)
-    values = _values(given)
+    values = _values(given, command)
 
     settings = Settings()
     vars(settings).update(values)
@@ -188,11 +188,10 @@ def add_config(
     return [each for each in more if each.option.attribute not in replaced] + given
 
 
-def _values(given: list[GivenOption]) -> dict[str, Any]:
+def _values(given: list[GivenOption], command: Command) -> dict[str, Any]:
     """The value of each attribute, or its default."""
-    values: dict[str, Any] = {
-        option.attribute: option.default for option in EVERY if option.attribute
-    }
+    values: dict[str, Any] = {each.attribute: each.default for each in EVERY if each.attribute}
+    values.update(command.defaults)
     on = {verdict: (action, b"") for verdict, action in policy.DEFAULT.items()}
     # The command line may change what the file says, and neither may contradict itself.
     said: dict[tuple[Verdict, bool], tuple[str, bytes]] = {}

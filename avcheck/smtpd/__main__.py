@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 TEMPFAIL = 75  # EX_TEMPFAIL, here again because importing exits may be what fails
 
+# As AGAIN of avcheck.smtpd.main, and for the same reason.
+AGAIN = 5
+
 BROKEN = b"421 4.3.5 Server configuration error\r\n"
 
 
@@ -34,6 +37,9 @@ def main() -> NoReturn:
         try:
             os.write(1, BROKEN)
         except OSError:
+            from time import sleep
+
+            sleep(AGAIN)
             os._exit(TEMPFAIL)
     finally:
         try:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # Seconds for the answer to a command (RFC 5321 4.5.3.2).
 ANSWER_MAX = 300.0
 
+# Seconds for the end of a transaction (Postfix: smtp_rset_timeout): the client is waiting.
+RESET_MAX = 20.0
+
 # What is passed on to the client of what the next hop offers.  CHUNKING would hand over content
 # in other ways than DATA, and AUTH and STARTTLS are between two neighbours.
 PASSED_ON = (b"SIZE", b"8BITMIME", b"SMTPUTF8", b"ENHANCEDSTATUSCODES", b"DSN")
@@ -147,7 +150,7 @@ class Hop:
             return
         self._begun = False
         try:
-            if self._say([b"RSET"])[0].code // 100 != 2:
+            if self._say([b"RSET"], RESET_MAX)[0].code // 100 != 2:
                 self._forget()
         except Defer:  # it has ended by itself
             self._forget()
@@ -159,9 +162,9 @@ class Hop:
             self._talk.quit()
         self._forget()
 
-    def _say(self, lines: list[bytes]) -> list[Reply]:
+    def _say(self, lines: list[bytes], limit: float = ANSWER_MAX) -> list[Reply]:
         talk = self._talking()
-        talk.link.deadline = monotonic() + min(ANSWER_MAX, self._settings.deadline)
+        talk.link.deadline = monotonic() + min(limit, self._settings.deadline)
         try:
             return talk.asked(list(lines))
         except Defer as why:

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import os
 from stat import S_ISCHR
-from time import monotonic
+from time import monotonic, sleep
 
 from avcheck import process, report
-from avcheck.exits import CONFIG, OK, TEMPFAIL, HelpRequest, Leave, Usage
-from avcheck.options import reading, rows
-from avcheck.options.file import read_config
+from avcheck.exits import CONFIG, OK, TEMPFAIL, HelpRequest, Leave, Stopped, Usage
+from avcheck.options import file, reading, rows
+from avcheck.run import Run
 from avcheck.smtpd import client, session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from avcheck.settings import Settings
 
 COMMAND = rows.Command(rows.SMTP)
 
 # Seconds for a client to take the one line that it gets where nothing works.
 SAY_MAX = 10.0
+
+# Seconds before leaving a socket that listens where nothing works.  The connection that we were
+# started for is still there, so whoever listens starts us again at once.
+AGAIN = 5.0
 
 
 def main(argv: list[bytes], stdin: int, called: bytes) -> int:
@@ -30,7 +38,7 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
     try:
         if "_AVCHECK_SMTP_COMPLETE" in os.environ:
             raise HelpRequest("complete")
-        settings = reading.read(argv, read_config, COMMAND)
+        settings = _settings(argv, called)
     except Leave as why:
         if isinstance(why, HelpRequest) and stdin == 0 and S_ISCHR(os.fstat(0).st_mode):
             from avcheck.options import asked
@@ -41,14 +49,27 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
     avcheck = os.path.join(os.path.dirname(os.path.abspath(called)), b"avcheck")
     if stdin < 0:
         return _unusable(Leave("standard input is closed; a connection is expected there"), stdin)
-    in_, out = _descriptors()
-    if client.is_listening(in_):
-        from avcheck.smtpd import listener
+    try:
+        in_, out = _descriptors()
+        if client.is_listening(in_):
+            from avcheck.smtpd import listener
 
-        listener.serve(in_, settings, avcheck)
-    else:
-        session.serve(client.Client(in_, out), settings, avcheck)
+            listener.serve(in_, settings, avcheck)
+        else:
+            session.serve(client.Client(in_, out), settings, avcheck)
+    except Stopped:  # before anything was begun
+        return OK
     return OK
+
+
+def _settings(argv: list[bytes], called: bytes) -> Settings:
+    """What the command line and the file of --config mean; a signal ends that, as for a message."""
+    run = Run(called)
+    run.begin()
+    try:
+        return reading.read(argv, lambda path: file.load(path, run), COMMAND)
+    finally:
+        process.tick_no_more()
 
 
 def _unusable(why: Leave, stdin: int) -> int:
@@ -61,12 +82,13 @@ def _unusable(why: Leave, stdin: int) -> int:
     if stdin < 0:
         return TEMPFAIL
     in_, out = _descriptors()
-    if client.is_listening(in_):
-        return TEMPFAIL
     try:
-        # What is wrong in there is nobody's business but ours.
-        words = b"421 %b Server configuration error\r\n" % CONFIG.encode()
-        client.Client(in_, out).write(words, monotonic() + SAY_MAX)
+        if client.is_listening(in_):
+            sleep(AGAIN)
+        else:
+            # What is wrong in there is nobody's business but ours.
+            words = b"421 %b Server configuration error\r\n" % CONFIG.encode()
+            client.Client(in_, out).write(words, monotonic() + SAY_MAX)
     except Leave:
         return TEMPFAIL
     return TEMPFAIL

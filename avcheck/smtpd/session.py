@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Seconds for the client to say something, and for it to take what we say.
 IDLE_MAX = 300.0
 
+# Seconds beyond --session for a transaction that has been begun to come to DATA.
+TRANSACTION_MAX = 100.0
+
 XFORWARD = b"XFORWARD " + b" ".join(commands.XFORWARD)
 
 # The reply to what comes after the last message of a session.
@@ -54,6 +57,7 @@ class Session:
     def serve(self) -> None:
         """Have the whole conversation; never raises."""
         process.catch_signals(self._signal)
+        run_.make_current(None)
         process.tick(1.0)
         try:
             self._converse()
@@ -102,7 +106,10 @@ class Session:
         elif isinstance(event, Relay):
             dialogue.answer(hop.ask(event.commands) if hop else kept.answers(event.commands))
         elif isinstance(event, Data):
-            self._take()
+            if monotonic() < self._ends + TRANSACTION_MAX:
+                self._take()
+            else:  # this message might be killed with us (see --session)
+                dialogue.end(ENOUGH)
 
     def _take(self) -> None:
         """Take a message, or say why not."""

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from avcheck import run
 from avcheck.admin import guide, pages
 from avcheck.options import reading, rows
+from avcheck.smtpd import hop, session
 from tests.support.tree import ROOT
 
 PAGE = (ROOT / "docs" / "postfix.md").read_text("utf-8")
@@ -33,7 +35,19 @@ def test_after_the_queue_each_time_limit_is_shorter_than_the_next() -> None:
     assert deadline < listener < DATA_DONE
     words = [b"-s", b"clamd", b"-d", b"/x"]
     settings = reading.read(words, lambda path: b"", rows.Command(rows.SMTP))
-    assert settings.session + deadline < COMMAND
+    assert settings.deadline == deadline
+    # What a session that has come to its end may take beyond that.
+    envelope, reset = session.TRANSACTION_MAX, hop.RESET_MAX
+    assert settings.session + envelope + deadline + run.GRACE + reset < COMMAND
+    assert f"{settings.session:g} + {envelope + reset:g} + {deadline} s" in PAGE
+
+
+def test_the_manual_page_has_them_too() -> None:
+    page = (ROOT / "man" / "avcheck-smtp.8").read_text()
+    example = page.partition(".Sh EXAMPLES")[2].partition(".Ed")[0]
+    assert "avcheck-smtp" in example
+    assert "--deadline" not in example  # the default suits the smtpd(8) that setup prints
+    assert "--session" not in example
 
 
 def test_before_the_queue_each_time_limit_is_shorter_than_the_next() -> None:

@@ -10,6 +10,7 @@ import pytest
 from avcheck import spool
 from avcheck.exits import Defer
 from avcheck.settings import Settings
+from avcheck.smtpd import hop as hop_module
 from avcheck.smtpd.commands import parse
 from avcheck.smtpd.hop import Hop, Refusal
 from tests.support.fakes import HANG_UP, FakeSmtp
@@ -154,6 +155,18 @@ def test_a_reset_that_is_refused_ends_the_connection(served: Served) -> None:
     hop.drop()
     ask(hop, *ENVELOPE)
     assert sum(command.startswith(b"EHLO") for command in server.commands) == 2
+
+
+def test_one_that_is_not_answered_is_not_waited_for_long(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client waits."""
+    monkeypatch.setattr(hop_module, "RESET_MAX", 0.1)
+    server, hop = served(hold="RSET")
+    ask(hop, *ENVELOPE)
+    hop.drop()
+    server.release()
+    assert ask(hop, *ENVELOPE) == [250, 250, 250]
 
 
 def test_nothing_is_dropped_where_nothing_was_begun(served: Served) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -117,6 +118,33 @@ def test_one_that_stops_in_the_content_is_too(place: Path, monkeypatch: pytest.M
 
 def test_the_deadline_is_for_the_content_as_well(place: Path) -> None:
     Pair(place, "--deadline", "0.2").play(stops_in_the_content)
+
+
+def test_a_message_is_not_begun_long_after_the_end(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """spawn(8) would kill us in it."""
+    monkeypatch.setattr(session, "TRANSACTION_MAX", 0.2)
+
+    def client(talk: Talk) -> None:
+        talk.hello()
+        talk.envelope()
+        sleep(0.4)
+        assert talk.ask(b"DATA").startswith(session.ENOUGH)
+        talk.hung_up()
+
+    Pair(place, "--session", "0.1").play(client)
+
+
+def test_one_that_was_begun_before_may_end(place: Path) -> None:
+    def client(talk: Talk) -> None:
+        talk.hello()
+        talk.envelope()
+        sleep(0.2)
+        assert talk.data() == b"250 2.0.0 taken\r\n"
+        assert talk.hear().startswith(session.ENOUGH)
+
+    Pair(place, "--session", "0.1").play(client)
 
 
 def test_one_that_does_not_listen_is_left(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
