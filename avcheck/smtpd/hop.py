@@ -33,6 +33,10 @@ RESET_MAX = 20.0
 # in other ways than DATA, and AUTH and STARTTLS are between two neighbours.
 PASSED_ON = (b"SIZE", b"8BITMIME", b"SMTPUTF8", b"ENHANCEDSTATUSCODES", b"DSN")
 
+# Replies to MAIL, RCPT and DATA that judge no mail, but what was heard of our words: unknown
+# command, command not implemented, bad sequence of commands.
+OUT_OF_STEP = (500, 502, 503)
+
 
 class Refusal(Leave):
     """The next hop said no to the message; reply has its words, which are the client's."""
@@ -56,6 +60,7 @@ class Hop:
         self._link: conn.Conn | None = None
         self._talk: smtp.Talk | None = None
         self._begun = False  # it has said something of the next message
+        self._has_sender = False
         self._renewable = True  # nobody has told it more than we know
 
     def offers(self, xclient: bool) -> list[bytes]:
@@ -97,11 +102,22 @@ class Hop:
                 if reply.code // 100 == 3 or not smtp_replies.agrees(reply):
                     self._forget()
                     raise Defer(f"an answer that is neither yes nor no: {reply}", BROKEN)
+                self._follow(commands[at].verb, reply)
                 replies[at] = reply
         if commands[-1].verb == b"XCLIENT" and replies[-1].code // 100 == 2:
             self._renewable = False
             self._offered = self._talking().through(smtp_dialogue.greet(smtp.hello()))
         return replies
+
+    def _follow(self, verb: bytes, reply: Reply) -> None:
+        """Raise Defer if the reply means that the two of us are out of step."""
+        if verb == b"MAIL":
+            self._has_sender = reply.code // 100 == 2
+        elif verb != b"RCPT" or not self._has_sender:
+            return  # a recipient of nothing is what it has to refuse like that
+        if reply.code in OUT_OF_STEP:
+            self._forget()
+            raise Defer(f"it does not understand what we say: {reply}", BROKEN)
 
     def _lines(self, command: Command) -> list[bytes]:
         """The command for this server; nothing if there is nothing in it for that."""
@@ -120,6 +136,8 @@ class Hop:
         link.deadline = run.deadline
         try:
             reply = talk.asked([b"DATA"])[0]
+            if reply.code in OUT_OF_STEP:
+                raise Defer(f"it does not understand what we say: {reply}", BROKEN)
             if reply.code // 100 != 3:
                 raise Refusal(reply, link.peer)
             self._begun = True

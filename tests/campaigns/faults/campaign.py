@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.campaigns.faults import errors, oracle, strike, tamper
+from tests.campaigns.faults import errors, oracle, session_oracle, strike, tamper
 from tests.campaigns.faults.scenes import Scene
+from tests.campaigns.faults.session import SessionScene
 from tests.campaigns.faults.strike import Fault
 from tests.support import traced
-from tests.support.mta import MAIL
+from tests.support.mta import MAIL, Ended
 from tests.support.traced import Call
 
 MODULES = "loading modules"
@@ -85,8 +86,7 @@ def _tasks(scene: Scene) -> list[list[Call]]:
     for file in scene.directory.glob("plan.*"):
         file.unlink()
     tool = ["strace", "-qq", "-ff", "-y", "-s", "200", "-o", str(log)]
-    ended = scene.site.start(scene.patiently(tool)).end(MAIL)
-    scene.site._running.clear()
+    ended = scene.start(scene.patiently(tool)).end(MAIL)
     assert ended.status == 0, ended
     tasks = {file.suffix[1:]: traced.parse(file.read_text()) for file in log.parent.glob("plan.*")}
     made = {call.result for calls in tasks.values() for call in calls if call.name in MAKES_TASK}
@@ -182,16 +182,27 @@ def carry_out(scene: Scene, faults: Iterable[Fault]) -> Iterator[Result]:
         scene.begin()
         ended, struck = strike.run(scene, fault)
         try:
-            outcome, text = oracle.outcome(scene, fault, ended), ""
-            if outcome in oracle.TRIED_AGAIN:
-                before = scene.left
-                ended = strike.again(scene)
-                oracle.tried_again(scene, before, ended)
+            outcome, text = _judged(scene, fault, ended), ""
         except oracle.BrokenPromiseError as why:
             outcome, text = VIOLATION, str(why)
         else:
             outcome = outcome if struck else MISSED
         yield Result(scene.name, row(fault), fault.rule, fault.what, outcome, str(ended), text)
+
+
+def _judged(scene: Scene, fault: Fault, ended: Ended) -> str:
+    """What came of it, and of the next try where there is one."""
+    if isinstance(scene, SessionScene):
+        outcome = session_oracle.outcome(scene, fault, ended)
+        if scene.kept and not scene.twice:
+            before = scene.left
+            session_oracle.tried_again(scene, before, strike.again(scene))
+        return outcome
+    outcome = oracle.outcome(scene, fault, ended)
+    if outcome in oracle.TRIED_AGAIN:
+        before = scene.left
+        oracle.tried_again(scene, before, strike.again(scene))
+    return outcome
 
 
 def table(results: list[Result], heading: str, by: Callable[[Result], str]) -> str:

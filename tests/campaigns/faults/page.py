@@ -27,6 +27,9 @@ fault in that call.
   pread64, pwrite64, sendto, recvfrom, sendmsg, sendfile and getrandom.
 - A *signal* comes with the call: SIGKILL, SIGTERM, and SIGSTOP followed by SIGCONT.
 
+A session of avcheck-smtp is a run, too: three messages on one connection, the second of which is
+infected. The client is strict, and sends what was not taken in another session.
+
 Faults also strike the threads that ask two scanners at once, and a child between fork and exec. A
 call that loads a module gets its faults in the first scene that makes it, every other call in every
 scene. The calls of the interpreter before avcheck's first line are tested behind avcheck-guard.sh,

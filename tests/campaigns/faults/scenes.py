@@ -11,11 +11,11 @@ import re
 import shlex
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.fakes import PATIENCE, FakeClamd, FakeSmtp, Question, Server
-from tests.support.mta import MAIL, Site, until
+from tests.support.mta import MAIL, Running, Site, until
 from tests.support.program import Program
 
 FOUND = b"Eicar-Test-Signature FOUND"
@@ -101,6 +101,12 @@ class Scene:
         guard = directory / "avcheck-guard.sh"
         shutil.copy(command.with_name(guard.name), guard)
         self.words = [str(guard), *self.words[1:]]
+
+    def start(self, words: Sequence[str | bytes]) -> Running:
+        """Run that; the scene forgets it."""
+        running = self.site.start(words)
+        self.site._running.clear()
+        return running
 
     def under(self, tool: Sequence[str]) -> Sequence[str | bytes]:
         """The command line with avcheck run by the tool."""
@@ -321,14 +327,3 @@ SCENES: dict[str, Callable[[Scene], None]] = {
     "two scanners at once": _two,
     "Python's own start, avcheck-guard.sh": _guarded,
 }
-
-
-@contextlib.contextmanager
-def scene(name: str, command: Path, directory: Path) -> Iterator[Scene]:
-    """The scene of that name, set up in a new directory."""
-    place = Scene(name, command, directory)
-    try:
-        SCENES[name](place)
-        yield place
-    finally:
-        place.close()

@@ -64,7 +64,7 @@ def run(scene: Scene, fault: Fault) -> tuple[Ended, bool]:
     """How it ended, and whether the fault has struck."""
     log = scene.directory / "struck.log"
     log.unlink(missing_ok=True)
-    running = scene.site.start(scene.under(fault.tool(log)))
+    running = scene.start(scene.under(fault.tool(log)))
     with contextlib.suppress(BrokenPipeError):  # it was killed before it had read it
         running.feed()
     if fault.what == "STOP":
@@ -75,7 +75,6 @@ def run(scene: Scene, fault: Fault) -> tuple[Ended, bool]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.process.pid, signal.SIGKILL)
         ended = HUNG
-    scene.site._running.clear()
     scene.wait_until_idle()
     text = log.read_text(errors="replace") if log.exists() else ""
     if not fault.by_strace:
@@ -86,8 +85,7 @@ def run(scene: Scene, fault: Fault) -> tuple[Ended, bool]:
 
 def again(scene: Scene) -> Ended:
     """How the MTA's next try ends, with no fault."""
-    ended = scene.site.start(scene.patiently()).end(MAIL)
-    scene.site._running.clear()
+    ended = scene.start(scene.patiently()).end(MAIL)
     scene.wait_until_idle()
     return ended
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.campaigns import sweeps
 from tests.campaigns.faults import campaign, page, strike, tamper
-from tests.campaigns.faults.scenes import SCENES, scene
+from tests.campaigns.faults.stage import SCENES, scene
 from tests.campaigns.faults.strike import Fault
 from tests.support.servers import packages
 

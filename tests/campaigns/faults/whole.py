@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.campaigns import sweeps
 from tests.campaigns.faults import campaign, page, strike
 from tests.campaigns.faults.campaign import Result
-from tests.campaigns.faults.scenes import SCENES, Scene, scene
+from tests.campaigns.faults.scenes import Scene
+from tests.campaigns.faults.stage import SCENES, scene
 from tests.campaigns.faults.strike import Fault
 from tests.campaigns.report import Report
 from tests.support.servers import packages

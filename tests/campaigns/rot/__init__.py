@@ -3,6 +3,7 @@
     kinds.py      what can happen to a byte on its way, and what then arrives; pure
     middle.py     the one in the middle: passes on what is said, descriptors too, and spoils it
     places.py     avcheck and the middle, with a scanner or a mail server behind it
+    sessions.py   avcheck-smtp and the middle, on either side of it
     scenes.py     which ones there are
     oracle.py     what may come of it, and what must not
     campaign.py   every byte of a conversation, each kind

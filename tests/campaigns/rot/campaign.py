@@ -33,6 +33,7 @@ from tests.campaigns.rot.kinds import (
 from tests.campaigns.rot.middle import Conversation
 from tests.campaigns.rot.places import Handed, Place, Run, Scanned
 from tests.campaigns.rot.scenes import Daemons
+from tests.campaigns.rot.sessions import Session
 
 MISSED = "not reached"
 VIOLATION = "violation"
@@ -126,7 +127,7 @@ def requests(place: Place, whole: Conversation) -> Iterator[Rot]:
             continue
         yield Rot(THERE, at, CUT)
         yield Rot(THERE, at, HALF)
-    if isinstance(place, Handed):
+    if isinstance(place, Handed | Session):
         for at in range(len(whole.there.said)):
             yield Rot(THERE, at, FLIP, 1 << at % 8)
             yield Rot(THERE, at, IN_TURN[at % len(IN_TURN)], ODD[at % len(ODD)])
@@ -180,7 +181,9 @@ def carry_out(
 def judged(place: Place, run: Run) -> Result:
     """The run with its outcome."""
     try:
-        if isinstance(place, Scanned):
+        if isinstance(place, Session):
+            outcome = place.outcome(run)
+        elif isinstance(place, Scanned):
             outcome = oracle.of_scan(place, run)
         else:
             assert isinstance(place, Handed)

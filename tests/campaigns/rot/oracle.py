@@ -55,7 +55,7 @@ def of_scan(place: Scanned, run: Run) -> str:
         return DONE
     # An infected message is delivered.  That is nobody's fault only if the scanner was
     # asked about something else, and said truly that there is nothing in that.
-    _must(_was_corrupted(run, THERE), "infected, and delivered")
+    _must(was_corrupted(run, THERE), "infected, and delivered")
     _must(told == run.conversation.back.said, "infected, and delivered: not the scanner's words")
     return BLIND
 
@@ -67,7 +67,7 @@ def of_handing_on(place: Handed, run: Run) -> str:
     _must(len(copies) <= 1, f"{len(copies)} copies: {copies}")
     whole = [copy for copy in copies if place.server.is_whole(copy, run.message)]
     if copies and not whole:
-        _must(_was_corrupted(run, THERE), f"changed: {copies}")
+        _must(was_corrupted(run, THERE), f"changed: {copies}")
     answers = answers_to_the_dot(run.conversation)
     truth = b"".join(said for said, _ in answers)
     answer = b"".join(arrived for _, arrived in answers)
@@ -81,7 +81,7 @@ def of_handing_on(place: Handed, run: Run) -> str:
         more = answers[0][1][reply.end() :]  # at once, and not in answer to the goodbye
         _must(more.startswith(b"421") or not more, f"status 0, and the answer was {answer!r}")
         if not copies:
-            _must(place.refuses and _was_corrupted(run, BACK), "status 0, and nobody has it: lost")
+            _must(place.refuses and was_corrupted(run, BACK), "status 0, and nobody has it: lost")
             _must(once, f"lost, and the answer was {answer!r}")
             return FALSE_YES
         return DONE if whole else CHANGED
@@ -93,7 +93,7 @@ def of_handing_on(place: Handed, run: Run) -> str:
     told_no = bool(reply and reply[1] in b"45")
     _must(told_no, f"handed on, and kept, without a word: {answer!r}")
     if whole:
-        _must(_was_corrupted(run, BACK) and once, f"handed on, and kept: {answer!r}")
+        _must(was_corrupted(run, BACK) and once, f"handed on, and kept: {answer!r}")
         return DENIED
     return CHANGED
 
@@ -121,7 +121,7 @@ def _whatever_happens(run: Run) -> None:
     _must(b"bug" not in ended.output, "a bug")
 
 
-def _was_corrupted(run: Run, way: str) -> bool:
+def was_corrupted(run: Run, way: str) -> bool:
     """Whether other bytes arrived in that direction than were said, and not only fewer."""
     rot = run.rot
     return rot is not None and rot.way == way and rot.kind in (*CORRUPTIONS, *REPEATS)

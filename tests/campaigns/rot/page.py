@@ -25,7 +25,9 @@ That is done with clamd and with the small SMTP server. With c-icap, Postfix and
 connection breaks at every byte that avcheck sends, and each byte of the replies (with Exim and the
 Postfix that refuses, of the last replies) is cut off, has a bit flipped, and gets one more of these
 faults; so does each byte that avcheck sends to a mail server. (Of the header lines that avcheck
-puts before a message for scanners, which are always the same, every 200th byte.)
+puts before a message for scanners, which are always the same, every 200th byte.) The same is done
+on both sides of avcheck-smtp, with a message in a session: between it and the next hop, and between
+a client and it.
 
 After each run it is checked that nothing was delivered without the scanner's complete reply for
 clean; that no infected message was delivered; that the status is 0 or 75 and no output begins with
@@ -44,8 +46,8 @@ The following cannot be noticed in these protocols, because they have no checksu
 
 - *scanner shown something else*: a byte of the infected message, or of what says how long it is,
   was damaged on its way to clamd, which rightly found nothing in what it got. {same}
-- *taken changed*: a byte of the message or of an address was damaged on the way to the mail server,
-  which accepted what it got.
+- *taken changed*: a byte of the message or of an address was damaged on the way to the mail server
+  (or to avcheck-smtp), which accepted what it got.
 - *a yes that came as a no* (the MTA keeps a message that was handed on as well), *a no that came as
   a yes* (the message is lost): the first digit of the last reply was damaged, and the server does
   not repeat it in an enhanced code (`250 2.0.0`). Postfix does, Exim does not. Where the two

@@ -21,6 +21,7 @@ from tests.campaigns.rot.places import (
     sent_on,
     settled,
 )
+from tests.campaigns.rot.sessions import Relayed, Served
 from tests.support.servers import packages
 from tests.support.servers.cicap import CIcap
 from tests.support.servers.clamd import Clamd
@@ -203,6 +204,14 @@ def _refusing(name: str, command: Path, directory: Path, daemons: Daemons) -> Pl
     return place
 
 
+def _relayed(name: str, command: Path, directory: Path, _: Daemons) -> Place:
+    return Relayed(name, command, directory)
+
+
+def _served(name: str, command: Path, directory: Path, _: Daemons) -> Place:
+    return Served(name, command, directory)
+
+
 SCENES: dict[str, Callable[[str, Path, Path, Daemons], Place]] = {
     "clamd, descriptor, clean": partial(_clamd, way="descriptor", infected=False),
     "clamd, descriptor, infected": partial(_clamd, way="descriptor", infected=True),
@@ -214,6 +223,8 @@ SCENES: dict[str, Callable[[str, Path, Path, Daemons], Place]] = {
     "SMTP, Postfix": _postfix,
     "SMTP, Postfix, which refuses": _refusing,
     "SMTP, Exim": _exim,
+    "SMTP, from avcheck-smtp to the next hop": _relayed,
+    "SMTP, from a client to avcheck-smtp": _served,
     "c-icap, clean": partial(_icap, infected=False),
     "c-icap, infected": partial(_icap, infected=True),
 }

@@ -119,6 +119,24 @@ def test_in_the_envelope_nonsense_ends_the_connection(served: Served, answer: by
     assert server.messages == []
 
 
+@pytest.mark.parametrize("code", [500, 502, 503])
+@pytest.mark.parametrize("step", ["MAIL", "RCPT 2", "DATA"])
+def test_who_does_not_understand_us_has_not_refused_the_mail(
+    served: Served, message: spool.Message, step: str, code: int
+) -> None:
+    """The client would bounce it."""
+    server, hop = served(answers={step: b"%d 5.5.1 what?\r\n" % code})
+    with pytest.raises(Defer, match="does not understand what we say: 50"):
+        ask(hop, *ENVELOPE)
+        hop.send(message, b"", new_run())
+    assert server.messages == []
+
+
+def test_a_recipient_of_nothing_is_out_of_step(served: Served) -> None:
+    _, hop = served(answers={"MAIL": b"550 5.7.1 no\r\n", "RCPT 1": b"503 5.5.1 no\r\n"})
+    assert ask(hop, *ENVELOPE[:2]) == [550, 503]
+
+
 def test_what_has_been_answered_before_is_not_said_again(served: Served) -> None:
     server, hop = served(answers={"RCPT 2": HANG_UP})
     assert ask(hop, *ENVELOPE[:2]) == [250, 250]
