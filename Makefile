@@ -96,6 +96,7 @@ chaos: ## Messages through each mail system in bad weather (MESSAGES=1000)
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test
 	@.ci/packages --tests
+	@.ci/packages clamav-milter clamsmtp
 	@.venv/bin/python -m benchmarks $(BENCH)
 
 clean: ## Remove everything that the above made here

@@ -6,13 +6,14 @@
     stage     an installed avcheck, its spool, a clamd and a sink, in a directory that
               unprivileged accounts can read
     meter     the processor time of daemons
-    peers     clamsmtp and amavisd-new, private
+    peers     clamsmtp, clamav-milter and amavisd-new, private
     naive     the program that one would write first, to be measured
     link      a mail server that counts, and a slow link to it
 
     process   one message: avcheck, the shell filter, the naive program
     memory    the peak, for messages from 4 kB to 1 GiB
     through   messages a second and processor time a message, through Postfix
+    sessions  the same for avcheck-smtp and those that speak SMTP or milter, both sides of the queue
     smtp      handing on: system calls, packets, a slow link, a message of 100 MB
     syscalls  how many system calls a run makes
     startup   what the start of the interpreter and its imports cost

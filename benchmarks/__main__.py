@@ -22,6 +22,7 @@ PARTS = (
     "memory",
     "large",
     "through",
+    "sessions",
     "smtp",
     "several",
     "state",
@@ -50,6 +51,8 @@ comparable.
 - **clamsmtp** and **amavisd-new**: Debian's packages, with private configurations. They are
   proxies that run all the time; clamsmtp is written in C, and takes less processor time than
   any of the programs that are started for each message.
+- **clamav-milter**: Debian's package; ClamAV's own filter for Postfix and sendmail, in C, which
+  runs all the time and sees the message before it is accepted.
 
 Before it is measured, every program has to hand on a clean message and stop the test virus. The
 whole page is the output of
@@ -57,8 +60,8 @@ whole page is the output of
     {command}
 
 (`make bench BENCH='...'` takes the same options, in a fresh checkout, too).  It takes Debian's
-packages clamav-daemon, clamdscan, postfix, clamsmtp, amavisd-new, strace and swaks, root for the
-parts with Postfix, and listens on loopback only.
+packages clamav-daemon, clamdscan, clamav-milter, postfix, clamsmtp, amavisd-new, strace and
+swaks, root for the parts with Postfix, and listens on loopback only.
 """
 
 

@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # The Debian packages whose programs are measured, in the order they are shown.
-PACKAGES = ("clamav-daemon", "clamdscan", "postfix", "clamsmtp", "amavisd-new")
+PACKAGES = (
+    "clamav-daemon",
+    "clamdscan",
+    "clamav-milter",
+    "postfix",
+    "clamsmtp",
+    "amavisd-new",
+)
 
 
 def description(interpreter: Path) -> list[str]:

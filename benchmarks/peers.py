@@ -22,6 +22,18 @@ User: {account}
 Action: drop
 """
 
+MILTER = """\
+MilterSocket inet:{port}@127.0.0.1
+ClamdSocket unix:{clamd}
+Foreground yes
+User clamav
+AllowSupplementaryGroups yes
+OnInfected Blackhole
+OnFail Defer
+LogInfected Off
+TemporaryDirectory {home}
+"""
+
 # Debian's settings, without the checks for spam and for names of attachments, and
 # without a database: it looks for viruses, as the others do.
 AMAVIS = """\
@@ -99,6 +111,18 @@ def amavis(
         )
     )
     return daemon([packages.find("amavisd"), "-c", str(config), "foreground"], address)
+
+
+def clamav_milter(
+    stage: Stage, address: str, next_hop: str, slots: int
+) -> contextlib.AbstractContextManager[None]:
+    """A clamav-milter on that address; it hands nothing on, so it has no use for the others."""
+    packages.need("clamav-milter", commands=["clamav-milter"])
+    home = directory(stage, f"milter-{slots}", "clamav")
+    config = home.with_suffix(".conf")
+    port = address.rpartition(":")[2]
+    config.write_text(MILTER.format(port=port, clamd=stage.clamd.socket, home=home))
+    return daemon([packages.find("clamav-milter"), "-c", str(config)], address)
 
 
 # What starts each of them, by the name of its package.
