@@ -8,17 +8,17 @@ import signal
 import sys
 import sysconfig
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import hypothesis
 import pytest
 
 from avcheck import run
+from tests.support import once
 from tests.support.installed import interpreter
 from tests.support.mta import Site
-from tests.support.servers import machine
 
 # The same examples every time, and no clock: a slow machine fails no test.
 hypothesis.settings.register_profile("avcheck", derandomize=True, database=None, deadline=None)
@@ -35,7 +35,7 @@ signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):  # all workers have ended
-        machine.remove_layers()
+        once.remove_all()
 
 
 # nobody, on every Linux.
@@ -64,11 +64,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return link / "bin" / "avcheck"
 
 
-# Coverage measures one in so many cases of a test, the first one among them: with all of
-# them the tests take five times as long, and show nothing more.
+# Coverage measures one in so many cases where they are many: a process that is measured takes
+# seven times as long, and a parser three times, and the others show nothing more.
 ONE_IN = 8
-
-_cases: Counter[str] = Counter()
 
 # The environment in which coverage measures a process that is started: who is not given it
 # is not measured.
@@ -81,12 +79,25 @@ def pytest_configure(config: pytest.Config) -> None:
             _measuring[name] = os.environ.pop(name)
 
 
+def is_measured(case: str) -> bool:
+    """Whether it is this case's turn: the same ones each time, whoever runs them."""
+    return crc32(case.encode()) % ONE_IN == 0
+
+
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment in which coverage measures what is run, if it is on and this case's turn."""
-    case = f"{request.node.path}::{request.node.originalname}"
-    _cases[case] += 1
-    return _measuring if _cases[case] % ONE_IN == 1 else {}
+    return _measuring if is_measured(request.node.nodeid) else {}
+
+
+@pytest.fixture
+def seldom_measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage looks at this case only if it is its turn."""
+    tracing = sys.gettrace()
+    if not is_measured(request.node.nodeid):
+        sys.settrace(None)
+    yield
+    sys.settrace(tracing)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.live.recipe import DOCUMENT, blocks
 from tests.support.installed import NOT_SOURCE, run
+from tests.support.once import once
 from tests.support.servers.clamd import SIGNATURES
 from tests.support.servers.machine import HOSTNAME, Layer, Machine
 from tests.support.tree import ROOT
@@ -33,13 +34,15 @@ CLAMD_CONF = ("clamd.conf", "clamd-socket.conf")
 PIP = f"[global]\nno-index = true\nfind-links = {WHEELS}\ndisable-pip-version-check = true\n"
 
 
-def wheels(directory: Path) -> Path:
+def wheels() -> Path:
     """A directory with what pip needs to build and install avcheck without a network."""
-    made = directory / "wheels"
+    return once("wheels", _make_wheels)
+
+
+def _make_wheels(made: Path) -> None:
     pip = (sys.executable, "-m", "pip", "-q")
     run(*pip, "download", "--dest", str(made), "setuptools >= 77", "wheel")
     run(*pip, "wheel", "--wheel-dir", str(made), *_requirements())
-    return made
 
 
 def _requirements() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,10 +13,10 @@ from tests.support.servers.machine import Layer
 
 
 @pytest.fixture(scope="module")
-def machine(open_directory: Path) -> Iterator[Debian]:
+def machine() -> Iterator[Debian]:
     with (
         Layer(*COMMON, "exim4-daemon-light") as layer,
-        Debian(layer, wheels(open_directory)) as place,
+        Debian(layer, wheels()) as place,
     ):
         yield place
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,10 +26,10 @@ ASK = blocks(PAGE)["postmaster"].split()
 
 
 @pytest.fixture(scope="module")
-def machine(open_directory: Path) -> Iterator[EximHost]:
+def machine() -> Iterator[EximHost]:
     with (
         Layer(*COMMON, "exim4-daemon-light") as layer,
-        EximHost(layer, wheels(open_directory)) as place,
+        EximHost(layer, wheels()) as place,
     ):
         yield place
 

@@ -7,7 +7,6 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +21,8 @@ BOB = f"bob@{HOSTNAME}"
 
 
 @pytest.fixture(scope="module")
-def machine(open_directory: Path) -> Iterator[PostfixMachine]:
-    with layer() as packages, PostfixMachine(packages, wheels(open_directory)) as place:
+def machine() -> Iterator[PostfixMachine]:
+    with layer() as packages, PostfixMachine(packages, wheels()) as place:
         yield place
 
 

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -30,8 +29,8 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="module")
-def machine(open_directory: Path) -> Iterator[PostfixMachine]:
-    with layer() as packages, PostfixMachine(packages, wheels(open_directory)) as place:
+def machine() -> Iterator[PostfixMachine]:
+    with layer() as packages, PostfixMachine(packages, wheels()) as place:
         yield place
 
 

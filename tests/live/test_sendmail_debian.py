@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,10 +33,10 @@ DEAD_LETTER = "/var/lib/sendmail/dead.letter"
 
 
 @pytest.fixture(scope="module")
-def machine(open_directory: Path) -> Iterator[SendmailDebian]:
+def machine() -> Iterator[SendmailDebian]:
     with (
         Layer(*COMMON, "sendmail", purge="postfix") as layer,
-        SendmailDebian(layer, wheels(open_directory)) as place,
+        SendmailDebian(layer, wheels()) as place,
     ):
         yield place
 

@@ -10,7 +10,6 @@ is done by systemctl.sh.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+
+from tests.support.once import MEMORY, once
 
 from . import packages
 
@@ -33,14 +34,11 @@ HOSTNAME = "mail.example.test"
 PATIENCE = 150.0
 COMMAND_MAX = 300.0
 
-# In memory, for the host's own file system may be an overlay itself.
-MEMORY = "/dev/shm"
-
 
 class Layer:
     """What is common to machines with the same packages; usable inside a with statement.
 
-    It is made once for all workers of a test run, and gone at the end of that (remove_layers).
+    It is made once for all workers of a test run, and gone at the end of that.
     answers are lines for debconf-set-selections(1); purge names the packages of this host
     that are removed first, with their configuration.
     """
@@ -57,20 +55,16 @@ class Layer:
         packages.need("util-linux", commands=["unshare", "nsenter"])
         packages.need("iproute2", commands=["ip"])
         key = repr((self.names, self.answers, self.purge))
-        self.directory = _layers() / hashlib.sha256(key.encode()).hexdigest()[:16]
-        self.directory.parent.mkdir(mode=0o755, exist_ok=True)
-        with open(f"{self.directory}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self.directory.exists():
-                self._make()
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.directory = once(f"layer-{name}", self._make)
         return self
 
-    def _make(self) -> None:
-        _prepare(self.directory)
+    def _make(self, directory: Path) -> None:
+        _prepare(directory)
         done = subprocess.run(
             [
                 *("unshare", "--mount", "--uts", "--pid", "--fork", "--propagation", "private"),
-                *("sh", str(SCRIPT), "layer", str(self.directory), HOSTNAME, *self.names),
+                *("sh", str(SCRIPT), "layer", str(directory), HOSTNAME, *self.names),
             ],
             input=self.answers.encode(),
             env={"PATH": packages.PLACES, "PURGE": self.purge},
@@ -79,7 +73,6 @@ class Layer:
             check=False,
         )
         if done.returncode:
-            shutil.rmtree(self.directory)
             text = done.stdout.decode(errors="replace")[-2000:]
             raise packages.MissingError(f"installing {' '.join(self.names)}:\n{text}")
 
@@ -204,17 +197,6 @@ class Machine:
                     content = os.fsencode(path.readlink())
                 found[name] = (status.st_mode, status.st_uid, status.st_gid, content)
         return found
-
-
-def remove_layers() -> None:
-    """Remove what this test run has made of them; by the process that has started the workers."""
-    shutil.rmtree(_layers(), ignore_errors=True)
-
-
-def _layers() -> Path:
-    """The directory of this test run: its number is that of the process with the workers."""
-    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    return Path(MEMORY, f"avcheck-layers-{run}")
 
 
 def _place() -> Path:

@@ -6,7 +6,10 @@ That installs nothing on this system; it may download packages and refresh apt's
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+from tests.support.once import once
 
 from . import packages
 
@@ -27,8 +30,17 @@ def unpack(directory: Path, *names: str) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
+    libraries: set[str] = set()
+    for archive in once("-".join(names), lambda place: _download(place, names)).glob("*.deb"):
+        libraries |= _libraries(archive)
+        subprocess.run(["dpkg", "-x", str(archive), str(directory)], check=True)
+    packages.need(*sorted(libraries))
+    return directory
+
+
+def _download(place: Path, names: Sequence[str]) -> None:
     done = subprocess.run(
-        ["sh", "-c", DOWNLOAD, "download", str(directory), *names],
+        ["sh", "-c", DOWNLOAD, "download", str(place), *names],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -37,13 +49,6 @@ def unpack(directory: Path, *names: str) -> Path:
     )
     if done.returncode != 0:
         raise packages.MissingError(f"apt-get download {' '.join(names)}:\n{done.stdout[-2000:]}")
-    libraries: set[str] = set()
-    for archive in directory.glob("*.deb"):
-        libraries |= _libraries(archive)
-        subprocess.run(["dpkg", "-x", str(archive), str(directory)], check=True)
-        archive.unlink()
-    packages.need(*sorted(libraries))
-    return directory
 
 
 def _libraries(archive: Path) -> set[str]:

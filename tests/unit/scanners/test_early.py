@@ -113,6 +113,7 @@ def test_every_module_that_streams_is_played() -> None:
     assert modules == {SCANNERS[dialogue.scanner].module for dialogue in PLAYED}
 
 
+@pytest.mark.usefixtures("seldom_measured")
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("dialogue", PLAYED, ids=str)
 def test_who_answers_first_and_reads_on_has_not_said_clean(

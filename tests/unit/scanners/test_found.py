@@ -160,6 +160,7 @@ def test_the_last_byte_is_not_needed_to_find(infection: Dialogue, tmp_path: Path
         assert finding.verdict in ALERTS or infection.id.startswith(NEEDED), finding.text
 
 
+@pytest.mark.usefixtures("seldom_measured")
 def test_what_is_found_is_not_less_when_it_is_cut(infection: Dialogue, tmp_path: Path) -> None:
     with spooled(tmp_path, named=infection.way == PATH) as message:
         reply = said_by_server(infection, message)

@@ -184,6 +184,7 @@ def test_a_reply_leads_to_its_finding_however_it_comes(
     assert files == [words(message)["message"]] * dialogue.client.count("{descriptor}")
 
 
+@pytest.mark.usefixtures("seldom_measured")
 def test_a_reply_cut_short_is_never_clean(dialogue: Dialogue, message: Message) -> None:
     reply = said_by_server(dialogue, message)
     # Two replies in one: the first is not cut short where it ends.
