@@ -33,9 +33,10 @@ RESET_MAX = 20.0
 # in other ways than DATA, and AUTH and STARTTLS are between two neighbours.
 PASSED_ON = (b"SIZE", b"8BITMIME", b"SMTPUTF8", b"ENHANCEDSTATUSCODES", b"DSN")
 
-# Replies to MAIL, RCPT and DATA that judge no mail, but what was heard of our words: unknown
-# command, command not implemented, bad sequence of commands.
-OUT_OF_STEP = (500, 502, 503)
+# Replies that judge no mail, but what was heard of our words (unknown command, command not
+# implemented, bad sequence of commands) or us (530 and those like it ask for TLS or a login).
+NOT_UNDERSTOOD = (500, 502, 503)
+WHO_ARE_YOU = 53
 
 
 class Refusal(Leave):
@@ -82,6 +83,8 @@ class Hop:
         one may be needed.
         """
         kept = self._renewable and not self._begun
+        if kept and self._talk and self._is_over():
+            self._open()
         try:
             replies = self._ask(commands)
         except Defer:
@@ -110,14 +113,14 @@ class Hop:
         return replies
 
     def _follow(self, verb: bytes, reply: Reply) -> None:
-        """Raise Defer if the reply means that the two of us are out of step."""
+        """Raise Defer if the reply, which the client would take for final, judges no mail."""
         if verb == b"MAIL":
             self._has_sender = reply.code // 100 == 2
         elif verb != b"RCPT" or not self._has_sender:
             return  # a recipient of nothing is what it has to refuse like that
-        if reply.code in OUT_OF_STEP:
+        if not _judges_mail(reply):
             self._forget()
-            raise Defer(f"it does not understand what we say: {reply}", BROKEN)
+            raise Defer(f"an answer that is not about the mail: {reply}", BROKEN)
 
     def _lines(self, command: Command) -> list[bytes]:
         """The command for this server; nothing if there is nothing in it for that."""
@@ -136,10 +139,8 @@ class Hop:
         link.deadline = run.deadline
         try:
             reply = talk.asked([b"DATA"])[0]
-            if reply.code in OUT_OF_STEP:
-                raise Defer(f"it does not understand what we say: {reply}", BROKEN)
             if reply.code // 100 != 3:
-                raise Refusal(reply, link.peer)
+                raise _refusal(reply, link.peer)
             self._begun = True
             reply = self.reply = talk.pour(smtp_words.as_received(message, header), True)
             doubt = smtp_replies.doubt(reply)
@@ -150,15 +151,15 @@ class Hop:
                 doubt = f"more than one answer: {reply}"
             if doubt:
                 talk.doubted(doubt)
+            self._begun = False
+            if reply.code // 100 != 2:
+                raise _refusal(reply, link.peer)
         except Refusal:
             raise
         except Leave as why:
             self._forget()
             why.text = f"{link.peer}: {why.text}"
             raise
-        self._begun = False
-        if reply.code // 100 != 2:
-            raise Refusal(reply, link.peer)
         run.mark_handed_over(OK)
         return f"{link.peer} {reply}"
 
@@ -221,3 +222,14 @@ class Hop:
                 link.sock.close()
             except OSError:
                 return
+
+
+def _judges_mail(reply: Reply) -> bool:
+    return reply.code not in NOT_UNDERSTOOD and reply.code // 10 != WHO_ARE_YOU
+
+
+def _refusal(reply: Reply, peer: str) -> Leave:
+    """What to raise for a reply that is not the yes that was wanted."""
+    if reply.code // 100 in (4, 5) and _judges_mail(reply):
+        return Refusal(reply, peer)
+    return Defer(f"an answer that is neither yes nor no: {reply}", BROKEN)

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from avcheck import address, rendering
+from avcheck import address, conn, rendering
 from avcheck import printable as printable_
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.options import arguments, reading, rows
 from avcheck.scanners import avp, clamd, fsecure, icap, savapi, sssp
+from avcheck.smtpd import content, dialogue
 from avcheck.state import attempts, metrics, waitfile
 from avcheck.verdict import CLEAN, UNSCANNABLE, Answer, Finding
 
@@ -77,6 +78,16 @@ def _naive(message: Any, header: bytes) -> Iterator[bytes]:
     yield (b"" if wire.endswith(b"\n") else b"\r\n") + b".\r\n"
 
 
+_judge = dialogue.Dialogue._judge
+
+
+def _taken_for_now(self: dialogue.Dialogue, command: Any, reply: Any) -> bytes:
+    said = _judge(self, command, reply)
+    if command.verb == b"RCPT" and reply.code // 100 == 4 and self.transaction:
+        self.transaction.recipients.append(command.address)
+    return said
+
+
 _feed = rendering.Rendering.feed
 
 
@@ -140,6 +151,21 @@ SABOTAGES = {
         "seen",
         "the beginning of a line that is not there yet is taken for the line",
         patch.object(rendering.Rendering, "feed", _without_memory),
+    ),
+    "smtpd-refused": Sabotage(
+        "smtpd",
+        "a recipient whom the next hop refuses for now is one of the message",
+        patch.object(dialogue.Dialogue, "_judge", _taken_for_now),
+    ),
+    "smtpd-dot": Sabotage(
+        "smtpd-content",
+        "a dot between LF and CR is not alone",
+        patch.object(content, "_LONE", (b"\n.\n", b"\r.\n", b"\r.\r")),
+    ),
+    "smtpd-hop": Sabotage(
+        "smtpd-hop",
+        "what comes with the yes to the message does not matter",
+        patch.object(conn.Conn, "arrived", lambda self: False),
     ),
     "envelope-bracket": Sabotage(
         "smtp-envelope",

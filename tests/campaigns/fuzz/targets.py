@@ -14,6 +14,7 @@ from tests.campaigns.fuzz import (
     on_scanners,
     on_seen,
     on_smtp,
+    on_smtpd,
     on_state,
     on_words,
 )
@@ -82,6 +83,15 @@ TARGETS = {
     ),
     "stuffing": Target(
         on_smtp.stuffing, on_smtp.stuffings, "any message in any pieces, as it is handed on"
+    ),
+    "smtpd": Target(
+        on_smtpd.dialogue, on_smtpd.dialogues, "what a client says to avcheck-smtp, in any pieces"
+    ),
+    "smtpd-content": Target(
+        on_smtpd.received_content, on_smtpd.wires, "any content over the wire, in any pieces"
+    ),
+    "smtpd-hop": Target(
+        on_smtpd.hop, on_smtpd.hops, "what the next hop says to avcheck-smtp, any message"
     ),
     "seen": Target(on_seen.reading, on_seen.messages, "both readings of any message"),
     "printable": Target(on_words.cleaned, on_words.texts, "outside text, made printable"),

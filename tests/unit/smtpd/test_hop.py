@@ -119,15 +119,26 @@ def test_in_the_envelope_nonsense_ends_the_connection(served: Served, answer: by
     assert server.messages == []
 
 
-@pytest.mark.parametrize("code", [500, 502, 503])
-@pytest.mark.parametrize("step", ["MAIL", "RCPT 2", "DATA"])
+@pytest.mark.parametrize("code", [500, 502, 503, 530])
+@pytest.mark.parametrize("step", ["MAIL", "RCPT 2", "DATA", "dot"])
 def test_who_does_not_understand_us_has_not_refused_the_mail(
     served: Served, message: spool.Message, step: str, code: int
 ) -> None:
     """The client would bounce it."""
     server, hop = served(answers={step: b"%d 5.5.1 what?\r\n" % code})
-    with pytest.raises(Defer, match="does not understand what we say: 50"):
+    with pytest.raises(Defer, match=r"an answer that is n.*: 5[03]"):
         ask(hop, *ENVELOPE)
+        hop.send(message, b"", new_run())
+    assert server.messages == []
+
+
+def test_a_yes_before_the_content_is_none_for_the_client(
+    served: Served, message: spool.Message
+) -> None:
+    """It would be the reply to the final dot, of a message that nobody has."""
+    server, hop = served(answers={"RCPT 2": b"250 2.1.5 ok\r\n", "DATA": b"250 2.0.0 ok\r\n"})
+    ask(hop, *ENVELOPE)
+    with pytest.raises(Defer, match="neither yes nor no: 250"):
         hop.send(message, b"", new_run())
     assert server.messages == []
 
