@@ -143,7 +143,14 @@ def dialogues() -> Iterator[bytes]:
     hello, quits = b"EHLO c\r\n", b"QUIT\r\n"
     envelope = b"MAIL FROM:<a@x> SIZE=9\r\n", b"RCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\n"
     letters = (b"Hello.\r\n.\r\n", b"..\r\n.x\r\n\r\n.\r\n", b".\r\n", b"a\n.\nb\r.\r\r\n.\r\n")
-    for hop, verdicts in ((b"", b""), (b"255", b"n"), (b"5", b""), (b"22222", b"py"), (b"4", b"")):
+    for hop, verdicts in (
+        (b"", b""),
+        (b"255", b"n"),
+        (b"5", b""),
+        (b"22222", b"py"),
+        (b"242", b"n"),
+        (b"4", b""),
+    ):
         for letter in letters:
             said = [hello, *envelope, b"DATA\r\n", letter, *envelope, b"DATA\r\n", letter, quits]
             yield mark(FIELD).join((hop, verdicts, mark(PIECE).join(said)))
@@ -230,9 +237,13 @@ def hop(data: bytes) -> None:
     wire = b"".join(sent for sent, _ in sends[data_at + 1 :] if sent != b"QUIT\r\n")
     assert (b"\r\n" + wire).index(END) == len(wire) + 2 - len(END)
     assert re.sub(rb"(\A|\r\n)\.", rb"\1", wire.removesuffix(b".\r\n")) == given
-    # All that was read since the dot, the rest of it cut off or not, begins with a yes.
+    # What was to be read since the dot is a yes, and nothing more but a goodbye.
     dot_at = max(at for at, (sent, _) in enumerate(sends) if (b"\n" + sent).endswith(b"\n.\r\n"))
-    assert re.match(rb"2\d\d", bytes(peer.delivered)[len(sends[dot_at][1]) :])
+    answer = SAID.match(peer.said()[len(sends[dot_at][1]) :])
+    assert answer
+    assert answer[0].startswith(b"2")
+    more = peer.said()[len(sends[dot_at][1]) + answer.end() :]
+    assert not more or more.startswith(b"421")
 
 
 def _is_no(why: Leave, peer: Peer, run: Run) -> None:
