@@ -21,6 +21,7 @@ XFORWARD = (b"NAME", b"ADDR", b"PORT", b"PROTO", b"HELO", b"IDENT", b"SOURCE")
 
 UNAVAILABLE = (b"[UNAVAILABLE]", b"[TEMPUNAVAIL]")
 
+_CONTROLS = bytes([*range(0x20), 0x7F])
 _HEXADECIMAL = b"0123456789ABCDEFabcdef"
 
 
@@ -61,7 +62,7 @@ def parse(line: bytes) -> Command:
     line = line[:-1]
     if len(line) > LINE_MAX:
         raise Wrong(b"500 5.5.2 Error: line too long")
-    if any(byte < 0x20 or byte == 0x7F for byte in line):
+    if len(line.translate(None, _CONTROLS)) != len(line):
         raise Wrong(b"500 5.5.2 Error: control character in command")
     word, _, rest = line.partition(b" ")
     verb = word.upper()
