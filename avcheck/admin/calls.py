@@ -34,11 +34,20 @@ class Call:
     sender: ClassVar[str]
     recipient: ClassVar[str]
 
-    # What the arguments end with if they are right.
-    last: ClassVar[str]
+    # How a macro is spelled, by its name.
+    spelling: ClassVar[str]
 
     # Where the words are, as a person looks for them.
     where: ClassVar[str]
+
+    @property
+    def corrected(self) -> str:
+        """The words with the sender and the recipients where they belong."""
+        return f"-f {self.spelled(self.sender)} -- {self.spelled(self.recipient)}"
+
+    def spelled(self, macro: str) -> str:
+        """The macro as the configuration has it."""
+        return self.spelling.format(macro)
 
     @property
     def guard(self) -> str:
@@ -81,10 +90,6 @@ class Call:
     def is_macro(self, argument: str) -> bool:
         """Whether the argument is a macro and nothing else."""
         return self.macro.fullmatch(argument) is not None
-
-    def written(self, macro: str) -> str:
-        """The macro as the configuration spells it."""
-        return next(word for word in self.last.split() if macro in self.macros(word))
 
     @staticmethod
     def _name(found: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from avcheck.admin import asking, clamdconf, peer, places
 from avcheck.admin.account import account
 from avcheck.admin.account import name as account_name
+from avcheck.admin.exim_instance import Exim
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
@@ -63,6 +64,7 @@ class Look:
     found: dict[int, peer.Peer | None] = field(default_factory=dict)
     until: float = field(default_factory=lambda: monotonic() + asking.LIMIT)
     said: dict[Any, asking.Outcome] = field(default_factory=dict)
+    exim: Exim | None = None
 
     @property
     def settings(self) -> Settings:
@@ -180,7 +182,14 @@ class Look:
     @cached_property
     def message_size_limit(self) -> int:
         """The size of the largest message in bytes; 0: none, or not known."""
+        if self.exim is not None:
+            return self.exim.size
         return self.postfix.number("message_size_limit") if self.postfix else 0
+
+    @property
+    def system(self) -> str:
+        """The mail system, as it is called."""
+        return "Exim" if self.exim is not None else "Postfix"
 
 
 def listening(look: Look, target: Target) -> int:

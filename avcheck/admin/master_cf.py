@@ -70,7 +70,7 @@ class Pipe(Call):
     values: ClassVar[Mapping[str, str]] = MACROS
     sender: ClassVar[str] = "sender"
     recipient: ClassVar[str] = "recipient"
-    last: ClassVar[str] = "-f ${sender} -- ${recipient}"
+    spelling: ClassVar[str] = "${{{}}}"
     where: ClassVar[str] = "argv= in master.cf"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from avcheck import scanners
-from avcheck.admin import postfix
+from avcheck.admin import exim_instance, postfix
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, attributes_of, of_call, settings_from, with_config
 from avcheck.exits import Leave
@@ -39,7 +39,14 @@ class Site:
     services: tuple[Service, ...]
     postfix: postfix.Postfix | None = None
     directory: str = ""
+    exim: exim_instance.Exim | None = None
 
+
+# The mail systems that an option takes avcheck's options from: what it names, and its help.
+SYSTEMS = {
+    "postfix": ("DIR", "Take them from the services of Postfix that run avcheck."),
+    "exim": ("FILE", "Take them from the transports of Exim that run avcheck."),
+}
 
 # The help of options that mean something else to these commands than to avcheck, by attribute.
 HELP = {
@@ -59,14 +66,20 @@ HELP = {
 
 
 def takes(
-    *attributes: str, need: Sequence[str] = (), texts: Mapping[str, str] = MappingProxyType({})
+    *attributes: str,
+    need: Sequence[str] = (),
+    texts: Mapping[str, str] = MappingProxyType({}),
+    systems: bool = False,
 ) -> Callable[..., Any]:
     """Give the command the options of avcheck, and its function the Site that they name.
 
     attributes are those of Settings that its help shows, need those that must be given;
     texts is the help of those that mean something else to this command than to others.
+    systems tells that it takes the options of other mail systems than Postfix, too.
     """
     help_of = {**HELP, **texts}
+    found_in = [name for name in SYSTEMS if systems or name == "postfix"]
+    without = f"  Required without {' or '.join(f'--{name}' for name in found_in)}."
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -80,17 +93,20 @@ def takes(
                 spellings, declared = help.declaration(option)
                 text = help_of.get(option.attribute, option.help)
                 if option.attribute in need:
-                    text += "  Required without --postfix."
+                    text += without
                 declared |= {"help": text, "hidden": option.attribute not in shown}
                 decorated = click.option(*spellings, **declared)(decorated)
-        return click.option(
-            "--postfix",
-            "postfix_directory",
-            is_flag=False,
-            flag_value="",
-            metavar="[DIR]",
-            help="Take them from the services of Postfix that run avcheck.",
-        )(decorated)
+        for name in reversed(found_in):
+            metavar, text = SYSTEMS[name]
+            decorated = click.option(
+                f"--{name}",
+                f"in_{name}",
+                is_flag=False,
+                flag_value="",
+                metavar=f"[{metavar}]",
+                help=text,
+            )(decorated)
+        return decorated
 
     return decorate
 
@@ -103,7 +119,8 @@ def _site(values: dict[str, Any], need: Sequence[str]) -> Site:
             value = values.pop(help.key(option))
             texts = value if option.argument else ("",) * value
             given += [GivenOption(option, os.fsencode(text)) for text in texts]
-    site = _named(values.pop("postfix_directory"), given, need)
+    named = {name: values.pop(f"in_{name}", None) for name in SYSTEMS}
+    site = _named({name: each for name, each in named.items() if each is not None}, given, need)
     for service in site.services:
         if service.settings is not None:
             for scanner in (*service.settings.scanners, *service.settings.backups):
@@ -113,11 +130,30 @@ def _site(values: dict[str, Any], need: Sequence[str]) -> Site:
     return site
 
 
-def _named(directory: str | None, given: list[GivenOption], need: Sequence[str]) -> Site:
-    if directory is None:
+def _named(named: Mapping[str, str], given: list[GivenOption], need: Sequence[str]) -> Site:
+    if not named:
         return Site((_command_line(given, need),))
+    name, *others = named
+    if others:
+        raise click.UsageError(f"--{name} and --{others[0]}: one at a time")
     if given:
-        raise click.UsageError("--postfix takes avcheck's options from master.cf: give none here")
+        text = f"--{name} takes avcheck's options from the configuration: give none here"
+        raise click.UsageError(text)
+    return _of_exim(named[name]) if name == "exim" else _of_postfix(named[name])
+
+
+def _of_exim(file: str) -> Site:
+    instance = exim_instance.read(file)
+    if not instance.calls:
+        raise Trouble(f"no pipe transport of Exim runs avcheck{SCRIPT}", "avcheckctl setup exim")
+    return Site(tuple(map(of_call, instance.calls)), exim=instance)
+
+
+# What to do where a script stands between.
+SCRIPT = " (if a script of yours runs it, give avcheck's options in place of --exim)"
+
+
+def _of_postfix(directory: str) -> Site:
     instance = postfix.read(directory)
     if not instance.pipes:
         raise Trouble(

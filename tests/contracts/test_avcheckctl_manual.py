@@ -47,7 +47,7 @@ def long_names(command: click.Command) -> set[str]:
         for spelling in parameter.opts
         if spelling.startswith("--")
     }
-    takes_avchecks = any(each.name == "postfix_directory" for each in command.params)
+    takes_avchecks = any(each.name == "in_postfix" for each in command.params)
     return names - COMMON - (AVCHECKS if takes_avchecks else set())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Iterator
 
@@ -228,6 +230,35 @@ def test_exim_that_is_killed_during_a_scan_delivers_the_message_once(
     host.shell("systemctl restart exim4\nexim4 -qff")
     arrives(host, message)
     host.wait_for_empty_queue()
+
+
+def test_doctor_has_nothing_to_correct(host: EximHost) -> None:
+    """But for the date of signatures, which only freshclam brings."""
+    done = host.attempt(*blocks(PAGE)["doctor"].split(), "--json")
+    found = {each["check"]: each for each in json.loads(done.stdout) if each["level"] != "ok"}
+    assert (done.returncode, list(found)) == (0, ["scanner_signatures"]), found
+
+
+def test_another_account_is_told_to_ask_root(host: EximHost) -> None:
+    words = ("runuser", "-u", "bert", "--", "avcheckctl", "doctor", "--exim", "--json")
+    done = host.attempt(*words)
+    found = json.loads(done.stdout)
+    assert done.returncode == 2, found
+    assert {each["level"] for each in found} == {"ok", "skipped"}, found
+    assert {each["remedy"] for each in found if each["level"] == "skipped"} == {"run this as root"}
+
+
+def test_a_part_that_was_changed_and_not_made_use_of(host: EximHost) -> None:
+    part = host.path("/etc/exim4/update-exim4.conf.conf")
+    before = part.stat()
+    os.utime(part, (before.st_mtime + 1e9, before.st_mtime + 1e9))
+    try:
+        done = host.attempt("avcheckctl", "doctor", "--exim", "--json")
+    finally:
+        os.utime(part, (before.st_atime, before.st_mtime))
+    (error,) = [each for each in json.loads(done.stdout) if each["level"] == "error"]
+    assert error["check"] == "exim_restarted"
+    assert error["remedy"] == "update-exim4.conf && systemctl restart exim4"
 
 
 def test_an_upgrade_by_the_page_loses_nothing(host: EximHost) -> None:

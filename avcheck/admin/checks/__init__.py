@@ -15,6 +15,9 @@ from avcheck.admin import output
 from avcheck.admin.checks import (
     back,
     clamd,
+    exim_running,
+    exim_transport,
+    exim_ways,
     front,
     handling,
     limits,
@@ -99,6 +102,18 @@ CHECKS: tuple[Check, ...] = (
     net.safety_net,
     main_cf.smtputf8,
     main_cf.xforward,
+    exim_running.exim_restarted,
+    exim_ways.exim_router,
+    exim_ways.exim_routes,
+    exim_ways.exim_loop,
+    exim_ways.exim_private,
+    exim_running.exim_reserve,
+    exim_transport.exim_account,
+    exim_transport.exim_message,
+    exim_transport.exim_keeps,
+    exim_transport.exim_time_limit,
+    exim_transport.exim_retry,
+    exim_transport.exim_bounce,
 )
 
 

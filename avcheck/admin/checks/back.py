@@ -23,7 +23,7 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
         offered, refused = look.ask(offers)
     except Defer as why:
         text = f"the mail server of -S does not answer: {why.text}"
-        yield Result(ERROR, text, "see the second service in `avcheckctl setup postfix`")
+        yield Result(ERROR, text, _set_up(look))
         return
     where = str(settings.server)
     if refused:
@@ -37,14 +37,28 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
         yield Result(WARNING, text, _larger(look))
     if b"8BITMIME" not in offered:
         text = f"{where} offers no 8BITMIME: mail with umlauts would wait for ever"
-        yield Result(ERROR, text, "-o smtpd_discard_ehlo_keywords=")
+        yield Result(ERROR, text, OFFERS[look.system]["8BITMIME"])
     if settings.xforward and b"XFORWARD" not in offered:
         text = f"{where} offers no XFORWARD, which --xforward is for"
-        yield Result(WARNING, text, "-o smtpd_authorized_xforward_hosts=127.0.0.0/8")
+        yield Result(WARNING, text, OFFERS[look.system]["XFORWARD"])
     if settings.tls == smtp_dialogue.REQUIRE and b"STARTTLS" not in offered:
         text = f"{where} offers no STARTTLS, which --tls require needs"
-        yield Result(ERROR, text, "-o smtpd_tls_security_level=may")
+        yield Result(ERROR, text, OFFERS[look.system]["STARTTLS"])
 
+
+# What a mail system has to be told so that it offers what is wanted.
+OFFERS = {
+    "Postfix": {
+        "8BITMIME": "-o smtpd_discard_ehlo_keywords=",
+        "XFORWARD": "-o smtpd_authorized_xforward_hosts=127.0.0.0/8",
+        "STARTTLS": "-o smtpd_tls_security_level=may",
+    },
+    "Exim": {
+        "8BITMIME": "accept_8bitmime = true",
+        "XFORWARD": "leave out --xforward: Exim has none",
+        "STARTTLS": "tls_advertise_hosts = *",
+    },
+}
 
 # What the page says below the reinjection listener: this host and nobody else.
 THIS_HOST = """\
@@ -63,15 +77,26 @@ def _line(look: Look) -> Line | None:
     return line if line and postfix and doors.made_for_the_way_back(postfix, line) else None
 
 
+def _set_up(look: Look) -> str:
+    """Where it is told how mail comes back."""
+    if look.exim is not None:
+        return "see local_interfaces and acl_avcheck in `avcheckctl setup exim`"
+    return "see the second service in `avcheckctl setup postfix`"
+
+
 def _open(look: Look) -> str:
     """How the way back takes mail of this host."""
     if (line := _line(look)) is None:
-        return "see the second service in `avcheckctl setup postfix`"
+        return _set_up(look)
     return f"{printable(line.name)} {line.type} ... smtpd\n{THIS_HOST}"
 
 
 def _larger(look: Look) -> str:
     """How the way back takes a message of any size."""
+    if look.exim is not None:
+        port = printable(look.settings.server.port)
+        size = amounts.binary(look.message_size_limit)
+        return f"message_size_limit = ${{if eq{{$received_port}}{{{port}}}{{0}}{{{size}}}}}"
     if (line := _line(look)) is None:
         return "raise the limit of that server above message_size_limit"
     return f"{printable(line.name)} {line.type} ... smtpd\n    -o message_size_limit=0"

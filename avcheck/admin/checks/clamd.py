@@ -80,12 +80,12 @@ def clamd_limits(look: Look) -> Iterator[Result]:
                 wanted = max(ADVISED[name], (largest + GROWTH) // 1024**2 + 1)
                 yield Result(
                     WARNING,
-                    f"{name} is {amounts.binary(limit)}, and Postfix takes messages of"
+                    f"{name} is {amounts.binary(limit)}, and {look.system} takes messages of"
                     f" {amounts.binary(largest)}",
                     f"{name} {wanted}M",
                 )
             else:
-                yield Result(OK, f"{name} is above the size of message that Postfix takes")
+                yield Result(OK, f"{name} is above the size of message that {look.system} takes")
 
 
 def clamd_equal_sizes(look: Look) -> Iterator[Result]:

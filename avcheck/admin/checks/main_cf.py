@@ -9,6 +9,12 @@ from avcheck.admin import amounts
 from avcheck.admin.look import OK, WARNING, Look, Result
 from avcheck.printable import printable
 
+# The line that sets a limit to the size of a message, by mail system.
+LARGEST = {
+    "Postfix": "message_size_limit = 10240000",
+    "Exim": "message_size_limit = ${if eq{$received_port}{10026}{0}{50M}}",
+}
+
 
 def bounces(look: Look) -> Iterator[Result]:
     """A bounce does not carry what nobody has scanned."""
@@ -28,16 +34,16 @@ def bounces(look: Look) -> Iterator[Result]:
 
 def message_size(look: Look) -> Iterator[Result]:
     """There is a limit for messages, for no scanner looks at what is larger than its own."""
-    if look.postfix is None or look.service.pipe is None:
+    if look.service.call is None:
         return
     if look.message_size_limit:
-        yield Result(OK, f"Postfix takes messages of {amounts.size(look.message_size_limit)}")
+        yield Result(OK, f"{look.system} takes messages of {amounts.size(look.message_size_limit)}")
     else:
         yield Result(
             WARNING,
-            "Postfix takes messages of any size: what is larger than the scanner looks at,"
+            f"{look.system} takes messages of any size: what is larger than the scanner looks at,"
             " or the spool directory has room for, is not scanned",
-            "message_size_limit = 10240000",
+            LARGEST[look.system],
         )
 
 

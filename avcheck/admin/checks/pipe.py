@@ -61,14 +61,14 @@ def pipe_arguments(look: Look) -> Iterator[Result]:
         return
     errors = [*_recipients(call), *_senders(call)]
     for text in errors:
-        yield Result(ERROR, printable(text), call.last)
+        yield Result(ERROR, printable(text), call.corrected)
     if not errors:
         yield Result(OK, "addresses cannot be taken for options")
 
 
 def _recipients(call: Call) -> Iterator[str]:
     """What is wrong with where the recipients are among the arguments."""
-    arguments, macro = call.arguments, call.written(call.recipient)
+    arguments, macro = call.arguments, call.spelled(call.recipient)
     found = [number for number, each in enumerate(arguments) if call.recipient in call.macros(each)]
     if not found:
         yield f"{macro} is missing"
@@ -83,7 +83,7 @@ def _recipients(call: Call) -> Iterator[str]:
 
 def _senders(call: Call) -> Iterator[str]:
     """What is wrong with where the sender is among the arguments."""
-    arguments, macro = call.arguments, call.written(call.sender)
+    arguments, macro = call.arguments, call.spelled(call.sender)
     found = [number for number, each in enumerate(arguments) if call.sender in call.macros(each)]
     for number in found:
         if not call.is_macro(arguments[number].removeprefix("--from=")):

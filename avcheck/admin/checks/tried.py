@@ -201,7 +201,7 @@ def clamd_room(look: Look) -> Iterator[Result]:
         free = facts.f_bavail * facts.f_frsize
         if free < largest * 4:
             text = f"clamd's temporary directory {printable(path)} has {amounts.binary(free)} free"
-            text += f", and Postfix takes messages of {amounts.binary(largest)}"
+            text += f", and {look.system} takes messages of {amounts.binary(largest)}"
             yield Result(WARNING, text, f"df -h {printable(path)}")
         else:
             yield Result(OK, f"clamd's temporary directory {printable(path)} has room")

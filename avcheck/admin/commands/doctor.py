@@ -44,11 +44,13 @@ def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
     for number, service in enumerate(site.services):
         if service.settings is None:
             text = f"avcheck cannot run with these options: {service.error}"
-            yield Found(service.name, "options", *_unless_root(text))
+            yield Found(service.name, "options", *_unless_root(text, site))
             continue
         ours = asking.left(until) / (len(site.services) - number)
         asked.patience = ours
-        look = Look(service, site.postfix, clamd_conf, asked, until=monotonic() + ours)
+        look = Look(
+            service, site.postfix, clamd_conf, asked, until=monotonic() + ours, exim=site.exim
+        )
         with contextlib.suppress(Skip, Trouble):  # as each check will say
             look.confs  # noqa: B018 - before the scanners take the time that there is
         with contextlib.suppress(Skip, Trouble):
@@ -58,11 +60,11 @@ def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
                 yield Found(service.name, check.__name__, result.level, result.text, result.remedy)
 
 
-def _unless_root(text: str) -> tuple[str, str, str]:
+def _unless_root(text: str, site: sites.Site) -> tuple[str, str, str]:
     """Level, text and remedy of an error that only another account may have."""
     if os.geteuid() != 0 and os.strerror(errno.EACCES) in text:
         return SKIPPED, text, AS_ROOT
-    return ERROR, text, "avcheckctl setup postfix"
+    return ERROR, text, f"avcheckctl setup {'exim' if site.exim else 'postfix'}"
 
 
 @click.command()
@@ -71,7 +73,7 @@ def _unless_root(text: str) -> tuple[str, str, str]:
 @click.option("--all", "everything", is_flag=True, help="Show what is in order, too.")
 @sites.takes(
     "scanners", "backups", "spool", "program", "infected", "waitfile", "on", "deadline",
-    need=("scanners", "spool"),
+    need=("scanners", "spool"), systems=True,
 )  # fmt: skip
 @click.argument("recipients", nargs=-1, metavar="[RECIPIENT]...")
 def command(
@@ -83,7 +85,8 @@ def command(
 ) -> None:
     """Check a set-up, and say what to correct.
 
-    Takes a whole command line of avcheck, or looks for avcheck in master.cf.  Run it as
+    Takes a whole command line of avcheck, or looks for avcheck in the configuration of the
+    mail system.  Run it as
     root, to see what the accounts of avcheck and of the scanner can do.
 
     Exit status: 0 nothing is wrong (there may be warnings, and checks that were skipped),
@@ -91,6 +94,7 @@ def command(
 
     \b
     avcheckctl doctor --postfix
+    avcheckctl doctor --exim
     avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
     """
     with Progress("checking", asking.LIMIT):

@@ -56,7 +56,7 @@ def _some(
     """The names; raises click.UsageError if there is none, and says where one may have gone."""
     if names:
         return names
-    if directory := context.params.get("postfix_directory"):
+    if directory := context.params.get("in_postfix"):
         raise click.UsageError(
             f"{printable(directory)} was taken for the directory of --postfix;"
             " write --postfix= before it"

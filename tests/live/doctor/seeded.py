@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import smtplib
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
+from tests.live.doctor.findings import CTL, Finding, doctor, finding
 from tests.live.recipe import MailSystem
 from tests.support.letters import EICAR, letter, token, with_attachment
 from tests.support.servers.clamd import Clamd
 from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 
-CTL = Path(sys.executable).with_name("avcheckctl")
-
 # A line with options of a service, as a remedy writes it.
 SERVICE = re.compile(r"^(\S+) (inet|unix|pass) \.\.\. \S+$")
 ATTRIBUTE = re.compile(r"^(flags|user|null_sender)=\S*$")
 # Seconds by which a file that was changed is made older, for Postfix waits for a new one.
 AGE = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What doctor said of one thing."""
-
-    service: str
-    check: str
-    level: str
-    text: str
-    remedy: str
 
 
 class Seeded:
@@ -110,26 +94,10 @@ class Seeded:
     # Asking.
 
     def doctor(self) -> list[Finding]:
-        """All that it says, of the installed command."""
-        done = subprocess.run(
-            [CTL, "doctor", f"--postfix={self.postfix.config}", "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-        )
-        assert done.returncode in (0, 1, 2), done.stderr
-        assert done.stdout, done.stderr
-        return [Finding(**each) for each in json.loads(done.stdout)]
+        return doctor(f"--postfix={self.postfix.config}")
 
     def finding(self, check: str, level: str, said: str = "") -> Finding:
-        """What doctor says of that check; fails if it has not found that."""
-        found = self.doctor()
-        for each in found:
-            if (each.check, each.level) == (check, level) and said in each.text:
-                return each
-        bad = [each for each in found if each.level != "ok"]
-        raise AssertionError(f"{check} has no {level} with {said!r} among {bad}")
+        return finding(self.doctor(), check, level, said)
 
     # Doing as it says.
 

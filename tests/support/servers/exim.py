@@ -66,9 +66,9 @@ class Exim(MailDaemon):
         self.log_file = self.directory / "output"  # its own log is a directory
         self.port = port
         self.configuration = self.directory / "exim.conf"
-        self._program = program
+        self.program = program
         host, _, onward = relayhost.rpartition(":")
-        self._text = CONFIGURATION.format(
+        self.text = CONFIGURATION.format(
             directory=self.directory, program=program, host=host, port=onward, **parts
         )
 
@@ -88,7 +88,7 @@ class Exim(MailDaemon):
             directory.chmod(0o755)
             if name:
                 shutil.chown(directory, ACCOUNT, ACCOUNT)
-        self.configuration.write_text(self._text)
+        self.configuration.write_text(self.text)
         self.configuration.chmod(0o644)
 
     def _command(self) -> list[str]:
@@ -118,4 +118,4 @@ class Exim(MailDaemon):
         return "".join(file.read_text(errors="replace") for file in files)
 
     def _words(self) -> list[str]:
-        return [str(self._program), "-C", str(self.configuration)]
+        return [str(self.program), "-C", str(self.configuration)]

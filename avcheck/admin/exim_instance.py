@@ -1,0 +1,231 @@
+"""What an Exim says of itself: its configuration, and where it sends mail that comes in where.
+
+Everything comes from exim(8) itself (`-bP`, `-bt`, `-be`, `-brt`); no file of it is parsed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from avcheck.admin import asking, places, programs
+from avcheck.admin.account import account
+from avcheck.admin.account import name as account_name
+from avcheck.admin.doors import PUBLIC, is_here
+from avcheck.admin.exim_doors import Door, doors_of, size_of
+from avcheck.admin.exim_options import Options, Transport, blocks, options, transport_of
+from avcheck.admin.master_cf import port_number
+from avcheck.admin.output import Trouble
+from avcheck.admin.postfix import PLACES
+from avcheck.admin.services import of_call
+from avcheck.printable import printable
+
+NAMES = ("exim4", "exim")
+
+# Bytes that a command of it may write: some hundred for each option.
+OUTPUT_MAX = 16 * 1024 * 1024
+
+# Whom mail is for when it is asked where it goes: this host, and elsewhere.
+ADDRESSES = ("postmaster", "postmaster@example.net")
+
+# Where mail of this host comes from, which no port takes.
+LOCAL = "0"
+
+ROUTED = re.compile(r"^ +router = (\S+?)(?:, transport = (\S+))?$", re.MULTILINE)
+
+GUIDE = "avcheckctl setup exim"
+
+
+@dataclass(frozen=True)
+class Hop:
+    """Where a router sends mail; the transport is empty where it has none."""
+
+    router: str
+    transport: str = ""
+
+
+@dataclass(frozen=True)
+class Exim:
+    """An instance: its options, routers in their order, and the transports that run avcheck.
+
+    hops are where mail goes that comes in at a port (LOCAL: from this host), by port; where
+    Exim did not say it in time, None.  sizes are the largest message by port, 0 for any.
+    """
+
+    main: Options
+    routers: Mapping[str, Options]
+    transports: Mapping[str, Options]
+    calls: tuple[Transport, ...]
+    configuration: str = ""
+    doors: tuple[Door, ...] = ()
+    hops: Mapping[str, tuple[Hop, ...] | None] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    retries: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> set[str]:
+        """The transports that run avcheck."""
+        return {call.name for call in self.calls}
+
+    @property
+    def backs(self) -> set[str]:
+        """The ports that mail comes back to, of each avcheck, but for those of others."""
+        return {port for call in self.calls if self.is_way_back(port := back_of(call))}
+
+    def is_way_back(self, port: str) -> bool:
+        """Whether the port is there for mail that comes back, and for nothing else.
+
+        Only this host reaches it, and the main section treats it otherwise than the others.
+        """
+        hosts = [door.host for door in self.doors if door.port == port]
+        own = f"{{$received_port}}{{{port}}}"
+        private = bool(hosts) and all(map(is_here, hosts)) and port not in PUBLIC
+        return private and any(own in value for value in self.main.values())
+
+    @property
+    def size(self) -> int:
+        """The largest message that is taken from elsewhere; 0: any, or not known."""
+        front = [size for port, size in self.sizes.items() if port not in self.backs]
+        return max(front) if front and 0 not in front else 0
+
+
+def back_of(call: Transport) -> str:
+    """The port that the call hands clean mail back to; empty if it is to a program."""
+    settings = of_call(call).settings
+    if settings is None or settings.program or settings.no_inject or settings.server.path:
+        return ""
+    return port_number(settings.server.port.decode("ascii", "replace"))
+
+
+def read(configuration: str = "") -> Exim:
+    """The instance with that configuration file, or the usual one; raises Trouble."""
+    if configuration:
+        _refuse_strangers(configuration)
+    path = ask(configuration, "-bP", "configure_file").strip()
+    main = options(ask(configuration, "-bP"))
+    routers = blocks(ask(configuration, "-bP", "routers"))
+    transports = blocks(ask(configuration, "-bP", "transports"))
+    calls = tuple(
+        call for name, each in transports.items() if (call := transport_of(name, each)) is not None
+    )
+    found = doors_of(main)
+    backs = {port for call in calls if (port := back_of(call))}
+    ports = dict.fromkeys([*(door.port for door in found), *sorted(backs), LOCAL])
+    said = _answers(configuration, main, list(ports), _protocol(calls))
+    hops = {port: _hops([said["route", port, address] for address in ADDRESSES]) for port in ports}
+    sizes = {door.port: size_of(said["size", door.port, ""].text) for door in found}
+    retries = {address: said["retry", "", address].text for address in ADDRESSES}
+    return Exim(main, routers, transports, calls, path, found, hops, sizes, retries)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What Exim answered; not in time if late is set."""
+
+    text: str = ""
+    late: bool = False
+
+
+def _answers(
+    configuration: str, main: Options, ports: list[str], protocol: str
+) -> dict[tuple[str, str, str], Said]:
+    """Where mail goes, how large it may be, and when it is tried again; asked side by side."""
+    words: dict[tuple[str, str, str], list[str]] = {}
+    for port in ports:
+        for address in ADDRESSES:
+            words["route", port, address] = [*_from(port, protocol), "-bt", address]
+        limit = main.get("message_size_limit", "50M")
+        words["size", port, ""] = [*_from(port, ""), "-be", limit]
+    for address in ADDRESSES:
+        full = address if "@" in address else f"{address}@{main.get('qualify_domain', '')}"
+        words["retry", "", address] = ["-brt", full]
+    questions: dict[tuple[str, str, str], Callable[[], object]] = {
+        key: functools.partial(_said, configuration, each) for key, each in words.items()
+    }
+    answers = asking.side_by_side(questions)
+    return {key: each.get() for key, each in answers.items()}  # type: ignore[misc] # Said
+
+
+def _from(port: str, protocol: str) -> list[str]:
+    """The options that say where a message came in, as for `exim -bs` (-oMa, -oMi)."""
+    if port == LOCAL:
+        return ["-oMr", protocol] if protocol else []
+    return ["-oMa", "127.0.0.1.1025", "-oMi", f"127.0.0.1.{port}"]
+
+
+def _protocol(calls: tuple[Transport, ...]) -> str:
+    """The protocol that a program of -S names, by which a router may know what comes back."""
+    for call in calls:
+        settings = of_call(call).settings
+        words = list(map(os.fsdecode, settings.program or ())) if settings is not None else []
+        if "-oMr" in words[:-1]:
+            return words[words.index("-oMr") + 1]
+    return ""
+
+
+def _said(configuration: str, words: list[str]) -> Said:
+    try:
+        return Said(os.fsdecode(_run(configuration, *words).out))
+    except TimeoutError:
+        return Said(late=True)
+
+
+def _hops(said: list[Said]) -> tuple[Hop, ...] | None:
+    """Where the mail goes, for each of the addresses, each hop once; None if one is not known."""
+    if any(each.late for each in said):
+        return None
+    found = [Hop(one[1], one[2] or "") for each in said for one in ROUTED.finditer(each.text)]
+    return tuple(dict.fromkeys(found))
+
+
+def _refuse_strangers(path: str) -> None:
+    """Raise Trouble for a configuration that is neither root's nor ours: it names what is run.
+
+    Of its usual one Exim itself sees to that.
+    """
+    for each in (os.path.dirname(os.path.abspath(path)), path):
+        place = printable(each)
+        try:
+            owner = os.stat(each).st_uid
+        except OSError as why:
+            remedy = places.as_root(why) or "name its file: --exim=/etc/exim4/exim4.conf"
+            raise Trouble(f"{place}: {why.strerror}", remedy) from why
+        if owner not in (0, os.geteuid()):
+            text = f"{place}: belongs to {account_name(owner)}; Exim wants it to be root's"
+            raise Trouble(text, f"look at it, and if it is as it should be: chown root {place}")
+
+
+def ask(configuration: str, *words: str) -> str:
+    """The output of exim(8); raises Trouble if it fails, as for a mistake in its configuration."""
+    try:
+        done = _run(configuration, *words)
+    except TimeoutError as why:
+        raise Trouble(f"exim {' '.join(words)}: {why.strerror}") from why
+    if done.status != 0:
+        said = printable(done.err or done.out, 300)
+        remedy = places.AS_ROOT if os.geteuid() else f"exim4 -bV; {GUIDE}"
+        raise Trouble(f"exim {' '.join(words)}: {said}", remedy)
+    return os.fsdecode(done.out)
+
+
+def _run(configuration: str, *words: str) -> programs.Done:
+    """How the command ends; raises TimeoutError if it does not, and Trouble if it cannot be run."""
+    found = filter(None, (shutil.which(name, path=PLACES) for name in NAMES))
+    program = next(found, None)
+    if program is None:
+        raise Trouble(
+            "exim: not found; is Exim installed here?",
+            "without Exim, give avcheck's options in place of --exim",
+        )
+    argv = [program, *(["-C", configuration] if configuration else []), *words]
+    try:
+        with account(0):
+            return programs.run(argv, asking.LIMIT, OUTPUT_MAX)
+    except TimeoutError:
+        raise
+    except OSError as why:
+        raise Trouble(f"exim {' '.join(words)}: {why.strerror}") from why
