@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # The compiled file begins with the magic number, flags, which are 0 where time and size
 # follow, and these two, in 4 bytes each.
 _HEAD = 16
-_SIZE_MAX = 1 << 20
+# Those of the package take a third of that.  More would be a mapping of its own for each of them.
+_SIZE_MAX = 1 << 16
 _SUFFIX = f".{sys.implementation.cache_tag}.pyc"
 
 
