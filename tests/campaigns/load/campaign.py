@@ -14,13 +14,20 @@ from tests.campaigns.load.storm import Storm
 LOOK = 0.1
 
 
-def carry_out(command: Path, *, agents: int, messages: int = 0, minutes: float = 0.0) -> Account:
+def carry_out(
+    command: Path,
+    *,
+    agents: int,
+    messages: int = 0,
+    minutes: float = 0.0,
+    kind: type[MailSystem] = MailSystem,
+) -> Account:
     """Until so many messages are done and so many minutes are over, and everything has happened."""
     with (
         tempfile.TemporaryDirectory(prefix="avcheck-load-") as name,
         Place(command, Path(name)) as place,
     ):
-        mail = MailSystem(place, agents, seed=1)
+        mail = kind(place, agents, seed=1)
         try:
             before = open_files(place, mail)
             mail.start()

@@ -123,11 +123,14 @@ class MailSystem:
         self._accepting = True
         self._calm_until = 0.0
         self._number = 0
-        self._agents = [Agent() for _ in range(agents)]
+        self._agents = self._hired(agents)
         self._threads = [
             threading.Thread(target=self._deliver, args=(number,), daemon=True)
             for number in range(agents)
         ]
+
+    def _hired(self, agents: int) -> list[Agent]:
+        return [Agent() for _ in range(agents)]
 
     def start(self) -> None:
         for thread in self._threads:

@@ -63,8 +63,9 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._stop.close()
 
-    def words(self, sender: str, recipients: Sequence[str], queue_id: str) -> list[str]:
-        """The command line of a run, with everything that is shared between runs."""
+    @property
+    def options(self) -> list[str]:
+        """The command with everything that is shared between runs."""
         first, second, third = self.scanners
         return [
             str(self._command),
@@ -74,9 +75,13 @@ class Place:
             *("-S", self.hop.where, "-h", "load", "-i", str(self._handler)),
             *("--on", f"infected=quarantine:{self.quarantine}"),
             *("-t", str(TIMEOUT), "--deadline", str(DEADLINE), "--slots", str(SLOTS)),
-            *("--canary", str(CANARY), "--attempts", str(ATTEMPTS), "--queue-id", queue_id),
-            *("--metrics", str(self.metrics), "-f", sender, "--", *recipients),
+            *("--canary", str(CANARY), "--attempts", str(ATTEMPTS)),
+            *("--metrics", str(self.metrics)),
         ]
+
+    def words(self, sender: str, recipients: Sequence[str], queue_id: str) -> list[str]:
+        """The command line of a run."""
+        return [*self.options, "--queue-id", queue_id, "-f", sender, "--", *recipients]
 
     def processes(self, mark: str) -> list[int]:
         """The processes that have the mark among their words."""

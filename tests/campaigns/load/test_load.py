@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.campaigns.load.account import Account
 from tests.campaigns.load.campaign import carry_out
+from tests.campaigns.load.sessions import Sessions
 
 MESSAGES = 60
 
 
 def test_a_storm_breaks_no_promise(command: Path) -> None:
-    result = carry_out(command, agents=20, messages=MESSAGES)
+    _breaks_no_promise(carry_out(command, agents=20, messages=MESSAGES))
+
+
+def test_nor_over_sessions(command: Path) -> None:
+    _breaks_no_promise(carry_out(command, agents=20, messages=MESSAGES, kind=Sessions))
+
+
+def _breaks_no_promise(result: Account) -> None:
     print(f"\n{result.table}")
     assert result.violations == []

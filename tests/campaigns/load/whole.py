@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from tests.campaigns.load import campaign
+from tests.campaigns.load.mta import MailSystem
 from tests.campaigns.load.place import ATTEMPTS, CANARY, SLOTS
+from tests.campaigns.load.sessions import Sessions
 from tests.campaigns.report import Report
 
 TEXT = """Repeat it: `make load` (ten minutes; `make load MINUTES=2` for another time).
@@ -28,8 +30,20 @@ copy, unchanged, in the right place; 75 is none, unless the text was "possible d
 run that was killed may have left one unseen. Nothing infected or encrypted is ever delivered. The
 metrics file is read by Prometheus's own parser.
 
-{table}
+{commands}
+
+### Sessions of avcheck-smtp
+
+The same with {runs} clients that keep a connection to `avcheck-smtp` for some messages each, with a
+socket that listens. Sessions are killed, told to end, and stopped, and so is the process that
+accepts connections (*delivery agent killed*); whoever listens starts it again. 250 is one copy, 4xx
+is none, unless the text was "possible duplicate", and a message without a reply is one that a
+killed session had in hand. Memory is that of the process that accepts.
+
+{sessions}
 """
+
+SCENES: dict[str, type[MailSystem]] = {"commands": MailSystem, "sessions": Sessions}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +53,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def carry_out(given: argparse.Namespace) -> Report:
-    """One storm of so many minutes; it has no scenes."""
+    """A storm of so many minutes for each of the scenes, or those that are given."""
     command = Path(sys.executable).with_name("avcheck")
-    result = campaign.carry_out(command, agents=given.runs, minutes=given.minutes)
-    print(result.table)
-    for violation in result.violations:
-        print(violation)
+    begins = tuple(given.scenes)
+    tables, broken = dict.fromkeys(SCENES, ""), False
+    for name, kind in SCENES.items():
+        if begins and not name.startswith(begins):
+            continue
+        result = campaign.carry_out(command, agents=given.runs, minutes=given.minutes, kind=kind)
+        print(name, result.table, *result.violations, sep="\n")
+        tables[name] = result.table
+        broken = broken or bool(result.violations)
     text = TEXT.format(
         runs=given.runs,
         minutes=given.minutes,
@@ -52,6 +71,6 @@ def carry_out(given: argparse.Namespace) -> Report:
         slots=SLOTS,
         canary=CANARY,
         attempts=ATTEMPTS,
-        table=result.table,
+        **tables,
     )
-    return Report("Load", text, bool(result.violations))
+    return Report("Load", text, broken)
