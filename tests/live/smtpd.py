@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import smtplib
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -108,15 +108,18 @@ def way(
     main: str = "",
     master: str = "",
     label: str = "",
+    onward: Callable[[int], int] = lambda port: port,
 ) -> Iterator[Way]:
     """The way of that name, "after" or "before"; changes replace words in it.
 
-    main and master are more of main.cf and of master.cf.
+    main and master are more of main.cf and of master.cf; onward gives the port that avcheck-smtp
+    passes mail on to, for the one that takes it.
     """
     before = name == "before"
     filter_, behind, past = free_port(), free_port(), free_port()
     label = label or f"smtpd-{name}"
     names = {
+        "sendmail 127.0.0.1:10026": f"sendmail 127.0.0.1:{onward(behind)}",
         "127.0.0.1]:10025": f"127.0.0.1]:{filter_}",
         "127.0.0.1:10025": f"127.0.0.1:{filter_}",
         "127.0.0.1:10026": f"127.0.0.1:{behind}",

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +90,7 @@ class Storm:
     sent: list[Sent] = field(default_factory=list)
     stops: list[tuple[float, float]] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
+    more: Sequence[Callable[[], None]] = ()
 
     def rage(self) -> None:
         """Send all of it, while one thing after another goes wrong; then let it calm down."""
@@ -103,6 +104,7 @@ class Storm:
             self.shut_gate,
             self.fill_spool,
             lambda: self.restart_mail(accepting),
+            *self.more,
         ]
         failed: list[BaseException] = []
 
@@ -268,15 +270,18 @@ class Storm:
                 continue
             if sent.infected:
                 found["quarantined"] += 1
-                runs = len(sent.recipients) if self.run_for_each_recipient else 1
                 # A second try finds what the first has stored, whatever has stopped that.
-                assert stored[sent.token] == runs, fact
+                assert stored[sent.token] == self.entries(sent.token, sent.recipients), fact
             else:
                 found["delivered"] += 1
                 assert sorted(reached) == sorted(sent.recipients), fact
                 assert not stored[sent.token], fact
         assert self.system.left_behind() == []
         return found
+
+    def entries(self, token: str, recipients: list[str]) -> int:
+        """How many entries in the quarantine an infected message has."""
+        return len(recipients) if self.run_for_each_recipient else 1
 
     def _stopped(self, dates: list[float]) -> bool:
         # Dates are in whole seconds.

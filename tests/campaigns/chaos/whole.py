@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 
 SCENES = {
     "storm": HERE / "test_chaos.py",
+    "sessions": HERE / "test_sessions.py",
     "outage": HERE / "test_outage.py",
     "upgrade": HERE / "test_upgrade.py",
     "links": ROOT / "tests" / "live" / "test_scaling.py",
@@ -26,7 +27,8 @@ TEXT = """Repeat it: `make chaos` (`make chaos MESSAGES=100` for fewer).
 
 {count} messages go through each mail system, real ones from Debian's packages, set up as their
 pages say. In the *storm* the scanner is restarted, killed, and has no place in its queue, the spool
-is full, the port that mail comes back to is shut, and the mail system is restarted; in the *outage*
+is full, the port that mail comes back to is shut, and the mail system is restarted; with *sessions*
+of avcheck-smtp, after the queue and before it, these are killed as well; in the *outage*
 the scanner is away and all mail waits; in the *upgrade* one avcheck after the other is installed
 while mail goes through it; the *links* are those of three mail hosts and two scanner hosts
 (docs/scaling.md), which are cut at random. Afterwards every message is looked for: it is in one
