@@ -95,10 +95,12 @@ def of_call(call: Call) -> Service:
     return Service(name, settings, "", call.program, call, attributes_of(given))
 
 
-def with_config(given: list[GivenOption]) -> list[GivenOption]:
+def with_config(
+    given: list[GivenOption], command: rows.Command = rows.AVCHECK
+) -> list[GivenOption]:
     """The options, with those of the file of --config; raises Leave if it cannot be read."""
     # --config has been read then, and -c would leave nothing to look at.
-    every = reading.add_config(given, load_config)
+    every = reading.add_config(given, load_config, command)
     return [each for each in every if each.option.attribute not in ("config", "client")]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from avcheck import scanners
-from avcheck.admin import exim_instance, postfix
+from avcheck.admin import exim_instance, postfix, spawned
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, attributes_of, of_call, settings_from, with_config
 from avcheck.exits import Leave
@@ -155,13 +155,15 @@ SCRIPT = " (if a script of yours runs it, give avcheck's options in place of --e
 
 def _of_postfix(directory: str) -> Site:
     instance = postfix.read(directory)
-    if not instance.pipes:
+    spawns = spawned.found(instance.lines)
+    if not instance.pipes and not spawns:
         raise Trouble(
             f"no service in master.cf runs avcheck{instance.looks_like_one()}",
             "avcheckctl setup postfix prints one; if a script of yours runs avcheck, give its"
             " options in place of --postfix",
         )
-    return Site(tuple(of_call(pipe) for pipe in instance.pipes), instance, directory)
+    services = (*map(of_call, instance.pipes), *map(spawned.service, spawns))
+    return Site(services, instance, directory)
 
 
 def _command_line(given: list[GivenOption], need: Sequence[str]) -> Service:

@@ -162,8 +162,8 @@ def clamd_scan_time(look: Look) -> Iterator[Result]:
 
 def clamd_threads(look: Look) -> Iterator[Result]:
     """It can scan as many messages as come at a time."""
-    pipe = look.service.pipe
-    runs = look.postfix.processes(pipe.line) if look.postfix and pipe else 0
+    line = getattr(look.service.call, "line", None)
+    runs = look.postfix.processes(line) if look.postfix and line else 0
     at_once = look.settings.slots or runs
     for conf in look.confs if at_once else ():
         threads = conf.number("MaxThreads")

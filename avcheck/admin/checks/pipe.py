@@ -57,7 +57,7 @@ def pipe_null_sender(look: Look) -> Iterator[Result]:
 def pipe_arguments(look: Look) -> Iterator[Result]:
     """Addresses, which strangers choose, cannot be taken for options, nor for one another."""
     call = look.service.call
-    if call is None:
+    if call is None or not call.recipient:  # the envelope comes by SMTP
         return
     errors = [*_recipients(call), *_senders(call)]
     for text in errors:

@@ -70,7 +70,7 @@ def _runs(look: Look) -> Result:
     except OSError as why:
         reason = why.strerror
     else:
-        if done.status == 0 and done.out.startswith(b"avcheck "):
+        if done.status == 0 and done.out.startswith((b"avcheck ", b"avcheck-smtp ")):
             return Result(OK, f"{shown} can be run")
         reason = f"status {done.status}: {printable(done.err + b' ' + done.out, 300)}"
     return Result(

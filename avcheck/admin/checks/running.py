@@ -23,7 +23,7 @@ USUAL = "/etc/postfix"
 def postfix_reloaded(look: Look) -> Iterator[Result]:
     """It was started, or told to read its files, after they were last changed."""
     postfix = look.postfix
-    if postfix is None or look.service.pipe is None:
+    if postfix is None or look.service.call is None:
         return
     if os.geteuid() != 0:
         yield Result(SKIPPED, "when Postfix read its files is not known", AS_ROOT)

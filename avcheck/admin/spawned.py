@@ -1,0 +1,115 @@
+"""The spawn(8) services of master.cf that run avcheck-smtp, and how mail comes to them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from avcheck.admin import guide
+from avcheck.admin.calls import Call
+from avcheck.admin.doors import FILTER, PROXY
+from avcheck.admin.master_cf import Line, port_number
+from avcheck.admin.postfix import Postfix
+from avcheck.admin.services import Service, attributes_of, check_backups, load_config, with_config
+from avcheck.exits import Leave
+from avcheck.options import reading, rows
+from avcheck.printable import printable
+
+COMMAND = rows.Command(rows.SMTP)
+
+# Who is asked about at the next hop, as pipe(8)'s macros are.
+SENDER = b""
+RECIPIENT = b"recipient@example.org"
+
+# The programs of Postfix that send by SMTP.
+CLIENTS = ("smtp", "lmtp")
+
+
+@dataclass(frozen=True)
+class Spawn(Call):
+    """A spawn(8) service that runs avcheck-smtp."""
+
+    line: Line
+
+    macro: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")  # spawn(8) has none
+    values: ClassVar[Mapping[str, str]] = {}
+    sender: ClassVar[str] = ""
+    recipient: ClassVar[str] = ""
+    spelling: ClassVar[str] = "{}"
+    where: ClassVar[str] = "argv= in master.cf"
+
+
+def found(lines: Iterable[Line]) -> tuple[Spawn, ...]:
+    """Those among the services."""
+    return tuple(spawn for line in lines if (spawn := _spawn_of(line)) is not None)
+
+
+def _spawn_of(line: Line) -> Spawn | None:
+    if line.command != "spawn":
+        return None
+    user = ""
+    for number, argument in enumerate(line.arguments):
+        name, equals, value = argument.partition("=")
+        if name == "user" and equals:
+            user = value
+        elif name == "argv" and equals:
+            rest = line.arguments[number + 1 :]
+            argv = (value, *rest) if value else rest
+            if not argv or os.path.basename(argv[0]) != guide.SMTP_FILTER:
+                return None
+            account, _, group = user.partition(":")
+            return Spawn(line.name, argv, account, group, line)
+    return None
+
+
+def service(spawn: Spawn) -> Service:
+    """The avcheck-smtp that it runs; its settings are None if it cannot run at all."""
+    name, argv = printable(spawn.name), [os.fsencode(arg) for arg in spawn.arguments]
+    try:
+        given = with_config(reading.parse_options(argv, COMMAND)[0], COMMAND)
+        settings = reading.read(argv, load_config, COMMAND)
+        check_backups(settings)
+    except Leave as why:
+        return Service(name, None, why.text, spawn.program, spawn)
+    settings.sender, settings.recipients = SENDER, (RECIPIENT,)
+    return Service(name, settings, "", spawn.program, spawn, attributes_of(given))
+
+
+def port_of(where: str) -> str:
+    """The number of the port in host:port, as a next hop or a proxy is written; else empty."""
+    found = re.fullmatch(r"(?:inet:)?\[?[^\[\]]*\]?:([\w-]+)", where.strip())
+    return port_number(found[1]) if found else ""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A service by whose content_filter mail comes to avcheck-smtp.
+
+    transport is what sends it; None if it is not in master.cf.
+    """
+
+    line: Line
+    transport: Line | None
+
+
+def after_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Client]:
+    """The services whose mail a client of Postfix sends to the port from the queue."""
+    for line in postfix.lines:
+        if line.command in ("smtpd", "pickup", "qmqpd"):
+            name, _, hop = postfix.value(FILTER, line).partition(":")
+            # A port may have the same name.
+            named = [each for each in postfix.lines if each.name == name.strip()]
+            transport = next((each for each in named if each.type != "inet"), None)
+            known = transport is None or transport.command in CLIENTS
+            if name and known and port_of(hop) == spawn.line.port:
+                yield Client(line, transport)
+
+
+def before_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Line]:
+    """The smtpd(8) services that hand mail to the port before they take it."""
+    for line in postfix.lines:
+        if line.command == "smtpd" and port_of(postfix.value(PROXY, line)) == spawn.line.port:
+            yield line

@@ -1,0 +1,252 @@
+"""avcheckctl doctor: the checks of avcheck-smtp, after the queue and before it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from avcheck.admin import pages, sites, spawned
+from avcheck.admin.look import ERROR, OK, WARNING, Look
+from tests.support.doctor_site import US, Site, levels, text
+from tests.support.tree import ROOT
+
+BLOCKS = pages.blocks((ROOT / "docs" / "postfix.md").read_text("utf-8"))
+
+OPTIONS = "spool @spool\nscanner clamd:@clamd\nsendmail 127.0.0.1:10026\n"
+REFUSED = ("infected", "encrypted", "unscannable")
+
+
+class Sessions:
+    """A site with the lines of docs/postfix.md for one of the ways by SMTP."""
+
+    def __init__(self, site: Site, before: bool) -> None:
+        self.site = site
+        program = site.bin / "avcheck-smtp"
+        program.write_text("#!/bin/sh\necho avcheck-smtp 1.0.0\n")
+        program.chmod(0o755)
+        self.file = site.directory / "smtp.conf"
+        names = ("master-door", "master-before") if before else ("master-smtp",)
+        master = "".join(BLOCKS[name] for name in names)
+        for documented, ours in (
+            ("/opt/avcheck/bin/avcheck-smtp", str(program)),
+            ("avclient:avgroup", site.user),
+            ("/etc/avcheck/smtp.conf", str(self.file)),
+        ):
+            assert documented in master
+            master = master.replace(documented, ours)
+        if not before:
+            master = "smtp inet n - y - - smtpd\n" + master
+        site.master = master + "pickup unix n - y 60 1 pickup\ncleanup unix n - y - 0 cleanup\n"
+        site.main = {"message_size_limit": "10240000", "inet_interfaces": "all"}
+        if not before:
+            site.main["content_filter"] = "scan:[127.0.0.1]:10025"
+        self.options = OPTIONS + "".join(f"on {verdict}=reject\n" for verdict in REFUSED)
+        self.options += "deadline 90\n" if before else ""
+
+    def look(self, *changes: tuple[str, str]) -> Look:
+        for old, new in changes:
+            assert old in self.site.master + self.options, old
+            self.site.master = self.site.master.replace(old, new)
+            self.options = self.options.replace(old, new)
+        self.file.write_text(self.site.filled(self.options))
+        instance = self.site.postfix()
+        (spawn,) = spawned.found(instance.lines)
+        service = spawned.service(spawn)
+        assert service.settings is not None, service.error
+        return Look(service, instance, str(self.site.conf))
+
+
+@pytest.fixture
+def after(site: Site) -> Sessions:
+    return Sessions(site, before=False)
+
+
+@pytest.fixture
+def before(site: Site) -> Sessions:
+    return Sessions(site, before=True)
+
+
+@pytest.fixture(params=["after", "before"])
+def either(request: pytest.FixtureRequest, site: Site) -> Sessions:
+    return Sessions(site, before=request.param == "before")
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["smtp_used", "smtp_loop", "smtp_xforward", "smtp_times", "smtp_processes", "clamd_threads"],
+)
+def test_what_the_page_says_is_right(either: Sessions, check: str) -> None:
+    assert levels(check, either.look()) == {OK}
+
+
+def test_what_is_not_asked_of_a_session(either: Sessions) -> None:
+    look = either.look()
+    for check in ("pipe_arguments", "pipe_flags", "reinjection_loop", "filter_used"):
+        assert levels(check, look) == set()
+
+
+def test_what_is_not_asked_of_a_pipe(site: Site) -> None:
+    for check in ("smtp_used", "smtp_loop", "smtp_xforward", "smtp_times", "smtp_refuses"):
+        assert levels(check, site.look()) == set()
+    assert levels("smtp_processes", site.look()) == set()
+
+
+def test_it_is_found_among_the_services(either: Sessions) -> None:
+    either.look()
+    (service,) = sites._of_postfix(str(either.site.config)).services
+    assert service.name == "127.0.0.1:10025"
+    assert service.settings
+    assert service.settings.recipients == (b"recipient@example.org",)
+    assert service.program == str(either.site.bin / "avcheck-smtp")
+
+
+def test_one_that_cannot_run(either: Sessions) -> None:
+    either.options += "nonesuch\n"
+    with pytest.raises(AssertionError, match="no such option: nonesuch"):
+        either.look()
+
+
+def test_what_is_no_session(site: Site) -> None:
+    other = "x unix - n n - 10 spawn user=nobody argv=/bin/cat\ny unix - n n - 0 spawn\n"
+    site.master += other
+    assert spawned.found(site.postfix().lines) == ()
+
+
+def test_one_that_nobody_uses(before: Sessions) -> None:
+    look = before.look(("smtpd_proxy_filter=127.0.0.1:10025", "smtpd_proxy_filter="))
+    assert levels("smtp_used", look) == {ERROR}
+    assert "no mail comes to 127.0.0.1:10025" in text("smtp_used", look)
+
+
+def test_one_whose_client_is_missing(after: Sessions) -> None:
+    after.site.main["content_filter"] = "scam:[127.0.0.1]:10025"
+    look = after.look()
+    assert levels("smtp_used", look) == {ERROR}
+    assert "names scam, which is not in master.cf" in text("smtp_used", look)
+
+
+def test_one_before_the_queue_and_after_it(before: Sessions) -> None:
+    before.site.main["content_filter"] = "smtp:[127.0.0.1]:10025"
+    before.site.master += "smtp unix - - n - - smtp\n"
+    assert levels("smtp_used", before.look()) == {WARNING}
+
+
+@pytest.mark.parametrize(
+    "hop", ["[127.0.0.1]:10025", "127.0.0.1:10025", "[localhost]:10025", "inet:127.0.0.1:10025"]
+)
+def test_how_a_next_hop_is_written(hop: str) -> None:
+    assert spawned.port_of(hop) == "10025"
+
+
+@pytest.mark.parametrize("hop", ["", "dummy", "unix:/run/x", "[mx.example]"])
+def test_what_is_no_port(hop: str) -> None:
+    assert spawned.port_of(hop) == ""
+
+
+# Loops.
+
+
+def test_a_next_hop_that_is_itself(either: Sessions) -> None:
+    look = either.look(("sendmail 127.0.0.1:10026", "sendmail 127.0.0.1:10025"))
+    assert levels("smtp_loop", look) == {ERROR}
+    assert "avcheck-smtp itself" in text("smtp_loop", look)
+
+
+def test_a_next_hop_that_filters_again(after: Sessions) -> None:
+    look = after.look(("    -o content_filter=\n", ""))
+    assert levels("smtp_loop", look) == {ERROR}
+    assert "content_filter of 127.0.0.1:10026 leads back" in text("smtp_loop", look)
+
+
+def test_a_next_hop_that_asks_again(before: Sessions) -> None:
+    before.site.main["smtpd_proxy_filter"] = "127.0.0.1:10025"
+    look = before.look(("    -o smtpd_proxy_filter=\n", ""))
+    assert levels("smtp_loop", look) == {ERROR}
+    assert "smtpd_proxy_filter of 127.0.0.1:10026 leads back" in text("smtp_loop", look)
+
+
+def test_a_next_hop_elsewhere(either: Sessions) -> None:
+    look = either.look(("sendmail 127.0.0.1:10026", "sendmail 192.0.2.1:10099"))
+    assert levels("smtp_loop", look) == {WARNING}
+
+
+def test_a_program_that_leads_back(after: Sessions, tmp_path: Path) -> None:
+    look = after.look(("sendmail 127.0.0.1:10026", "sendmail @bin/sendmail\nsendmail -i"))
+    assert levels("smtp_loop", look) == {ERROR}  # pickup has the content_filter, too
+    look = after.look(("@bin/sendmail", str(tmp_path / "other")))
+    assert levels("smtp_loop", look) == set()
+
+
+# What is told.
+
+
+def test_a_client_that_tells_nothing(after: Sessions) -> None:
+    look = after.look(("    -o smtp_send_xforward_command=yes\n", ""))
+    assert levels("smtp_xforward", look) == {WARNING}
+
+
+def test_a_next_hop_that_wants_to_hear_nothing(either: Sessions) -> None:
+    look = either.look(("    -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n", ""))
+    assert levels("smtp_xforward", look) == {WARNING}
+
+
+# Times.
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "level", "said"),
+    [
+        ("deadline 90", "deadline 110", ERROR, "smtpd_proxy_timeout"),
+        ("smtpd_proxy_timeout=100s", "smtpd_proxy_timeout=1m", ERROR, "waits 60 s"),
+        ("smtpd_timeout=300s", "smtpd_timeout=80s", WARNING, "in vain"),
+        ("deadline 90", "deadline 90\nsession 800", ERROR, "spawn(8) kills it after 1000 s"),
+        ("deadline 90", "deadline 90\nsession 0", ERROR, "spawn(8) kills it"),
+    ],
+)
+def test_times_before_the_queue(
+    before: Sessions, old: str, new: str, level: str, said: str
+) -> None:
+    look = before.look((old, new))
+    assert levels("smtp_times", look) == {level}
+    assert said in text("smtp_times", look)
+
+
+def test_times_after_the_queue(after: Sessions) -> None:
+    after.options += "deadline 290\nsession 500\n"
+    assert levels("smtp_times", after.look()) == {OK}
+    after.site.main["smtp_data_done_timeout"] = "280s"
+    assert "smtp_data_done_timeout" in text("smtp_times", after.look())
+    after.site.main["command_time_limit"] = "600s"
+    assert levels("smtp_times", after.look()) == {ERROR}
+    assert "after 600 s" in text("smtp_times", after.look())
+
+
+# Numbers, and what is taken.
+
+
+def test_more_at_a_time_than_others_take(either: Sessions) -> None:
+    look = either.look(("20      smtpd\n    -o content_filter", "5 smtpd\n    -o content_filter"))
+    assert levels("smtp_processes", look) == {ERROR}
+    look = either.look(("10      spawn", "13      spawn"))
+    assert levels("clamd_threads", look) == {WARNING}
+    look = either.look(("13      spawn", "0       spawn"))
+    assert levels("smtp_processes", look) == {WARNING}
+
+
+def test_what_could_be_refused_before_the_queue(before: Sessions) -> None:
+    assert levels("smtp_refuses", before.look()) == {OK}
+    look = before.look(("on infected=reject\n", ""), ("on encrypted=reject", "on encrypted=defer"))
+    assert levels("smtp_refuses", look) == {WARNING}
+    assert "infected mail could be refused" in text("smtp_refuses", look)
+
+
+def test_after_the_queue_nobody_is_there_to_be_told(after: Sessions) -> None:
+    assert levels("smtp_refuses", after.look()) == set()
+
+
+def test_the_program_of_a_session_is_run(either: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Look, "accounts", lambda self: (3999999998, None))
+    monkeypatch.setattr(Look, "acting", lambda self: nullcontext())
+    assert levels("program", either.look((either.site.user, US))) == {OK}
