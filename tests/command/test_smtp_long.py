@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from avcheck import process
 from tests.support.fakes import HANG_UP
 from tests.support.mta import Site
+from tests.support.servers.sink import Sink
 from tests.support.smtp_client import WIRE, Served, spawn, spawned, words
 
 ROUNDS = 5
@@ -33,7 +36,7 @@ def files(talk: Served) -> int:
     return len(os.listdir(f"/proc/{talk.pid}/fd"))
 
 
-def memory(talk: Served, what: str = "VmRSS") -> int:
+def memory(talk: Served | subprocess.Popen[bytes], what: str = "VmRSS") -> int:
     """Kilobytes."""
     found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{talk.pid}/status").read_text(), re.M)
     assert found
@@ -108,6 +111,43 @@ def test_memory_does_not_grow_with_the_number_of_messages(site: Site) -> None:
             assert talk.send().startswith(b"250 ")
         assert memory(talk) <= had + 512
         talk.quit()
+
+
+# KiB above an interpreter that does nothing; docs/performance.md has the same for the pipe.
+ROOM = 4096
+
+LARGE = 40_000_000
+
+
+def bare() -> int:
+    """The peak memory of an interpreter that does nothing, in KiB."""
+    code = "import sys; sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as idle:
+        assert idle.stdout
+        assert idle.stdout.read(1) == b"x"
+        peak = memory(idle, "VmHWM")
+        idle.communicate()
+    return peak
+
+
+@pytest.mark.parametrize("message", ["plain", "with a header of ours", "not plain"])
+def test_memory_is_that_of_the_interpreter_and_little_more(site: Site, message: str) -> None:
+    """A message of some tens of MB goes from the client to the spool, and to the next hop."""
+    sink = Sink()
+    site.hop = ("-S", sink.address)
+    begin = b"\tContinued: from nothing\r\n" if message == "not plain" else b""
+    options = ("-h", "checked") if "header" in message else ()
+    line = b"x" * 998 + b"\r\n"
+    with sink, spawn(site, *options) as talk:
+        talk.hello()
+        wire = begin + b"Subject: large\r\n\r\n" + line * (LARGE // len(line)) + b".\r\n"
+        assert talk.send(wire).startswith(b"250 ")
+        assert memory(talk, "VmHWM") <= bare() + ROOM
+        talk.quit()
+        (received,) = sink.wait_for(1)
+        assert len(received.data) >= LARGE
 
 
 def test_memory_does_not_grow_with_the_size_of_a_message(site: Site) -> None:
