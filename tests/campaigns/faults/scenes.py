@@ -182,6 +182,12 @@ class Scene:
             if program:  # one that is killed before that has taken nothing
                 with contextlib.suppress(FileNotFoundError):
                     found.append(_without_header(program.note("message")))
+        return found + self.stored
+
+    @property
+    def stored(self) -> list[bytes]:
+        """The messages in the quarantine."""
+        found = []
         if self.quarantine.is_dir():
             for entry in self.quarantine.iterdir():
                 if entry.name != ".new":

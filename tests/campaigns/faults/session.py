@@ -16,12 +16,16 @@ from pathlib import Path
 from tests.campaigns.faults.scenes import FOUND, LONG, SHORT, STATE, Scene
 from tests.support.fakes import PATIENCE
 from tests.support.mta import Ended
+from tests.support.program import Program
 from tests.support.smtp_client import CONTENT, Talk
 
 NUMBER = b"X-Number: %d\r\n"
 VIRUS = b"X-Virus: yes\r\n"
 
 MESSAGES = 3
+
+# Seconds in which a session ends that has lost its parent.
+SOON = 0.5
 INFECTED = 1
 
 
@@ -94,6 +98,20 @@ class Mailer:
         return self.heard[-1]
 
 
+def run(words: Sequence[str | bytes], connection: socket.socket) -> subprocess.Popen[bytes]:
+    """The command, whose three descriptors are the connection, as for a service of spawn(8)."""
+    fd = connection.fileno()
+    return subprocess.Popen(
+        words,
+        stdin=fd,
+        stdout=fd,
+        stderr=fd,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "LANG": "C"},
+        start_new_session=True,
+    )
+
+
 class Conversation:
     """A session that runs, and its client."""
 
@@ -124,6 +142,32 @@ class Conversation:
         return Ended(status, b"".join(self._mailer.heard[-2:]))
 
 
+class Listened(Conversation):
+    """The same with a socket that listens: whoever owns it starts the plain command again."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        connected: socket.socket,
+        mailer: Mailer,
+        again: Callable[[], subprocess.Popen[bytes]],
+    ) -> None:
+        super().__init__(process, connected, mailer)
+        self._again = again
+
+    def end(self, message: bytes = b"") -> Ended:
+        if not self._thread.ident:
+            self.feed()
+        status = self.process.wait(PATIENCE)
+        self._thread.join(SOON)  # a session may go on without its parent
+        if self._thread.is_alive():
+            self._again().wait(PATIENCE)
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            raise subprocess.TimeoutExpired("the client", PATIENCE)
+        return Ended(status, b"".join(self._mailer.heard[-2:]))
+
+
 class SessionScene(Scene):
     """A site where avcheck-smtp is run as spawn(8) does it."""
 
@@ -143,20 +187,25 @@ class SessionScene(Scene):
         ours, theirs = socket.socketpair()
         with theirs:
             self.mailer = Mailer(ours, self.kept)
-            process = subprocess.Popen(
-                words,
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=theirs.fileno(),
-                cwd="/",
-                env={"PATH": "/usr/bin:/bin", "LANG": "C"},
-                start_new_session=True,
-            )
-        return Conversation(process, ours, self.mailer)
+            return Conversation(run(words, theirs), ours, self.mailer)
 
     def begin(self) -> None:
         super().begin()
         self.kept = [*range(MESSAGES)]
+        for program in (self.program, self.handler):
+            for file in program._notes.glob("message.*") if program else ():
+                file.unlink()
+
+    @property
+    def delivered(self) -> list[bytes]:
+        """What the next hop has, as it goes over the wire."""
+        if self.smtp:
+            return [letter.data for letter in self.smtp.messages]
+        return [each.replace(b"\n", b"\r\n") for each in _noted(self.program)]
+
+    @property
+    def copies(self) -> list[bytes]:
+        return [*self.delivered, *_noted(self.handler), *self.stored]
 
     def patiently(self, tool: Sequence[str] = ()) -> list[str | bytes]:
         words = list(self.words)
@@ -177,12 +226,38 @@ class SessionScene(Scene):
         )
 
 
+class ListeningScene(SessionScene):
+    """A site where avcheck-smtp has a socket that listens."""
+
+    def start(self, words: Sequence[str | bytes]) -> Conversation:  # type: ignore[override]
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ours = socket.create_connection(listening.getsockname())
+            self.mailer = Mailer(ours, self.kept)
+            owner = listening.dup()
+            process = run(words, listening)
+
+        def again() -> subprocess.Popen[bytes]:
+            with owner:
+                return run(self.patiently(), owner)
+
+        return Listened(process, ours, self.mailer, again)
+
+
+def _noted(program: Program | None) -> list[bytes]:
+    """What the program has taken."""
+    return [file.read_bytes() for file in program._notes.glob("message.*")] if program else []
+
+
 def _says(question: bytes) -> bytes:
     return FOUND if VIRUS in question else b"OK"
 
 
 def _session(scene: Scene, *options: str) -> None:
     scene.mail_server()
+    _commanded(scene, *options)
+
+
+def _commanded(scene: Scene, *options: str) -> None:
     where = scene.clamd()
     scene.scanners[0]._says = _says
     command = str(Path(scene.site.command[0]).with_name("avcheck-smtp"))
@@ -200,7 +275,23 @@ def _stored(scene: Scene) -> None:
     _session(scene, "--on", f"infected=quarantine:{scene.quarantine}", *state, *metrics)
 
 
+def _programs(scene: Scene) -> None:
+    ending = 'mv "$notes/stdin" "$notes/message.$$"'
+    scene.program = Program(scene.directory / "sendmail", ending)
+    scene.site.hop = ("-S", str(scene.program.path))
+    ending = 'cat "$1" >"$notes/part" && rm "$1" && mv "$notes/part" "$notes/message.$$"'
+    scene.handler = Program(scene.directory / "handler", ending)
+    scene.named = True
+    _commanded(scene, "-i", str(scene.handler.path))
+
+
+def _listening(scene: Scene) -> None:
+    _session(scene, "--on", "infected=reject", "--idle", "0.05")
+
+
 SESSIONS: dict[str, Callable[[Scene], None]] = {
     "three in a session, one refused": _refused,
     "three in a session, one in quarantine": _stored,
+    "three in a session, programs": _programs,
+    "three in a session, a socket that listens": _listening,
 }

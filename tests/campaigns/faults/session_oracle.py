@@ -26,7 +26,7 @@ def outcome(scene: SessionScene, fault: Fault, ended: Ended) -> str:
     mailer = scene.mailer
     _must(ended != HUNG, "it did not end")
     _must(not mailer.wrong, mailer.wrong)
-    if not (fault.what == "KILL" and scene.quarantine.exists()):
+    if not (fault.what == "KILL" and (scene.named or scene.quarantine.exists())):
         _must(scene.left == [], f"left behind: {scene.left}")
     _must(ended.status in (0, TEMPFAIL) or (ended.status < 0 and fault.is_signal), "its status")
     worst = [_of(scene, fault, ended, number) for number in range(MESSAGES)]
@@ -48,10 +48,8 @@ def _of(scene: SessionScene, fault: Fault, ended: Ended, number: int) -> str:
         _must(copy == content(number), f"not the message as it came: {copy[:200]!r}")
     _must(len(copies) <= 1, f"{len(copies)} copies")
     _must(scene.was_proved(number) or not copies, "done without the scanner's proof")
-    assert scene.smtp
     if number == INFECTED:
-        delivered = [each.data for each in scene.smtp.messages]
-        _must(content(number) not in delivered, "infected mail was delivered")
+        _must(content(number) not in scene.delivered, "infected mail was delivered")
     if reply.startswith(b"2"):
         _must(len(copies) == 1, f"nobody has what was taken: {reply!r}")
         return DONE
@@ -60,7 +58,7 @@ def _of(scene: SessionScene, fault: Fault, ended: Ended, number: int) -> str:
         return DONE
     if not copies:
         return KEPT
-    if number == INFECTED:  # by its queue ID the next try finds it
+    if number == INFECTED and scene.stored:  # by its queue ID the next try finds it
         return STORED
     unheard = not reply and (ended.status < 0 or fault.call.name in SAYS)
     _must(b"possible duplicate" in reply or unheard, f"taken, and kept without a word: {reply!r}")
