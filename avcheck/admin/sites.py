@@ -159,8 +159,8 @@ def _of_postfix(directory: str) -> Site:
     if not instance.pipes and not spawns:
         raise Trouble(
             f"no service in master.cf runs avcheck{instance.looks_like_one()}",
-            "avcheckctl setup postfix prints one; if a script of yours runs avcheck, give its"
-            " options in place of --postfix",
+            "avcheckctl setup postfix prints one; if systemd or a script of yours runs avcheck,"
+            " give its options in place of --postfix, such as --config /etc/avcheck/smtp.conf",
         )
     services = (*map(of_call, instance.pipes), *map(spawned.service, spawns))
     return Site(services, instance, directory)
