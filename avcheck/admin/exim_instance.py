@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from avcheck.admin import asking, places, programs
 from avcheck.admin.account import account
-from avcheck.admin.account import name as account_name
 from avcheck.admin.doors import PUBLIC, is_here
 from avcheck.admin.exim_doors import Door, doors_of, size_of
 from avcheck.admin.exim_options import Options, Transport, blocks, options, transport_of
@@ -104,7 +103,8 @@ def back_of(call: Transport) -> str:
 def read(configuration: str = "") -> Exim:
     """The instance with that configuration file, or the usual one; raises Trouble."""
     if configuration:
-        _refuse_strangers(configuration)
+        files = [os.path.dirname(os.path.abspath(configuration)), configuration]
+        places.refuse_strangers(files, "Exim", "name its file: --exim=/etc/exim4/exim4.conf")
     path = ask(configuration, "-bP", "configure_file").strip()
     main = options(ask(configuration, "-bP"))
     routers = blocks(ask(configuration, "-bP", "routers"))
@@ -180,23 +180,6 @@ def _hops(said: list[Said]) -> tuple[Hop, ...] | None:
         return None
     found = [Hop(one[1], one[2] or "") for each in said for one in ROUTED.finditer(each.text)]
     return tuple(dict.fromkeys(found))
-
-
-def _refuse_strangers(path: str) -> None:
-    """Raise Trouble for a configuration that is neither root's nor ours: it names what is run.
-
-    Of its usual one Exim itself sees to that.
-    """
-    for each in (os.path.dirname(os.path.abspath(path)), path):
-        place = printable(each)
-        try:
-            owner = os.stat(each).st_uid
-        except OSError as why:
-            remedy = places.as_root(why) or "name its file: --exim=/etc/exim4/exim4.conf"
-            raise Trouble(f"{place}: {why.strerror}", remedy) from why
-        if owner not in (0, os.geteuid()):
-            text = f"{place}: belongs to {account_name(owner)}; Exim wants it to be root's"
-            raise Trouble(text, f"look at it, and if it is as it should be: chown root {place}")
 
 
 def ask(configuration: str, *words: str) -> str:

@@ -18,6 +18,7 @@ from avcheck.admin.exim_instance import Exim
 from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
+from avcheck.admin.sendmail_instance import Sendmail
 from avcheck.admin.services import Service
 from avcheck.printable import printable
 from avcheck.settings import Scanner, Settings, Target
@@ -65,6 +66,7 @@ class Look:
     until: float = field(default_factory=lambda: monotonic() + asking.LIMIT)
     said: dict[Any, asking.Outcome] = field(default_factory=dict)
     exim: Exim | None = None
+    sendmail: Sendmail | None = None
 
     @property
     def settings(self) -> Settings:
@@ -184,11 +186,15 @@ class Look:
         """The size of the largest message in bytes; 0: none, or not known."""
         if self.exim is not None:
             return self.exim.size
+        if self.sendmail is not None:
+            return self.sendmail.size
         return self.postfix.number("message_size_limit") if self.postfix else 0
 
     @property
     def system(self) -> str:
         """The mail system, as it is called."""
+        if self.sendmail is not None:
+            return "sendmail"
         return "Exim" if self.exim is not None else "Postfix"
 
 

@@ -19,11 +19,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from avcheck import files
 from avcheck.admin.account import account
+from avcheck.admin.account import name as account_name
 from avcheck.admin.output import Trouble
 from avcheck.admin.walk import absolute, walked
 from avcheck.printable import printable
@@ -143,3 +144,25 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     """The directory of a file, and its name there; links are not looked at."""
     directory, _, name = absolute(path).rpartition(b"/")
     return directory or b"/", name
+
+
+def refuse_strangers(
+    paths: Sequence[str], system: str, remedy: str, trusted: Sequence[str] = ()
+) -> None:
+    """Raise Trouble for a configuration of the mail system that is neither root's nor ours.
+
+    It names accounts to act as and programs to run: those of whoever wrote it.  The remedy
+    is for a file that is not there; trusted are accounts that the mail system's own
+    daemon, which root runs, would take such a file from.
+    """
+    for path in paths:
+        place = printable(path)
+        try:
+            owner = os.stat(path).st_uid
+        except OSError as why:
+            raise Trouble(f"{place}: {why.strerror}", as_root(why) or remedy) from why
+        if owner not in (0, os.geteuid()) and account_name(owner) not in trusted:
+            raise Trouble(
+                f"{place}: belongs to {account_name(owner)}; {system} wants it to be root's",
+                f"look at it, and if it is as it should be: chown root {place}",
+            )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from avcheck.admin import places, programs
 from avcheck.admin.account import account
-from avcheck.admin.account import name as account_name
 from avcheck.admin.master_cf import Line, Pipe, pipe_of, port_number, services, setting
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
@@ -88,31 +87,12 @@ class Postfix:
 def read(directory: str = "") -> Postfix:
     """The instance with that configuration directory, or the usual one; raises Trouble."""
     if directory:
-        _refuse_strangers(directory)
+        files = [os.path.join(directory, name) for name in ("", "main.cf", "master.cf")]
+        places.refuse_strangers(files, "Postfix", DIRECTORY)
     lines = services(ask(directory, "-F"), ask(directory, "-P", "-x"))
     parameters = dict(setting(line) for line in ask(directory, "-x").splitlines())
     pipes = tuple(pipe for line in lines if (pipe := pipe_of(line)) is not None)
     return Postfix(lines, parameters, pipes, directory)
-
-
-def _refuse_strangers(directory: str) -> None:
-    """Raise Trouble for a configuration that is neither root's nor ours.
-
-    master.cf names accounts to act as and programs to run: those of whoever wrote it.
-    """
-    place = printable(directory)
-    for name in ("", "main.cf", "master.cf"):
-        try:
-            owner = os.stat(os.path.join(directory, name)).st_uid
-        except OSError as why:
-            raise Trouble(
-                f"{place}/{name}: {why.strerror}", places.as_root(why) or DIRECTORY
-            ) from why
-        if owner not in (0, os.geteuid()):
-            raise Trouble(
-                f"{place}/{name}: belongs to {account_name(owner)}; Postfix wants it to be root's",
-                f"look at it, and if it is as it should be: chown root {place}/{name}",
-            )
 
 
 def ask(directory: str, *options: str) -> str:

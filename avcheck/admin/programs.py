@@ -11,7 +11,7 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -36,21 +36,23 @@ def run(
     seconds: float,
     limit: int = OUTPUT_MAX,
     environment: Mapping[str, str] | None = None,
+    given: bytes = b"",
 ) -> Done:
-    """Run the program, without input, and wait for its end.
+    """Run the program, with that input, and wait for its end.
 
     Raises OSError if it cannot be started, and where it takes longer or writes more; it is
     killed then, with all that it has started in its process group.
     """
     until = monotonic() + seconds
-    child = subprocess.Popen(  # noqa: S603 - an argv of ours
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
+    with _holding(given) as stdin:
+        child = subprocess.Popen(  # noqa: S603 - an argv of ours
+            argv,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
     try:
         with child:
             try:
@@ -63,6 +65,20 @@ def run(
     except (TimeoutError, subprocess.TimeoutExpired):
         raise OSError(errno.ETIMEDOUT, f"no end within {seconds:g} s") from None
     return Done(child.returncode, out, err)
+
+
+@contextlib.contextmanager
+def _holding(given: bytes) -> Iterator[int]:
+    """A file in memory with what is given, or the one that has nothing."""
+    if not given:
+        yield subprocess.DEVNULL  # a file, even an empty one, might be taken for a message
+        return
+    fd = os.memfd_create("given", os.MFD_CLOEXEC)
+    try:
+        os.pwrite(fd, given, 0)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _read(child: subprocess.Popen[bytes], until: float, limit: int) -> tuple[bytes, bytes]:

@@ -17,12 +17,13 @@ from typing import Any
 import click
 
 from avcheck import scanners
-from avcheck.admin import exim_instance, postfix, spawned
+from avcheck.admin import exim_instance, postfix, sendmail_instance, spawned
 from avcheck.admin.output import Trouble
 from avcheck.admin.services import Service, attributes_of, of_call, settings_from, with_config
 from avcheck.exits import Leave
 from avcheck.options import help, rows
 from avcheck.options.rows import GivenOption
+from avcheck.printable import printable
 
 # Attributes of Settings that several commands need.
 SCANNERS = ("scanners", "backups", "timeout", "scanner_ca", "scanner_cert", "scanner_key")
@@ -40,12 +41,15 @@ class Site:
     postfix: postfix.Postfix | None = None
     directory: str = ""
     exim: exim_instance.Exim | None = None
+    sendmail: sendmail_instance.Sendmail | None = None
 
 
-# The mail systems that an option takes avcheck's options from: what it names, and its help.
+# The options that take avcheck's options from a mail system: what each names, and its help.
+# (--sendmail is avcheck's own.)
 SYSTEMS = {
     "postfix": ("DIR", "Take them from the services of Postfix that run avcheck."),
     "exim": ("FILE", "Take them from the transports of Exim that run avcheck."),
+    "sendmail-cf": ("FILE", "Take them from the mailers of sendmail that run avcheck."),
 }
 
 # The help of options that mean something else to these commands than to avcheck, by attribute.
@@ -100,7 +104,7 @@ def takes(
             metavar, text = SYSTEMS[name]
             decorated = click.option(
                 f"--{name}",
-                f"in_{name}",
+                _key(name),
                 is_flag=False,
                 flag_value="",
                 metavar=f"[{metavar}]",
@@ -119,7 +123,7 @@ def _site(values: dict[str, Any], need: Sequence[str]) -> Site:
             value = values.pop(help.key(option))
             texts = value if option.argument else ("",) * value
             given += [GivenOption(option, os.fsencode(text)) for text in texts]
-    named = {name: values.pop(f"in_{name}", None) for name in SYSTEMS}
+    named = {name: values.pop(_key(name), None) for name in SYSTEMS}
     site = _named({name: each for name, each in named.items() if each is not None}, given, need)
     for service in site.services:
         if service.settings is not None:
@@ -128,6 +132,11 @@ def _site(values: dict[str, Any], need: Sequence[str]) -> Site:
                 with contextlib.suppress(Exception):  # asking it will say so
                     scanners.load(scanner.row)
     return site
+
+
+def _key(name: str) -> str:
+    """What click calls the option of a mail system."""
+    return f"in_{name.replace('-', '_')}"
 
 
 def _named(named: Mapping[str, str], given: list[GivenOption], need: Sequence[str]) -> Site:
@@ -139,7 +148,8 @@ def _named(named: Mapping[str, str], given: list[GivenOption], need: Sequence[st
     if given:
         text = f"--{name} takes avcheck's options from the configuration: give none here"
         raise click.UsageError(text)
-    return _of_exim(named[name]) if name == "exim" else _of_postfix(named[name])
+    read = {"postfix": _of_postfix, "exim": _of_exim, "sendmail-cf": _of_sendmail}[name]
+    return read(named[name])
 
 
 def _of_exim(file: str) -> Site:
@@ -149,8 +159,17 @@ def _of_exim(file: str) -> Site:
     return Site(tuple(map(of_call, instance.calls)), exim=instance)
 
 
+def _of_sendmail(file: str) -> Site:
+    instance = sendmail_instance.read(file)
+    if not instance.calls:
+        place = printable(instance.front.configuration)
+        text = f"no mailer of {place} runs avcheck{SCRIPT}"
+        raise Trouble(text, "avcheckctl setup sendmail")
+    return Site(tuple(map(of_call, instance.calls)), sendmail=instance)
+
+
 # What to do where a script stands between.
-SCRIPT = " (if a script of yours runs it, give avcheck's options in place of --exim)"
+SCRIPT = " (if a script of yours runs it, give avcheck's options in place of this one)"
 
 
 def _of_postfix(directory: str) -> Site:

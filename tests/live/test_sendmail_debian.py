@@ -224,6 +224,19 @@ def test_a_missing_guard_is_what_the_page_says(machine: SendmailDebian) -> None:
         assert words in DOCUMENT.read_text()
 
 
+def test_doctor_has_nothing_to_correct(machine: SendmailDebian) -> None:
+    """But for the date of signatures, which only freshclam brings."""
+    done = machine.attempt(*blocks(DOCUMENT)["doctor"].split(), "--json")
+    found = {each["check"]: each for each in json.loads(done.stdout) if each["level"] != "ok"}
+    assert (done.returncode, list(found)) == (0, ["scanner_signatures"]), found
+
+
+def test_another_account_is_told_to_ask_root(machine: SendmailDebian) -> None:
+    done = machine.attempt("runuser", "-u", "nobody", "--", "avcheckctl", "doctor", "--sendmail-cf")
+    assert done.returncode == 2
+    assert b"run this as root" in done.stdout
+
+
 def test_it_is_upgraded_as_the_page_says(machine: SendmailDebian) -> None:
     since = len(machine.log)
     message = mail()

@@ -30,6 +30,8 @@ from avcheck.admin.checks import (
     reinjection,
     running,
     scanner,
+    sendmail_mailer,
+    sendmail_ways,
     sessions,
     spool,
     tried,
@@ -121,6 +123,17 @@ CHECKS: tuple[Check, ...] = (
     exim_transport.exim_time_limit,
     exim_transport.exim_retry,
     exim_transport.exim_bounce,
+    sendmail_ways.sendmail_reads,
+    sendmail_ways.sendmail_routes,
+    sendmail_ways.sendmail_loop,
+    sendmail_ways.sendmail_private,
+    sendmail_ways.sendmail_queues,
+    sendmail_mailer.sendmail_account,
+    sendmail_mailer.sendmail_message,
+    sendmail_mailer.sendmail_sender,
+    sendmail_mailer.sendmail_recipients,
+    sendmail_mailer.sendmail_keeps,
+    sendmail_mailer.sendmail_concurrency,
 )
 
 

@@ -58,6 +58,11 @@ OFFERS = {
         "XFORWARD": "leave out --xforward: Exim has none",
         "STARTTLS": "tls_advertise_hosts = *",
     },
+    "sendmail": {
+        "8BITMIME": "remove the lines about SevenBitInput and EightBitMode from sendmail.mc",
+        "XFORWARD": "leave out --xforward: sendmail has none",
+        "STARTTLS": "--tls may",
+    },
 }
 
 # What the page says below the reinjection listener: this host and nobody else.
@@ -81,6 +86,8 @@ def _set_up(look: Look) -> str:
     """Where it is told how mail comes back."""
     if look.exim is not None:
         return "see local_interfaces and acl_avcheck in `avcheckctl setup exim`"
+    if look.sendmail is not None:
+        return "see sendmail.mc in `avcheckctl setup sendmail`"
     return "see the second service in `avcheckctl setup postfix`"
 
 
@@ -97,6 +104,8 @@ def _larger(look: Look) -> str:
         port = printable(look.settings.server.port)
         size = amounts.binary(look.message_size_limit)
         return f"message_size_limit = ${{if eq{{$received_port}}{{{port}}}{{0}}{{{size}}}}}"
+    if look.sendmail is not None:
+        return "define(`confMAX_MESSAGE_SIZE', `0')dnl sendmail.mc"
     if (line := _line(look)) is None:
         return "raise the limit of that server above message_size_limit"
     return f"{printable(line.name)} {line.type} ... smtpd\n    -o message_size_limit=0"
@@ -124,7 +133,9 @@ def offers(look: Look) -> tuple[dict[bytes, bytes], str]:
 
 def _refusal(look: Look, link: conn.Conn) -> str:
     """What the server says against an envelope as it will be given."""
-    sender = look.settings.sender if look.service.call is not None else b""
+    # sendmail asks the DNS about the domain of a sender, which says nothing about the set-up.
+    unasked = look.service.call is None or look.sendmail is not None
+    sender = b"" if unasked else look.settings.sender
     commands = [b"MAIL FROM:<" + smtp_words.mailbox(sender) + b">"]
     commands += [
         b"RCPT TO:<" + smtp_words.mailbox(recipient) + b">"

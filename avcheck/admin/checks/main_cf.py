@@ -12,6 +12,7 @@ from avcheck.printable import printable
 # The line that sets a limit to the size of a message, by mail system.
 LARGEST = {
     "Postfix": "message_size_limit = 10240000",
+    "sendmail": "define(`confMAX_MESSAGE_SIZE', `52428800')dnl avcheck.mc",
     "Exim": "message_size_limit = ${if eq{$received_port}{10026}{0}{50M}}",
 }
 

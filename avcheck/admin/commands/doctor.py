@@ -49,7 +49,13 @@ def examine(site: sites.Site, clamd_conf: str) -> Iterator[Found]:
         ours = asking.left(until) / (len(site.services) - number)
         asked.patience = ours
         look = Look(
-            service, site.postfix, clamd_conf, asked, until=monotonic() + ours, exim=site.exim
+            service,
+            site.postfix,
+            clamd_conf,
+            asked,
+            until=monotonic() + ours,
+            exim=site.exim,
+            sendmail=site.sendmail,
         )
         with contextlib.suppress(Skip, Trouble):  # as each check will say
             look.confs  # noqa: B018 - before the scanners take the time that there is
@@ -64,7 +70,8 @@ def _unless_root(text: str, site: sites.Site) -> tuple[str, str, str]:
     """Level, text and remedy of an error that only another account may have."""
     if os.geteuid() != 0 and os.strerror(errno.EACCES) in text:
         return SKIPPED, text, AS_ROOT
-    return ERROR, text, f"avcheckctl setup {'exim' if site.exim else 'postfix'}"
+    system = "exim" if site.exim else "sendmail" if site.sendmail else "postfix"
+    return ERROR, text, f"avcheckctl setup {system}"
 
 
 @click.command()
@@ -95,6 +102,7 @@ def command(
     \b
     avcheckctl doctor --postfix
     avcheckctl doctor --exim
+    avcheckctl doctor --sendmail
     avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
     """
     with Progress("checking", asking.LIMIT):

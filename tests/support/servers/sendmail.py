@@ -100,7 +100,7 @@ class Sendmail(MailDaemon):
         self._program = program
         mc = re.sub(r"^(?=OSTYPE)", SETTINGS.format(directory=self.directory), mc, flags=re.M)
         mc = re.sub(r"^(?=DAEMON_OPTIONS)", PRIVATE, mc, count=1, flags=re.M)
-        self._mc = mc.replace(CF, f"{program.cf}/")
+        self.mc = mc.replace(CF, f"{program.cf}/")
 
     @staticmethod
     def delivering(
@@ -127,8 +127,12 @@ class Sendmail(MailDaemon):
             (self.directory / name).chmod(mode)
         for name in ("local-host-names", "trusted-users", "relay-domains"):
             (self.directory / "mail" / name).touch()
+        self.make()
+
+    def make(self) -> None:
+        """The configuration, of its source."""
         mc, cf = self.directory / "sendmail.mc", self.directory / "sendmail.cf"
-        mc.write_text(self._mc)
+        mc.write_text(self.mc)
         made = subprocess.run(["m4", str(mc)], stdout=subprocess.PIPE, check=True)
         cf.write_bytes(made.stdout)
 

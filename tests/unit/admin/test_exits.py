@@ -98,7 +98,9 @@ def test_the_help_is_the_commands_own(name: str, command: click.Command) -> None
             (long, *_) = (each for each in parameter.opts if each.startswith("--"))
             assert "without -c" not in parameter.help
             if long.removeprefix("--") in names and "Required" in parameter.help:
-                without = "--postfix or --exim" if name == "doctor" else "--postfix"
+                without = (
+                    "--postfix or --exim or --sendmail-cf" if name == "doctor" else "--postfix"
+                )
                 assert parameter.help.endswith(f"Required without {without}.")
                 required.add(long.removeprefix("--"))
     assert required == NEEDED.get(name, set())
