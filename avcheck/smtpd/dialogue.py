@@ -87,8 +87,7 @@ class Dialogue(Lines):
                 continue
             if command is None:
                 break
-            # What these mean depends on the answers to those before them.
-            if self._relayed and command.verb not in (b"RCPT", b"RSET", b"NOOP"):
+            if self._relayed and not self._may_follow(command):
                 self._in_hand = command
                 break
             self._in_hand = None
@@ -216,6 +215,12 @@ class Dialogue(Lines):
         else:
             self.say(b"250 2.0.0 Ok")
         return None
+
+    def _may_follow(self, command: Command) -> bool:
+        """Whether it means the same whatever is answered to those that are to be relayed."""
+        if command.verb in (b"MAIL", b"XFORWARD"):
+            return all(each.verb == b"XFORWARD" for each in self._relayed)
+        return command.verb in (b"RCPT", b"RSET", b"NOOP")
 
     def _relay(self, command: Command) -> None:
         self._relayed.append(command)

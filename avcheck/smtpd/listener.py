@@ -7,7 +7,6 @@ socket, and a pipe by which signals wake it.
 
 from __future__ import annotations
 
-import gc
 import os
 from select import POLLIN, poll
 from time import monotonic, sleep
@@ -167,8 +166,6 @@ class Listener:
 def serve(listening: int, settings: Settings, called: bytes) -> None:
     """Serve the connections of a listening socket, a descriptor."""
     _load(settings)
-    gc.collect()
-    gc.freeze()  # what is loaded stays, and is shared with the children
     try:
         Listener(listening, settings, called).serve()
     except Served:

@@ -5,6 +5,7 @@ Signals end it between two messages, never in one.
 
 from __future__ import annotations
 
+import gc
 from time import monotonic
 
 from avcheck import process, report
@@ -190,4 +191,6 @@ class Session:
 
 def serve(client: Client, settings: Settings, called: bytes) -> None:
     """Serve one connection."""
+    gc.freeze()  # what is loaded stays; what a message leaves behind does not
+    gc.enable()
     Session(client, settings, called).serve()

@@ -174,6 +174,19 @@ def test_attributes_are_for_one_message() -> None:
     assert Play(hop="5").hears(b"EHLO c\r\nXFORWARD NAME=x\r\n").dialogue.attributes == {}
 
 
+def test_what_the_client_says_at_once_the_hop_is_told_at_once() -> None:
+    """As smtp(8) does with PIPELINING: a round trip for each command would be four of them."""
+    play = Play().hears(b"EHLO c\r\n")
+    at_once = [b"XFORWARD NAME=a", b"XFORWARD IDENT=b", b"MAIL FROM:<s@x>", b"RCPT TO:<r@x>"]
+    dialogue = play.dialogue
+    dialogue.receive(b"".join(each + b"\r\n" for each in (*at_once, b"DATA")))
+    assert isinstance(dialogue.next(), Mail)
+    dialogue.allow()
+    relayed = dialogue.next()
+    assert isinstance(relayed, Relay)
+    assert [each.line for each in relayed.commands] == at_once
+
+
 def test_after_xclient_there_is_another_hello() -> None:
     play = Play(xclient=True).hears(b"EHLO c\r\nXCLIENT ADDR=192.0.2.1\r\nMAIL FROM:<a@x>\r\n")
     assert play.dialogue.client == {b"ADDR": b"192.0.2.1"}
