@@ -60,7 +60,7 @@ def ways_back(postfix: Postfix) -> list[Line]:
         settings = of_call(pipe).settings
         if settings is None or settings.program or settings.no_inject:
             continue
-        line = postfix.listener(settings.server.port)
+        line = postfix.listener(settings.server)
         if line is not None and line.port not in PUBLIC:
             found.append(line)
     return found

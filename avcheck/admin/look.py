@@ -79,6 +79,13 @@ class Look:
             for target in scanner.targets:
                 yield scanner, target
 
+    @cached_property
+    def single(self) -> tuple[Scanner, ...]:
+        """Each place of each scanner, as a scanner of its own: what one says is not another's."""
+        return tuple(
+            Scanner(scanner.type, scanner.row, (target,)) for scanner, target in self.targets
+        )
+
     def acting(self) -> AbstractContextManager[None]:
         """Act as the account that runs avcheck while in the with block; raises Skip if we cannot.
 
@@ -151,7 +158,7 @@ class Look:
         if target.address is None or target.address.path:
             return self.ask(listening, target)
         self.accounts()
-        return peer.tcp_listener(target.address.port) if peer.is_here(target.address) else 0
+        return peer.tcp_listener(target.address) if peer.is_here(target.address) else 0
 
     @property
     def conf(self) -> clamdconf.Conf | None:

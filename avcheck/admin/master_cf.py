@@ -50,6 +50,11 @@ class Line:
     chroot: str = "-"
 
     @property
+    def host(self) -> str:
+        """The address that an inet service listens on; empty where none is named."""
+        return self.name.rpartition(":")[0].strip("[]").lower() if self.type == "inet" else ""
+
+    @property
     def port(self) -> str:
         """The number of the port that an inet service listens on; empty for others."""
         return port_number(self.name.rpartition(":")[2]) if self.type == "inet" else ""

@@ -61,24 +61,31 @@ def is_here(address: Address) -> bool:
     return True
 
 
-def tcp_listener(port: bytes) -> int:
-    """The process that listens at that TCP port; 0 if that cannot be found out.
+def tcp_listener(address: Address) -> int:
+    """The process that listens at that TCP address; 0 if that cannot be found out.
 
     To be called by root, for /proc shows the descriptors of others to nobody else.
     """
     try:
-        number = int(port) if port.isdigit() else socket.getservbyname(os.fsdecode(port), "tcp")
+        port = os.fsdecode(address.port)
+        number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
     except OSError:
         return 0
-    inodes = set(_listening(number))
+    inodes = set(_listening(number, address.host.decode("ascii", "replace").lower()))
     for pid in _processes():
         if inodes.intersection(_sockets(pid)):
             return only("clamd") if pid == SYSTEMD else pid
     return 0
 
 
-def _listening(port: int) -> Iterator[str]:
-    """The sockets that listen at the port, as a link in /proc names them (proc(5), net/tcp)."""
+# Where a socket listens that takes connections to every address, and to those of a name.
+ANY = ("0.0.0.0", "::")  # noqa: S104 - it is looked for
+NAMED = ("127.0.0.1", "::1")
+
+
+def _listening(port: int, host: str) -> Iterator[str]:
+    """The sockets that listen there, as a link in /proc names them (proc(5), net/tcp)."""
+    hosts = (*ANY, *(NAMED if host in ("", "localhost") else (host,)))
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as file:
@@ -86,8 +93,17 @@ def _listening(port: int) -> Iterator[str]:
         except OSError:
             continue
         for row in rows:
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
+            there, _, number = row[1].rpartition(":")
+            if row[3] == "0A" and int(number, 16) == port and _spelled(there) in hosts:
                 yield f"socket:[{row[9]}]"
+
+
+def _spelled(digits: str) -> str:
+    """An address as a person writes it; the kernel turns each four bytes of it round."""
+    raw = bytes.fromhex(digits)
+    turned = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    text = socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, turned)
+    return text.removeprefix("::ffff:")
 
 
 def _sockets(pid: int) -> Iterator[str]:

@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from avcheck.admin import places, programs
+from avcheck.address import Address
+from avcheck.admin import peer, places, programs
 from avcheck.admin.account import account
 from avcheck.admin.master_cf import Line, Pipe, pipe_of, port_number, services, setting
 from avcheck.admin.output import Trouble
@@ -23,6 +24,14 @@ PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr
 # Seconds for postconf(1), which reads two files, and the bytes that it may write.
 PATIENCE = 60.0
 OUTPUT_MAX = 16 * 1024 * 1024
+
+# What else a service may be said to listen on that is reached by a host of -S.
+SAME = {
+    "": ("localhost", "127.0.0.1", "::1"),
+    "localhost": ("127.0.0.1", "::1"),
+    "127.0.0.1": ("localhost",),
+    "::1": ("localhost",),
+}
 
 # What to do where none is found.
 DIRECTORY = "name the directory with main.cf and master.cf: --postfix=/etc/postfix"
@@ -71,10 +80,18 @@ class Postfix:
     def service(self, name: str) -> Line | None:
         return next((line for line in self.lines if line.name == name), None)
 
-    def listener(self, port: bytes) -> Line | None:
-        """The inet service at that port, which is written as in -S: a number or a name."""
-        number = port_number(port.decode("ascii", "replace"))
-        return next((line for line in self.lines if line.port == number), None)
+    def listener(self, address: Address) -> Line | None:
+        """The inet service of this host at that address, as -S has it; the exact one first.
+
+        A service without a host listens wherever inet_interfaces says.
+        """
+        if address.path or not peer.is_here(address):
+            return None
+        number = port_number(address.port.decode("ascii", "replace"))
+        found = {line.host: line for line in reversed(self.lines) if line.port == number}
+        wanted = address.host.decode("ascii", "replace").lower()
+        hosts = [wanted, "", "0.0.0.0", "::", *SAME.get(wanted, ())]  # noqa: S104 - looked for
+        return next((found[host] for host in hosts if host in found), None)
 
     def filters(self, line: Line, pipe: Pipe) -> bool:
         """Whether mail that comes in by that service goes to the pipe by content_filter."""

@@ -78,7 +78,7 @@ THIS_HOST = """\
 def _line(look: Look) -> Line | None:
     """The service of this Postfix that is the way back, if there is one made for it."""
     server, postfix = look.settings.server, look.postfix
-    line = postfix.listener(server.port) if postfix is not None else None
+    line = postfix.listener(server) if postfix is not None else None
     return line if line and postfix and doors.made_for_the_way_back(postfix, line) else None
 
 

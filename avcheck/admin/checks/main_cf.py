@@ -98,7 +98,7 @@ def xforward(look: Look) -> Iterator[Result]:
     postfix, settings = look.postfix, look.settings
     if postfix is None or not settings.xforward or settings.program:
         return
-    line = postfix.listener(settings.server.port)
+    line = postfix.listener(settings.server)
     if line is None:
         return  # reinjection_loop says so
     if postfix.value("smtpd_authorized_xforward_hosts", line):

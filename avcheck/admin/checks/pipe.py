@@ -119,7 +119,7 @@ def pipe_concurrency(look: Look) -> Iterator[Result]:
             " the others wait, and are deferred",
             f"{pipe.name}   unix  -  n  n  -  {look.settings.slots}  pipe",
         )
-    line = None if look.settings.program else postfix.listener(look.settings.server.port)
+    line = None if look.settings.program else postfix.listener(look.settings.server)
     back = postfix.processes(line) if line is not None else 0
     if line is not None and back and at_once > back:
         yield Result(

@@ -12,6 +12,7 @@ from avcheck.admin.master_cf import Line, Pipe
 from avcheck.admin.postfix import Postfix
 from avcheck.deliver import sendmail
 from avcheck.printable import printable
+from avcheck.settings import Settings
 
 SIZE = "message_size_limit"
 
@@ -52,7 +53,7 @@ def reinjection_loop(look: Look) -> Iterator[Result]:
         line = postfix.service("pickup")
         way = "sendmail"
     else:
-        line = postfix.listener(settings.server.port)
+        line = postfix.listener(settings.server)
         way = str(settings.server)
     if line is None:
         if not settings.program:
@@ -65,11 +66,16 @@ def reinjection_loop(look: Look) -> Iterator[Result]:
     if postfix.filters(line, pipe):
         yield Result(
             ERROR,
-            f"{way} leads back to avcheck: mail goes round until it bounces",
+            f"{way} leads back to avcheck: mail goes round, and then {_end(settings)}",
             _other_way(postfix, pipe, line),
         )
     else:
         yield Result(OK, f"{way} does not lead back to avcheck")
+
+
+def _end(settings: Settings) -> str:
+    """What becomes of mail after too many hops: a server refuses it, and avcheck waits then."""
+    return "bounces" if settings.program or settings.refused == "bounce" else "waits"
 
 
 def _other_way(postfix: Postfix, pipe: Pipe, line: Line) -> str:
@@ -80,7 +86,7 @@ def _other_way(postfix: Postfix, pipe: Pipe, line: Line) -> str:
     if doors.made_for_the_way_back(postfix, line):
         return f"{line.name} {line.type} ... {line.command}\n    -o content_filter="
     ready = [
-        f"127.0.0.1:{each.port}"
+        each.name if each.host else f"127.0.0.1:{each.port}"
         for each in postfix.lines
         if doors.made_for_the_way_back(postfix, each) and not postfix.filters(each, pipe)
     ]
@@ -92,7 +98,7 @@ def reinjection_private(look: Look) -> Iterator[Result]:
     postfix, settings = look.postfix, look.settings
     if postfix is None or settings.program or settings.no_inject:
         return
-    line = postfix.listener(settings.server.port)
+    line = postfix.listener(settings.server)
     if line is None:
         return  # reinjection_loop says so
     remedy = (
@@ -128,7 +134,7 @@ def reinjection_size(look: Look) -> Iterator[Result]:
             f"{filtered[0].name if filtered else 'smtp'} ... smtpd\n    -o message_size_limit=..."
         )
     else:
-        line = postfix.listener(settings.server.port)
+        line = postfix.listener(settings.server)
         if line is None:
             return  # reinjection_loop says so
         name = postfix.value("cleanup_service_name", line, default="cleanup")
@@ -160,7 +166,7 @@ def reinjection_mappings(look: Look) -> Iterator[Result]:
     if postfix is None or look.service.pipe is None or settings.no_inject:
         return
     by_program = bool(settings.program)
-    line = postfix.service("pickup") if by_program else postfix.listener(settings.server.port)
+    line = postfix.service("pickup") if by_program else postfix.listener(settings.server)
     if line is None or postfix.filters(line, look.service.pipe):
         return  # reinjection_loop says so
     if "no_address_mappings" in names(postfix.value("receive_override_options", line)):

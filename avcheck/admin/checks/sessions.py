@@ -38,7 +38,7 @@ def _of(look: Look) -> tuple[Postfix, Spawn] | None:
 def _behind(look: Look, postfix: Postfix) -> Line | None:
     """The smtpd(8) of this Postfix that the mail is passed on to."""
     settings = look.settings
-    line = None if settings.program else postfix.listener(settings.server.port)
+    line = None if settings.program else postfix.listener(settings.server)
     return line if line is not None and line.command == "smtpd" else None
 
 
@@ -82,7 +82,7 @@ def smtp_loop(look: Look) -> Iterator[Result]:
         if line is None or os.path.basename(settings.program[0]) != b"sendmail":
             return
     else:
-        line = postfix.listener(settings.server.port)
+        line = postfix.listener(settings.server)
     way = "sendmail" if settings.program else str(settings.server)
     if line is None:
         text = f"{way} is no service of this Postfix; make sure that it does not lead back here"

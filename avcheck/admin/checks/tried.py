@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from avcheck import scanners
-from avcheck.admin import amounts, known_answer
+from avcheck.admin import amounts, asking, known_answer
 from avcheck.admin.account import account
 from avcheck.admin.archives import EICAR, MEGABYTE, encrypted
 from avcheck.admin.checks.clamd import clamd_targets
@@ -75,17 +75,25 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
             pass
     except Defer as why:
         raise Skip(f"the test needs the spool directory: {why.text}", "see spool_usable") from why
-    for scanner in (*look.settings.scanners, *look.settings.backups):
+    for scanner in look.single:
+        name = _name(look, scanner)
         if silent := _silent(look, scanner):
             yield silent
             continue
         error = look.ask(doubt, scanner)
         if not error:
-            yield Result(OK, f"{scanner.type} knows the test virus from an innocent mail")
+            yield Result(OK, f"{name} knows the test virus from an innocent mail")
         elif full := _full(look):
-            yield Result(ERROR, f"{scanner.type}: {error}; {full[0]}", full[1])
+            yield Result(ERROR, f"{name}: {error}; {full[0]}", full[1])
         else:
-            yield Result(ERROR, f"{scanner.type}: not to be trusted: {error}", _probe(look))
+            yield Result(ERROR, f"{name}: not to be trusted: {error}", _probe(look))
+
+
+def _name(look: Look, scanner: Scanner) -> str:
+    """The scanner, and where it is if that is not its only place."""
+    if [each.type for each in look.single].count(scanner.type) == 1:
+        return scanner.type
+    return f"{scanner.type} {asking.place(scanner.targets[0])}"
 
 
 def _probe(look: Look) -> str:
@@ -97,7 +105,7 @@ def _silent(look: Look, scanner: Scanner) -> Result | None:
     look.accounts()
     answers = [look.asked.answer(look.service, scanner, each) for each in scanner.targets]
     if all(each.error for each in answers):
-        text = f"{scanner.type} does not answer, and so was not tested"
+        text = f"{_name(look, scanner)} does not answer, and so was not tested"
         return Result(SKIPPED, text, "see scanner_answers")
     return None
 
@@ -105,30 +113,29 @@ def _silent(look: Look, scanner: Scanner) -> Result | None:
 def scanner_largest(look: Look) -> Iterator[Result]:
     """Each scanner finds the test virus at the end of the largest message, and says so."""
     size = amounts.binary(_size(look))
-    for scanner in (*look.settings.scanners, *look.settings.backups):
+    for scanner in look.single:
+        name = _name(look, scanner)
         if _silent(look, scanner) or look.ask(doubt, scanner):
-            yield Result(SKIPPED, f"{scanner.type} was not given a mail of {size}", SEE)
+            yield Result(SKIPPED, f"{name} was not given a mail of {size}", SEE)
             continue
         try:
             answer = look.ask(large, scanner)
         except Defer as why:  # no room for it
-            yield Result(SKIPPED, f"{scanner.type} was not given one: {why.text}", "see spool_room")
+            yield Result(SKIPPED, f"{name} was not given one: {why.text}", "see spool_room")
             continue
         finding, said = answer.finding, printable(answer.finding.text, 120)
         remedy = _sizes(scanner, look)
         if finding.verdict is CLEAN:
-            text = (
-                f"{scanner.type} says that the test virus at the end of a mail of {size} is clean"
-            )
+            text = f"{name} says that the test virus at the end of a mail of {size} is clean"
             yield Result(ERROR, text, remedy)
         elif finding.verdict is FAILED:
-            text = f"a mail of {size} gets no answer of {scanner.type}, and waits: {said}"
+            text = f"a mail of {size} gets no answer of {name}, and waits: {said}"
             yield Result(WARNING, text, remedy)
         elif finding.verdict is not INFECTED:
-            text = f"{scanner.type} does not look at a mail of {size}, clean or not: {said}"
+            text = f"{name} does not look at a mail of {size}, clean or not: {said}"
             yield Result(WARNING, text, remedy)
         else:
-            yield Result(OK, f"{scanner.type} finds the test virus at the end of a mail of {size}")
+            yield Result(OK, f"{name} finds the test virus at the end of a mail of {size}")
 
 
 SEE = "see scanner_knows_virus"
@@ -143,20 +150,19 @@ def _sizes(scanner: Scanner, look: Look) -> str:
 def scanner_encrypted(look: Look) -> Iterator[Result]:
     """Each clamd says that it could not look into an archive with a password."""
     action, _ = look.settings.on[ENCRYPTED]
-    for scanner in (*look.settings.scanners, *look.settings.backups):
+    for scanner in look.single:
+        name = _name(look, scanner)
         if scanner.type != "clamd" or action == "deliver":
             continue
         if _silent(look, scanner) or look.ask(doubt, scanner):
-            yield Result(SKIPPED, f"{scanner.type} was not given an archive with a password", SEE)
+            yield Result(SKIPPED, f"{name} was not given an archive with a password", SEE)
             continue
         verdict = look.ask(locked, scanner).finding.verdict
         if verdict is CLEAN:
-            text = f"{scanner.type} says that an archive with a password is clean"
+            text = f"{name} says that an archive with a password is clean"
             yield Result(WARNING, text, "AlertEncrypted yes")
         else:
-            yield Result(
-                OK, f"{scanner.type} does not say that an archive with a password is clean"
-            )
+            yield Result(OK, f"{name} does not say that an archive with a password is clean")
 
 
 def _scratch(look: Look) -> Iterator[tuple[str, os.statvfs_result]]:
@@ -209,7 +215,7 @@ def clamd_room(look: Look) -> Iterator[Result]:
 
 def questions(look: Look) -> Iterator[tuple[object, ...]]:
     """What is asked here, of each scanner."""
-    for scanner in (*look.settings.scanners, *look.settings.backups):
+    for scanner in look.single:
         yield doubt, scanner
         yield large, scanner
         if scanner.type == "clamd":

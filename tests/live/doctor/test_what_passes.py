@@ -15,6 +15,7 @@ from time import time
 import pytest
 
 from tests.live.doctor.seeded import Seeded, by_tcp
+from tests.support.letters import letter
 
 
 def own_filter(site: Seeded, value: str) -> None:
@@ -76,6 +77,18 @@ def test_a_way_round_the_filter_is_found_and_closed(site: Seeded, fault: str) ->
     assert site.virus_passes() == []
     assert site.clean_arrives()
     assert check not in {each.check for each in site.doctor() if each.level == level}
+
+
+def test_what_goes_round_waits_and_does_not_bounce(site: Seeded) -> None:
+    back_to_the_front(site)
+    site.reload()
+    assert site.finding("reinjection_loop", "error").text.endswith("goes round, and then waits")
+    message = letter()
+    site.send(message)
+    site.settle()
+    (queued,) = site.postfix.queue()
+    assert "too many hops" in queued.reasons[0]
+    assert "status=bounced" not in site.postfix.log.rpartition("client=")[2]
 
 
 def test_the_set_up_has_nothing_to_find(site: Seeded) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck.address import Address
 from avcheck.admin import master_cf, postfix
 from avcheck.admin.master_cf import Pipe
 from avcheck.admin.output import Trouble
@@ -64,12 +65,41 @@ def test_a_service_that_is_there_twice_is_here_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["smtp", "25", "127.0.0.1:25", "[::1]:smtp"])
 def test_a_port_has_a_name_and_a_number(tmp_path: Path, name: str) -> None:
     instance = said(tmp_path, f"{name} inet n - n - - smtpd\nsmtp unix - - n - - smtp\n")
+    host = b"::1" if "::1" in name else b"127.0.0.1"
     for port in (b"25", b"smtp"):
-        line = instance.listener(port)
+        line = instance.listener(Address(host=host, port=port))
         assert line is not None
         assert line.name == name
-    assert instance.listener(b"10026") is None
+    assert instance.listener(Address(host=host, port=b"10026")) is None
     assert [line.port for line in instance.lines] == ["25", ""]
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "found"),
+    [
+        (["127.0.0.1:26", "127.0.0.2:26"], b"127.0.0.2", "127.0.0.2:26"),
+        (["127.0.0.2:26", "26"], b"127.0.0.1", "26"),
+        (["26", "127.0.0.1:26"], b"127.0.0.1", "127.0.0.1:26"),
+        (["localhost:26"], b"127.0.0.1", "localhost:26"),
+        (["[::1]:26"], b"localhost", "[::1]:26"),
+        (["0.0.0.0:26"], b"127.0.0.1", "0.0.0.0:26"),
+        (["127.0.0.2:26"], b"127.0.0.1", None),
+        (["[::1]:26"], b"127.0.0.1", None),
+        (["26"], b"192.0.2.7", None),  # another host's
+        (["127.0.0.1:26"], b"192.0.2.7", None),
+    ],
+)
+def test_a_service_is_found_by_host_and_port(
+    tmp_path: Path, names: list[str], host: bytes, found: str | None
+) -> None:
+    instance = said(tmp_path, "".join(f"{name} inet n - n - - smtpd\n" for name in names))
+    line = instance.listener(Address(host=host, port=b"26"))
+    assert (line and line.name) == found
+
+
+def test_a_path_is_no_service(tmp_path: Path) -> None:
+    instance = said(tmp_path, "26 inet n - n - - smtpd\n")
+    assert instance.listener(Address(path=b"/26")) is None
 
 
 def test_how_many_processes_a_service_has(tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_who_can_reach_the_way_back(
     site: Site, name: str, networks: str, interfaces: str, level: str
 ) -> None:
     site.change("127.0.0.1:10026 inet", f"{name} inet")
+    if name == "[::1]:10026":
+        site.change("-S 127.0.0.1:10026", f"-S {name}")
     site.change("mynetworks=127.0.0.0/8", f"{{mynetworks={networks}}}")
     site.main["inet_interfaces"] = interfaces
     assert levels("reinjection_private", site.look()) == {level}

@@ -10,6 +10,7 @@ from time import monotonic, time
 
 import pytest
 
+from avcheck.address import Address
 from avcheck.admin import asking, peer, sites
 from avcheck.admin.checks import tried
 from avcheck.admin.commands import doctor
@@ -18,6 +19,30 @@ from tests.support.admin import KnowingClamd, holds_virus
 from tests.support.doctor_site import GOOD_CLAMD, Site, found, levels, text
 
 MEGABYTE = 1 << 20
+
+
+def test_a_listener_at_every_address_is_found_by_any() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        port = b"%d" % listener.getsockname()[1]
+        for host in (b"127.0.0.1", b"::1", b"192.0.2.7"):
+            assert peer.tcp_listener(Address(host=host, port=port)) == os.getpid()
+
+
+def test_each_place_of_a_scanner_is_tried(site: Site, clamd: KnowingClamd) -> None:
+    """The first one that answers hides the others from mail, and not from doctor."""
+    with KnowingClamd(site.directory / "second") as blind:
+        blind.blind = True
+        look = site.own(f"-s clamd:{site.clamd},{blind.where}")
+        results = [each for each in found("scanner_knows_virus", look) if each.level == ERROR]
+        assert [str(blind.where) in each.text for each in results] == [True]
+        assert {OK, ERROR} <= levels("scanner_knows_virus", site.own(f"-s clamd:{blind.where}"))
+        blind.blind = False
+        blind.judge = lambda content: b"OK" if len(content) > MEGABYTE else blind._judge(content)
+        results = found("scanner_largest", site.own(f"-s clamd:{blind.where}"))
+        assert [(each.level, str(blind.where) in each.text) for each in results] == [
+            (OK, False),
+            (ERROR, True),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +130,8 @@ def test_the_room_where_clamd_unpacks(
 def test_a_clamd_by_tcp_is_looked_at_where_it_is_on_this_host(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert peer.tcp_listener(b"%d" % port) == os.getpid()
+        for host, pid in ((b"127.0.0.1", os.getpid()), (b"localhost", os.getpid()), (b"::1", 0)):
+            assert peer.tcp_listener(Address(host=host, port=b"%d" % port)) == pid
         look = site.own(f"-s clamd:127.0.0.1:{port}")
         assert [conf.path for conf in look.confs] == [str(site.conf)]
         *_, (_, target) = look.targets
@@ -115,7 +141,7 @@ def test_a_clamd_by_tcp_is_looked_at_where_it_is_on_this_host(site: Site) -> Non
         assert "StreamMaxLength" in text(
             "clamd_limits", site.change("clamd:@clamd", f"clamd:127.0.0.1:{port}").look()
         )
-    assert peer.tcp_listener(b"no such service") == 0
+    assert peer.tcp_listener(Address(host=b"127.0.0.1", port=b"no such service")) == 0
     far = site.own("-s clamd:192.0.2.7")
     assert far.peer(list(far.targets)[-1][1]) is None
 
