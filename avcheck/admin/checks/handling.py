@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from avcheck import handle, policy
 from avcheck.admin import places
-from avcheck.admin.checks.program import read
+from avcheck.admin.checks.program import in_first_line, interpreter_of, read
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result, misplaced
 from avcheck.admin.output import Trouble
 from avcheck.directory import Directory
@@ -39,7 +39,7 @@ def handler(look: Look) -> Iterator[Result]:
     with look.acting():
         usable = [name for name in names if os.access(name, os.X_OK, effective_ids=True)]
         there = bool(usable) and os.path.isfile(usable[0])
-        interpreter = _interpreter(usable[0]) if there else b""
+        interpreter = interpreter_of(usable[0]) if there else b""
         runs = not interpreter or os.access(interpreter, os.X_OK, effective_ids=True)
     stays = "infected mail stays in the queue"
     if there and runs:
@@ -47,7 +47,9 @@ def handler(look: Look) -> Iterator[Result]:
     elif there:
         text = f"the handler {printable(usable[0])} needs {printable(interpreter)}"
         text += f", which cannot be run: {stays}"
-        yield Result(ERROR, text, f"namei -l {printable(interpreter)}")
+        ours = os.path.basename(usable[0]) == handle.NAMES[-1]
+        shell = in_first_line(os.fsdecode(usable[0]), "/bin/sh")
+        yield Result(ERROR, text, shell if ours else f"namei -l {printable(interpreter)}")
     else:
         listing = " or ".join(printable(name) for name in names)
         there = any(os.path.isfile(name) for name in names)
@@ -55,20 +57,6 @@ def handler(look: Look) -> Iterator[Result]:
         why = "may not be run" if there else "is not there"
         remedy = f"chmod 755 {last}" if there else "install avcheck again, or correct -i"
         yield Result(ERROR, f"the handler ({listing}) {why}: {stays}", remedy)
-
-
-def _interpreter(script: bytes) -> bytes:
-    """What the first line of the script names; empty if it is none."""
-    try:
-        fd = os.open(script, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            line = os.read(fd, 256).partition(b"\n")[0]
-        finally:
-            os.close(fd)
-    except OSError:
-        return b""
-    words = line.removeprefix(b"#!").split()
-    return words[0] if line.startswith(b"#!") and words else b""
 
 
 def quarantine(look: Look) -> Iterator[Result]:

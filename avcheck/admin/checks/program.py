@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from avcheck.admin import programs
+from avcheck.admin import places, programs
 from avcheck.admin.account import name as account_name
 from avcheck.admin.calls import Call
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
+from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 
 # For `avcheck --version`: seconds, bytes, and the environment that pipe(8) gives.
@@ -73,12 +74,65 @@ def _runs(look: Look) -> Result:
         if done.status == 0 and done.out.startswith((b"avcheck ", b"avcheck-smtp ")):
             return Result(OK, f"{shown} can be run")
         reason = f"status {done.status}: {printable(done.err + b' ' + done.out, 300)}"
-    return Result(
-        ERROR,
-        f"{shown} cannot be run by {account_name(user)}: {reason}",
+    text = f"{shown} cannot be run by {account_name(user)}: {reason}"
+    by_hand = (
         f"runuser -u {account_name(user)} -- {shown} --version\n"
-        "a Python that the account can reach: /usr/bin/python3 -m venv --clear, and install again",
+        "# a Python that the account can reach: /usr/bin/python3 -m venv --clear, and install again"
     )
+    return Result(ERROR, text, _mend(look) or by_hand)
+
+
+def _mend(look: Look) -> str:
+    """The command that lets the account run avcheck, where it is known what is in its way.
+
+    Only in a virtual environment of root's: what is in there is avcheck's, and no secret.
+    """
+    program = os.path.abspath(look.service.program)
+    place = os.path.dirname(os.path.dirname(program))
+    try:
+        if places.owner(os.fsencode(place)) != 0 or not os.path.exists(f"{place}/pyvenv.cfg"):
+            return ""
+        if closed := _closed(place):
+            return f"chmod -R go+rX {printable(closed)}"
+    except (OSError, Trouble):
+        return ""
+    python = os.path.join(place, "bin", "python3")
+    interpreter = os.fsdecode(interpreter_of(os.fsencode(program)))
+    with look.acting():
+        gone = bool(interpreter) and not os.access(interpreter, os.X_OK, effective_ids=True)
+        there = os.access(python, os.X_OK, effective_ids=True)
+    return in_first_line(program, python) if gone and there else ""
+
+
+def _closed(place: str) -> str:
+    """The first directory or file below that others than its owner may not read; empty if none."""
+    for directory, _, files in os.walk(place):
+        if ~os.stat(directory).st_mode & 0o005:
+            return directory
+        for name in files:
+            path = os.path.join(directory, name)
+            if not os.path.islink(path) and ~os.stat(path).st_mode & 0o004:
+                return path
+    return ""
+
+
+def interpreter_of(script: bytes) -> bytes:
+    """What the first line of the script names; empty if it is none."""
+    try:
+        fd = os.open(script, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            line = os.read(fd, 256).partition(b"\n")[0]
+        finally:
+            os.close(fd)
+    except OSError:
+        return b""
+    words = line.removeprefix(b"#!").split()
+    return words[0] if line.startswith(b"#!") and words else b""
+
+
+def in_first_line(script: str, interpreter: str) -> str:
+    """The command that names another interpreter there; its arguments stay."""
+    return f"sed -i '1s|^#! *[^ ]*|#!{printable(interpreter)}|' {printable(script)}"
 
 
 def _own_guard(call: Call) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from avcheck.admin import checks
 from tests.live.doctor.seeded import AGE, Seeded
+from tests.support.letters import EICAR, with_attachment
 
 
 def option(site: Seeded, old: str, new: str) -> None:
@@ -130,8 +132,18 @@ def test_a_correction_that_postfix_has_not_read(site: Seeded) -> None:
     assert "postfix_reloaded" in {each.check for each in site.doctor() if each.level == "ok"}
 
 
-@pytest.mark.parametrize("what", ["the options", "the packages", "the interpreter", "the handler"])
-def test_what_the_account_cannot_reach(site: Seeded, tmp_path: Path, what: str) -> None:
+# What the account cannot reach, and the check that finds it.
+OUT_OF_REACH = {
+    "the options": "files_readable",
+    "the packages": "program",
+    "a module": "program",
+    "the interpreter": "program",
+    "the handler": "handler",
+}
+
+
+@pytest.mark.parametrize("what", OUT_OF_REACH)
+def test_what_the_account_cannot_reach(site: Seeded, what: str) -> None:
     guard, avcheck = map(Path, site.system.guarded.split())
     assert guard.exists()
     handler = avcheck.with_name("infected.sh")
@@ -145,22 +157,46 @@ def test_what_the_account_cannot_reach(site: Seeded, tmp_path: Path, what: str) 
             site.change("--deadline 450", f"--config {options}")
         elif what == "the packages":
             packages.chmod(0o700)
+        elif what == "a module":
+            (packages / "main.py").chmod(0o600)
+            shutil.rmtree(packages / "__pycache__", ignore_errors=True)
         else:
             path = avcheck if what == "the interpreter" else handler
             _, rest = before[path].split("\n", 1)
             path.write_text(f"#!/nowhere/at/all\n{rest}")
             if what == "the interpreter":  # the guard knows another way to it
                 site.change(f"{guard} ", "")
-        found = site.doctor()
+        check = OUT_OF_REACH[what]
+        (error,) = [each for each in site.doctor() if each.level == "error"]
+        assert error.check == check
+        site.follow(error.remedy)
+        assert not [each for each in site.doctor() if each.level == "error"]
+        assert site.only_clean_arrives()
     finally:
         packages.chmod(0o755)
+        (packages / "main.py").chmod(0o644)
         for path, text in before.items():
             path.write_text(text)
         options.unlink(missing_ok=True)
-    errors = {each.check: each for each in found if each.level == "error"}
-    wanted = {"the options": "files_readable", "the handler": "handler"}.get(what, "program")
-    assert wanted in errors, errors
-    assert set(errors) == {wanted}
+
+
+def test_a_quarantine_that_root_has_begun(site: Seeded) -> None:
+    """As infected.sh run by hand does it: then the account cannot make the next entry."""
+    virus = with_attachment(EICAR)
+    quarantine = site.system.quarantine
+    shutil.rmtree(quarantine, ignore_errors=True)
+    (quarantine / ".new").mkdir(mode=0o700, parents=True)
+    shutil.chown(quarantine, site.system.client)
+    quarantine.chmod(0o700)
+    try:
+        found = site.finding("quarantine", "error", "/.new: not writable")
+        site.follow(found.remedy)
+        assert not [each for each in site.doctor() if each.level == "error"]
+        assert site.send(virus)
+        site.settle()
+        assert len(site.system.quarantined(virus)) == 1
+    finally:
+        shutil.rmtree(quarantine.with_name("quarantine.old"), ignore_errors=True)
 
 
 def test_a_name_that_is_not_avchecks(site: Seeded) -> None:

@@ -12,7 +12,7 @@ from time import time
 import pytest
 
 from avcheck.admin import peer
-from avcheck.admin.checks import handling, running
+from avcheck.admin.checks import program, running
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
 from tests.support.admin import avcheckctl
 from tests.support.doctor_site import SOMEBODY, US, Site, found, levels, text
@@ -110,14 +110,49 @@ def test_counters_that_cannot_be_written(site: Site) -> None:
 def test_a_handler_without_its_interpreter(site: Site) -> None:
     (site.bin / "infected.sh").write_text("#!/nowhere/sh -u\n")
     (result,) = found("handler", site.own())
-    assert (result.level, result.remedy) == (ERROR, "namei -l /nowhere/sh")
+    assert result.level == ERROR
+    assert result.remedy == f"sed -i '1s|^#! *[^ ]*|#!/bin/sh|' {site.bin}/infected.sh"
+    (site.bin / "other").write_text("#!/nowhere/python -u\n")
+    (site.bin / "other").chmod(0o755)
+    (result,) = found("handler", site.own(f"-i {site.bin}/other"))
+    assert (result.level, result.remedy) == (ERROR, "namei -l /nowhere/python")
     (site.bin / "infected.sh").chmod(0o644)
     (result,) = found("handler", site.own())
     assert result.remedy == f"chmod 755 {site.bin}/infected.sh"
     (site.bin / "infected.sh").unlink()
     (result,) = found("handler", site.own())
     assert "chmod" not in result.remedy
-    assert handling._interpreter(b"/nowhere") == b""
+    assert program.interpreter_of(b"/nowhere") == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a virtual environment of root's")
+def test_what_is_in_the_way_of_the_program(site: Site) -> None:
+    """The remedy is for a virtual environment of root's only: it opens files to everybody."""
+    avcheck, python = site.bin / "avcheck", site.bin / "python3"
+    python.symlink_to("/bin/sh")
+    avcheck.write_text("#!/nowhere/python -I\necho avcheck 1.0.0\n")
+    module = site.directory / "module.py"
+    module.touch(mode=0o600)
+    (result,) = found("program", site.own())
+    assert result.remedy.startswith("runuser")
+    (site.directory / "pyvenv.cfg").touch()
+    for path in site.directory.rglob("*"):
+        if path != module and not path.is_symlink():
+            path.chmod(0o755)
+    site.directory.chmod(0o755)
+    (result,) = found("program", site.own())
+    assert result.remedy == f"chmod -R go+rX {module}"
+    module.chmod(0o644)
+    (result,) = found("program", site.own())
+    assert result.remedy == f"sed -i '1s|^#! *[^ ]*|#!{python}|' {avcheck}"
+    python.unlink()
+    (result,) = found("program", site.own())
+    assert result.remedy.startswith("runuser")
+    module.chmod(0o600)
+    look = site.own()
+    os.chown(site.directory, 65534, -1)
+    (result,) = found("program", look)
+    assert "chmod" not in result.remedy
 
 
 PLAYED = """\
