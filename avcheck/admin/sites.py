@@ -174,7 +174,7 @@ SCRIPT = " (if a script of yours runs it, give avcheck's options in place of thi
 
 def _of_postfix(directory: str) -> Site:
     instance = postfix.read(directory)
-    spawns = spawned.found(instance.lines)
+    spawns = spawned.found(instance)
     if not instance.pipes and not spawns:
         raise Trouble(
             f"no service in master.cf runs avcheck{instance.looks_like_one()}",

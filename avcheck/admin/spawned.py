@@ -1,14 +1,14 @@
-"""The spawn(8) services of master.cf that run avcheck-smtp, and how mail comes to them."""
+"""Who starts avcheck-smtp, spawn(8) or a socket of systemd, and how mail comes to it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from avcheck.admin import guide
+from avcheck.admin import guide, units
 from avcheck.admin.calls import Call
 from avcheck.admin.doors import FILTER, PROXY
 from avcheck.admin.master_cf import Line, port_number
@@ -17,6 +17,7 @@ from avcheck.admin.services import Service, attributes_of, check_backups, load_c
 from avcheck.exits import Leave
 from avcheck.options import reading, rows
 from avcheck.printable import printable
+from avcheck.settings import Settings
 
 COMMAND = rows.Command(rows.SMTP)
 
@@ -30,21 +31,40 @@ CLIENTS = ("smtp", "lmtp")
 
 @dataclass(frozen=True)
 class Spawn(Call):
-    """A spawn(8) service that runs avcheck-smtp."""
+    """What listens on a port and runs avcheck-smtp.
 
-    line: Line
+    line is the spawn(8) service; None for a unit of systemd.  connections is how many of them
+    that lets in, 0 if avcheck-smtp itself says it.
+    """
+
+    port: str
+    line: Line | None = None
+    connections: int = 0
 
     macro: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")  # spawn(8) has none
     values: ClassVar[Mapping[str, str]] = {}
     sender: ClassVar[str] = ""
     recipient: ClassVar[str] = ""
     spelling: ClassVar[str] = "{}"
-    where: ClassVar[str] = "argv= in master.cf"
+    where: ClassVar[str] = "argv= in master.cf, or ExecStart= of the unit"
 
 
-def found(lines: Iterable[Line]) -> tuple[Spawn, ...]:
-    """Those among the services."""
-    return tuple(spawn for line in lines if (spawn := _spawn_of(line)) is not None)
+def found(postfix: Postfix) -> tuple[Spawn, ...]:
+    """The services of master.cf, and the units that this Postfix hands mail to."""
+    spawns = [spawn for line in postfix.lines if (spawn := _spawn_of(line)) is not None]
+    for each in units.sockets(guide.SMTP_FILTER):
+        unit = Spawn(each.name, each.argv, each.user, each.group, each.port, None, each.connections)
+        used = any(after_queue(postfix, unit)) or any(before_queue(postfix, unit))
+        if used and not any(line.port == each.port for line in postfix.lines):
+            spawns.append(unit)
+    return tuple(spawns)
+
+
+def at_once(postfix: Postfix, spawn: Spawn, settings: Settings) -> int:
+    """How many connections are served at a time; 0: any number."""
+    if spawn.line is not None:
+        return postfix.processes(spawn.line)
+    return spawn.connections or settings.processes
 
 
 def _spawn_of(line: Line) -> Spawn | None:
@@ -61,7 +81,7 @@ def _spawn_of(line: Line) -> Spawn | None:
             if not argv or os.path.basename(argv[0]) != guide.SMTP_FILTER:
                 return None
             account, _, group = user.partition(":")
-            return Spawn(line.name, argv, account, group, line)
+            return Spawn(line.name, argv, account, group, line.port, line)
     return None
 
 
@@ -104,12 +124,12 @@ def after_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Client]:
             named = [each for each in postfix.lines if each.name == name.strip()]
             transport = next((each for each in named if each.type != "inet"), None)
             known = transport is None or transport.command in CLIENTS
-            if name and known and port_of(hop) == spawn.line.port:
+            if name and known and port_of(hop) == spawn.port:
                 yield Client(line, transport)
 
 
 def before_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Line]:
     """The smtpd(8) services that hand mail to the port before they take it."""
     for line in postfix.lines:
-        if line.command == "smtpd" and port_of(postfix.value(PROXY, line)) == spawn.line.port:
+        if line.command == "smtpd" and port_of(postfix.value(PROXY, line)) == spawn.port:
             yield line

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from avcheck.admin import amounts
+from avcheck.admin import amounts, spawned
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Pipe
+from avcheck.admin.spawned import Spawn
 from avcheck.printable import printable
 from avcheck.scanners.rows import STREAM
 from avcheck.settings import Target
@@ -162,8 +164,11 @@ def clamd_scan_time(look: Look) -> Iterator[Result]:
 
 def clamd_threads(look: Look) -> Iterator[Result]:
     """It can scan as many messages as come at a time."""
-    line = getattr(look.service.call, "line", None)
-    runs = look.postfix.processes(line) if look.postfix and line else 0
+    call, postfix, runs = look.service.call, look.postfix, 0
+    if postfix is not None and isinstance(call, Pipe):
+        runs = postfix.processes(call.line)
+    elif postfix is not None and isinstance(call, Spawn):
+        runs = spawned.at_once(postfix, call, look.settings)
     at_once = look.settings.slots or runs
     for conf in look.confs if at_once else ():
         threads = conf.number("MaxThreads")

@@ -1,4 +1,4 @@
-"""Checks of a spawn(8) service that runs avcheck-smtp, after the queue or before it."""
+"""Checks of a service that runs avcheck-smtp, after the queue or before it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 
 from avcheck import policy, run
-from avcheck.admin import doors, spawned
+from avcheck.address import Address
+from avcheck.admin import doors, peer, spawned
 from avcheck.admin.checks import limits
 from avcheck.admin.doors import FILTER, PROXY
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.master_cf import Line
+from avcheck.admin.master_cf import Line, port_number
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.spawned import Spawn
 from avcheck.printable import printable
@@ -68,7 +69,7 @@ def smtp_used(look: Look) -> Iterator[Result]:
         yield Result(OK, f"mail from {names} goes through {spawn.name}")
     else:
         text = f"no mail comes to {spawn.name}: neither content_filter nor {PROXY} names it"
-        yield Result(ERROR, text, f"content_filter = scan:[127.0.0.1]:{spawn.line.port}")
+        yield Result(ERROR, text, f"content_filter = scan:[127.0.0.1]:{spawn.port}")
 
 
 def smtp_loop(look: Look) -> Iterator[Result]:
@@ -84,12 +85,12 @@ def smtp_loop(look: Look) -> Iterator[Result]:
     else:
         line = postfix.listener(settings.server)
     way = "sendmail" if settings.program else str(settings.server)
-    if line is None:
-        text = f"{way} is no service of this Postfix; make sure that it does not lead back here"
-        yield Result(WARNING, text, "avcheckctl setup postfix --way smtp")
-    elif line.port and line.port == spawn.line.port:
+    if not settings.program and _is_itself(spawn, settings.server, line):
         text = f"the next hop {way} is avcheck-smtp itself: each connection makes another one"
         yield Result(ERROR, text, "sendmail 127.0.0.1:10026")
+    elif line is None:
+        text = f"{way} is no service of this Postfix; make sure that it does not lead back here"
+        yield Result(WARNING, text, "avcheckctl setup postfix --way smtp")
     elif back := _leads_back(postfix, spawn, line):
         text = f"{back} of {line.name} leads back to avcheck-smtp: mail goes round until it bounces"
         made = doors.made_for_the_way_back(postfix, line)
@@ -97,6 +98,14 @@ def smtp_loop(look: Look) -> Iterator[Result]:
         yield Result(ERROR, text, remedy)
     else:
         yield Result(OK, f"{way} does not lead back to avcheck-smtp")
+
+
+def _is_itself(spawn: Spawn, server: Address, line: Line | None) -> bool:
+    """Whether the server is the socket that avcheck-smtp is started by; line is there, if any."""
+    if spawn.line is not None:
+        return line is spawn.line
+    port = server.port.decode("ascii", "replace")
+    return not server.path and peer.is_here(server) and port_number(port) == spawn.port
 
 
 def _leads_back(postfix: Postfix, spawn: Spawn, line: Line) -> str:
@@ -172,6 +181,8 @@ def _too_short(look: Look, postfix: Postfix, spawn: Spawn) -> Iterator[Result]:
 
 def _killed(look: Look, postfix: Postfix, spawn: Spawn) -> Iterator[Result]:
     """Whether a session may last until spawn(8) ends it."""
+    if spawn.line is None:
+        return  # systemd kills nobody for that
     name = f"{spawn.name}_time_limit"
     limit = _seconds(postfix, name, spawn.line, 0.0)
     if not limit:
@@ -203,11 +214,13 @@ def smtp_processes(look: Look) -> Iterator[Result]:
     if (found := _of(look)) is None:
         return
     postfix, spawn = found
-    at_once = postfix.processes(spawn.line)
-    where = printable(spawn.name)
+    at_once = spawned.at_once(postfix, spawn, look.settings)
     if not at_once or at_once > 100:
         text = f"{at_once or 'any number of'} messages may be checked at a time"
-        yield Result(WARNING, text, f"{where} inet n  n  n  -  10  spawn")
+        fewer = f"{printable(spawn.name)} inet n  n  n  -  10  spawn"
+        if spawn.line is None:
+            fewer = "MaxConnections=10" if spawn.connections else "processes 10"
+        yield Result(WARNING, text, fewer)
         return
     behind = _behind(look, postfix)
     back = postfix.processes(behind) if behind is not None else 0

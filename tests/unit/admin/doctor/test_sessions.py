@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import pages, sites, spawned
+from avcheck.admin import pages, sites, spawned, units
 from avcheck.admin.look import ERROR, OK, WARNING, Look
 from tests.support.doctor_site import US, Site, levels, text
 from tests.support.tree import ROOT
@@ -52,7 +52,7 @@ class Sessions:
             self.options = self.options.replace(old, new)
         self.file.write_text(self.site.filled(self.options))
         instance = self.site.postfix()
-        (spawn,) = spawned.found(instance.lines)
+        (spawn,) = spawned.found(instance)
         service = spawned.service(spawn)
         assert service.settings is not None, service.error
         return Look(service, instance, str(self.site.conf))
@@ -111,7 +111,7 @@ def test_one_that_cannot_run(either: Sessions) -> None:
 def test_what_is_no_session(site: Site) -> None:
     other = "x unix - n n - 10 spawn user=nobody argv=/bin/cat\ny unix - n n - 0 spawn\n"
     site.master += other
-    assert spawned.found(site.postfix().lines) == ()
+    assert spawned.found(site.postfix()) == ()
 
 
 def test_one_that_nobody_uses(before: Sessions) -> None:
@@ -167,8 +167,9 @@ def test_a_next_hop_that_asks_again(before: Sessions) -> None:
     assert "smtpd_proxy_filter of 127.0.0.1:10026 leads back" in text("smtp_loop", look)
 
 
-def test_a_next_hop_elsewhere(either: Sessions) -> None:
-    look = either.look(("sendmail 127.0.0.1:10026", "sendmail 192.0.2.1:10099"))
+@pytest.mark.parametrize("port", ["10025", "10099"])
+def test_a_next_hop_elsewhere(either: Sessions, port: str) -> None:
+    look = either.look(("sendmail 127.0.0.1:10026", f"sendmail 192.0.2.1:{port}"))
     assert levels("smtp_loop", look) == {WARNING}
 
 
@@ -250,3 +251,68 @@ def test_the_program_of_a_session_is_run(either: Sessions, monkeypatch: pytest.M
     monkeypatch.setattr(Look, "accounts", lambda self: (3999999998, None))
     monkeypatch.setattr(Look, "acting", lambda self: nullcontext())
     assert levels("program", either.look((either.site.user, US))) == {OK}
+
+
+# Started by systemd.
+
+UNITS = {"itself": ("avcheck-smtp", ""), "each": ("avcheck-smtp-each", "@")}
+
+
+@pytest.fixture(params=sorted(UNITS))
+def by_systemd(
+    request: pytest.FixtureRequest, either: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> Sessions:
+    """The unit of contrib/ in place of the spawn(8) service."""
+    place = either.site.directory / "units"
+    place.mkdir()
+    stem, at = UNITS[request.param]
+    for name in (f"{stem}.socket", f"{stem}{at}.service"):
+        unit = (ROOT / "contrib" / "systemd" / name).read_text()
+        unit = unit.replace("/opt/avcheck/bin", str(either.site.bin))
+        unit = unit.replace("/etc/avcheck/smtp.conf", str(either.file))
+        (place / name).write_text(unit.replace("avclient", either.site.user))
+    monkeypatch.setattr(units, "PLACES", (str(place),))
+    lines = either.site.master.splitlines(keepends=True)
+    (at_line,) = [number for number, line in enumerate(lines) if line.rstrip().endswith("spawn")]
+    either.site.master = "".join([*lines[:at_line], *lines[at_line + 3 :]])
+    return either
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["smtp_used", "smtp_loop", "smtp_xforward", "smtp_times", "smtp_processes", "clamd_threads"],
+)
+def test_a_unit_is_right_as_well(by_systemd: Sessions, check: str) -> None:
+    look = by_systemd.look()
+    assert look.service.name.endswith(".socket")
+    assert levels(check, look) == {OK}
+
+
+def test_a_unit_lets_in_more_than_clamd_scans(by_systemd: Sessions) -> None:
+    by_systemd.site.conf.write_text("MaxThreads 9\n")
+    assert levels("clamd_threads", by_systemd.look()) == {WARNING}
+
+
+def test_a_unit_that_lets_in_too_many(by_systemd: Sessions) -> None:
+    for file in (by_systemd.site.directory / "units").iterdir():
+        unit = file.read_text().replace("--processes 10", "--processes 500")
+        file.write_text(unit.replace("MaxConnections=10", "MaxConnections=500"))
+    assert levels("smtp_processes", by_systemd.look()) == {WARNING}
+
+
+def test_a_unit_that_leads_back_to_itself(by_systemd: Sessions) -> None:
+    look = by_systemd.look(("sendmail 127.0.0.1:10026", "sendmail 127.0.0.1:10025"))
+    assert levels("smtp_loop", look) == {ERROR}
+
+
+def test_a_session_of_a_unit_has_no_end(by_systemd: Sessions) -> None:
+    by_systemd.options += "session 0\n"
+    assert levels("smtp_times", by_systemd.look()) == {OK}
+
+
+def test_a_unit_that_no_mail_goes_to_is_not_looked_at(by_systemd: Sessions) -> None:
+    by_systemd.site.main.pop("content_filter", None)
+    by_systemd.site.master = by_systemd.site.master.replace(
+        "smtpd_proxy_filter=127.0.0.1:10025", "smtpd_proxy_filter="
+    )
+    assert spawned.found(by_systemd.site.postfix()) == ()
