@@ -22,8 +22,13 @@ REFUSES = ("*error*", "error")
 # A mailer with this for its program speaks SMTP, to the port that its arguments end with.
 SMTP = "[IPC]"
 
+# A table's tabs would be blanks on a terminal, and sendmail needs tabs: printf(1) makes them.
 RULES = (
-    "LOCAL_RULE_0\nR$* < @ $* > $*\t\t$#{0} $@ scan $: $1 < @ $2 > $3\nR$+\t\t\t$#{0} $@ scan $: $1"
+    "sed -i.before '/^LOCAL_RULE_0/,$d' {source} && printf '"
+    "LOCAL_RULE_0\\n"
+    "R$* < @ $* > $*\\t$#{mailer} $@ scan $: $1 < @ $2 > $3\\n"
+    "R$+\\t$#{mailer} $@ scan $: $1\\n"
+    "' >>{source} && m4 {source} >{configuration}"
 )
 
 
@@ -68,7 +73,16 @@ def sendmail_routes(look: Look) -> Iterator[Result]:
     others = [name for name, _ in pair.front.hops if name not in (*pair.names, *REFUSES)]
     if others:
         text = f"mail goes to the mailer {printable(others[0])}, round avcheck, unscanned"
-        yield Result(ERROR, text, RULES.format(call.name))
+        front = pair.front
+        yield Result(
+            ERROR,
+            text,
+            RULES.format(
+                source=printable(front.source),
+                configuration=printable(front.configuration),
+                mailer=printable(call.name),
+            ),
+        )
     elif not pair.front.hops:
         text = "where mail goes is not known"
         yield Result(SKIPPED, text, f"sendmail -C {printable(pair.front.configuration)} -bv root")

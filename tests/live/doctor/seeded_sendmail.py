@@ -112,16 +112,14 @@ class SeededSendmail:
         remedy = self.system.adapted(remedy)
         remedy = remedy.replace("/var/spool/mqueue-avcheck", f"{self.front.directory}/queue")
         first, *lines = remedy.splitlines()
-        if first == "LOCAL_RULE_0":
-            before = self.front.mc.partition("LOCAL_RULE_0\n")[0]
-            self.front.mc = f"{before}{remedy}\n"
-        elif line := LINE.match(first):
+        if line := LINE.match(first):
             self._line(line[3], first)
             for option in lines:
                 half = self.halves[line[3]]
                 half.mc = re.sub(r"^DAEMON_OPTIONS.*\n", "", half.mc, flags=re.M)
                 self._line(line[3], option)
-        elif equates := re.findall(r"([FULESP]|A)=((?:[^,]|, (?!A=))+)", remedy):
+        elif re.match(r"[A-Z]=", remedy):
+            equates = re.findall(r"([FULESP]|A)=((?:[^,]|, (?!A=))+)", remedy)
             for letter_, value in equates:
                 self._equate(letter_, value)
         elif remedy.startswith("-"):
@@ -132,6 +130,8 @@ class SeededSendmail:
         else:
             environment = {**os.environ, "PATH": f"{CTL.parent}:{os.environ['PATH']}"}
             subprocess.run(["sh", "-euc", remedy], env=environment, check=True)
+            for name, half in self.halves.items():
+                half.mc = (self.place / f"{name}.mc").read_text()
         self.make()
         self.restart()
 

@@ -293,6 +293,7 @@ def test_an_exim_that_was_not_restarted(tmp_path: Path, monkeypatch: pytest.Monk
     part = tmp_path / "etc" / "conf.d" / "router" / "10_x"
     part.touch()
     assert "does not run" in text("exim_restarted", site.look())
+    assert levels("exim_restarted", site.look()) == {WARNING}
     (tmp_path / "pid").write_text(f"{os.getpid()}\n")
     assert levels("exim_restarted", site.look()) == {OK}
     later = os.stat(tmp_path / "pid").st_mtime + 10

@@ -61,7 +61,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "by itself": (
         lambda site: site.change("front", hops=(("avcheck", "scan"), ("esmtp", "example.net."))),
-        "sendmail_routes", ERROR, "the mailer esmtp, round avcheck", "R$+\t\t\t$#avcheck $@ scan",
+        "sendmail_routes", ERROR, "the mailer esmtp, round avcheck", "R$+\\t$#avcheck $@ scan",
     ),
     "unknown": (
         lambda site: site.change("front", hops=()),
