@@ -107,7 +107,8 @@ def exim_routes(look: Look) -> Iterator[Result]:
         elif round_ or not hops:
             bad = True
             to = f"to router {printable(round_[0].router)}" if round_ else "nowhere"
-            yield Result(ERROR, f"{where} goes {to}, round avcheck, unscanned", _router(exim, call))
+            level = ERROR if port != LOCAL else WARNING  # as for Postfix: it is nobody else's
+            yield Result(level, f"{where} goes {to}, round avcheck, unscanned", _router(exim, call))
     if not bad:
         yield Result(OK, "mail from every way in goes to avcheck")
 

@@ -13,7 +13,7 @@ from avcheck.printable import printable
 LARGEST = {
     "Postfix": "message_size_limit = 10240000",
     "sendmail": "define(`confMAX_MESSAGE_SIZE', `52428800')dnl avcheck.mc",
-    "Exim": "message_size_limit = ${if eq{$received_port}{10026}{0}{50M}}",
+    "Exim": "message_size_limit = ${{if eq{{$received_port}}{{{port}}}{{0}}{{50M}}}}",
 }
 
 
@@ -44,7 +44,7 @@ def message_size(look: Look) -> Iterator[Result]:
             WARNING,
             f"{look.system} takes messages of any size: what is larger than the scanner looks at,"
             " or the spool directory has room for, is not scanned",
-            LARGEST[look.system],
+            LARGEST[look.system].format(port=printable(look.settings.server.port)),
         )
 
 

@@ -74,7 +74,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "local": (
         lambda site: change(site, "hops", **{LOCAL: ONWARD}),
-        "exim_routes", ERROR, "mail of this host", "{10026}}",
+        "exim_routes", WARNING, "mail of this host", "{10026}}",
     ),
     "loop": (
         lambda site: change(site, "hops", **{BACK: AVCHECK}),
@@ -158,7 +158,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "any size": (
         lambda site: change(site, "sizes", **{"25": 0}),
-        "message_size", WARNING, "Exim takes messages of any size", "message_size_limit = ${if",
+        "message_size", WARNING, "Exim takes messages of any size",
+        "message_size_limit = ${if eq{$received_port}{10026}{0}{50M}}",
     ),
 }  # fmt: skip
 
