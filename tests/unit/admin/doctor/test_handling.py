@@ -81,6 +81,26 @@ def test_a_quarantine_that_is_not_ours_to_write_to(
     assert all(f"chown -h avclient {site.spool}/q" in remedy for remedy in remedies)
 
 
+def test_where_entries_are_made_is_not_ours_to_write_to(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = site.own("--on infected=quarantine:@spool/q")
+    (site.spool / "q").mkdir(mode=0o700)
+    (site.spool / "q" / ".new").mkdir(mode=0o700)
+    assert levels("quarantine", look) == {OK}
+    real = os.access
+
+    def access(path: Any, mode: int, *, effective_ids: bool = False) -> bool:
+        new = os.fsencode(path).endswith(b"/.new")
+        return not new and real(path, mode, effective_ids=effective_ids)
+
+    monkeypatch.setattr(os, "access", access)
+    (result,) = found("quarantine", look)
+    assert result.level == ERROR
+    assert "/q/.new: not writable" in result.text
+    assert result.remedy == f"mv -T {site.spool}/q {site.spool}/q.old"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_quarantine_of_roots_in_the_accounts_spool(site: Site) -> None:
     """As the undo of docs/postfix.md leaves it."""
