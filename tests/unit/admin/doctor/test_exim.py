@@ -258,6 +258,18 @@ def test_the_front_door_is_never_told_to_go_unfiltered() -> None:
     assert "port 8025 goes to router onward" in text("exim_routes", site.look())
 
 
+def test_of_two_ways_back_the_one_that_does_not_come_round_is_named() -> None:
+    site = EximSite().command("127.0.0.1:10026", "127.0.0.1:25")
+    site.main["local_interfaces"] += " ; 127.0.0.1.10027"
+    site.main["smtp_reserve_hosts"] += "${if eq{$received_port}{10027}{127.0.0.1}}"
+    site.hops |= {BACK: AVCHECK, "10027": ONWARD}
+    (result,) = found("exim_loop", site.look())
+    assert result.remedy == "-S 127.0.0.1:10027"
+    site.hops["10027"] = AVCHECK  # neither: then the router is what is wrong
+    (result,) = found("exim_loop", site.look())
+    assert result.remedy == "-S 127.0.0.1:10026"
+
+
 def test_what_may_come_before_avcheck() -> None:
     site = EximSite()
     site.before = {

@@ -212,6 +212,16 @@ def test_a_program_that_goes_on(program: str) -> None:
     assert levels("sendmail_loop", site.look()) == {OK}
 
 
+def test_the_port_of_the_one_behind_is_named() -> None:
+    site = SendmailSite().words("127.0.0.1:10026", "127.0.0.1:25")
+    site.change("behind", doors=(Door("127.0.0.1", "25"), Door("127.0.0.1", "10099")))
+    (result,) = found("sendmail_loop", site.look())
+    assert result.remedy == "-S 127.0.0.1:10099"
+    site.behind = None
+    (result,) = found("sendmail_loop", site.look())
+    assert result.remedy == "-S 127.0.0.1:10026"
+
+
 def test_an_address_that_is_refused_goes_nowhere() -> None:
     site = SendmailSite().change("front", hops=(("avcheck", "scan"), ("*error*", "5.6.7")))
     assert levels("sendmail_routes", site.look()) == {OK}
