@@ -88,7 +88,7 @@ class Exim:
     @property
     def size(self) -> int:
         """The largest message that is taken from elsewhere; 0: any, or not known."""
-        front = [size for port, size in self.sizes.items() if port not in self.backs]
+        front = [size for port, size in self.sizes.items() if not self.is_way_back(port)]
         return max(front) if front and 0 not in front else 0
 
 

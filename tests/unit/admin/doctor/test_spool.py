@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,31 @@ def test_what_was_left_behind(site: Site) -> None:
     assert levels("spool_left_behind", site.own()) == {WARNING}
 
 
+def test_a_waitfile_that_everybody_can_make(site: Site) -> None:
+    everybody = site.directory / "everybody"
+    everybody.mkdir()
+    everybody.chmod(0o777)
+    (result,) = found("waitfile", site.own(f"-w {everybody}/wait"))
+    assert result.level == ERROR
+    assert "everybody can make it" in result.text
+
+
+def test_a_waitfile_that_the_account_cannot_see(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.lstat
+
+    def lstat(path: Any, **words: Any) -> os.stat_result:
+        if os.fsencode(path) == b"/root/wait":
+            raise PermissionError(13, "Permission denied")
+        return real(path, **words)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    (result,) = found("waitfile", site.own("-w /root/wait"))
+    assert result.level == ERROR
+    assert "Permission denied: all mail waits" in result.text
+
+
 def test_waitfiles(site: Site) -> None:
     look = site.own()
     wait = site.spool / "wait"
@@ -153,8 +179,10 @@ def test_waitfiles(site: Site) -> None:
     assert "a new disk" in text("waitfile", look)
     wait.write_bytes(Note("a new disk", "2000-01-01T00:00:00Z", "me").render())
     assert levels("waitfile", look) == {ERROR}
+    assert levels("waitfile", site.own("-w /nowhere/at/all")) == {ERROR}
+    assert "No such file" in text("waitfile", site.own("-w /nowhere/at/all"))
     site.spool.chmod(0o777)
     assert levels("waitfile", look) == {ERROR}
-    assert levels("waitfile", site.own("-w /nowhere/at/all")) == {ERROR}
+    site.spool.chmod(0o710)
     look.settings.waitfile = b""
     assert levels("waitfile", look) == {WARNING}

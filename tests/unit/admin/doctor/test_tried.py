@@ -123,6 +123,7 @@ def test_the_room_where_clamd_unpacks(
     assert said in text("clamd_room", site.own())
     clamd.blind = True
     (result,) = found("scanner_knows_virus", site.own())
+    assert result.level == ERROR
     assert (f"{scratch}" in result.text) == (level == ERROR)
     assert ("probe" in result.remedy) == (level != ERROR)
 
