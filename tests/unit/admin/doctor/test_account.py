@@ -119,9 +119,11 @@ def test_a_handler_without_its_interpreter(site: Site) -> None:
     (site.bin / "infected.sh").chmod(0o644)
     (result,) = found("handler", site.own())
     assert result.remedy == f"chmod 755 {site.bin}/infected.sh"
+    assert "may not be run" in result.text
     (site.bin / "infected.sh").unlink()
     (result,) = found("handler", site.own())
     assert "chmod" not in result.remedy
+    assert "is not there" in result.text
     assert program.interpreter_of(b"/nowhere") == b""
 
 
