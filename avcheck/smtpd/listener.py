@@ -33,6 +33,9 @@ CHILDREN_MAX = 80.0
 # Seconds before another try when no connection can be accepted, for want of descriptors or memory.
 PAUSE = 0.2
 
+# Seconds between two looks at the children, for a signal that could not wake us.
+LOOK = 5.0
+
 BUSY = b"421 4.3.2 Too busy, try again later\r\n"
 
 # What a child may need: modules that are loaded here, once, and before an upgrade of the package
@@ -67,7 +70,7 @@ class Listener:
         """Accept, until nobody comes for --idle seconds or a signal comes."""
         process.catch_signals(self._signal)
         signal.signal(signal.SIGCHLD, self._signal)
-        signal.set_wakeup_fd(self._woken)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         last = monotonic()
         while not self._stopped:
             accepting = len(self._children) < self._settings.processes
@@ -88,10 +91,9 @@ class Listener:
         waiting.register(self._wake, POLLIN)
         if accepting:
             waiting.register(self._socket.fileno(), POLLIN)
-        left = until - monotonic()
         # While there are children, it is they who end first.
-        wait = None if self._children or left > 1e6 else max(left, 0.0) * 1000
-        ready = [fd for fd, _ in waiting.poll(wait)]
+        left = LOOK if self._children else max(until - monotonic(), 0.0)
+        ready = [fd for fd, _ in waiting.poll(None if left > 1e6 else left * 1000)]
         if self._wake in ready:
             os.read(self._wake, 4096)
         return self._socket.fileno() in ready
@@ -153,7 +155,7 @@ class Listener:
         waiting.register(self._wake, POLLIN)
         self._reap()
         while self._children and (left := until - monotonic()) > 0:
-            if waiting.poll(left * 1000):
+            if waiting.poll(min(left, LOOK) * 1000):
                 os.read(self._wake, 4096)
             self._reap()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_it_does_not_leave_a_session_that_is_idle_itself(site: Site) -> None:
         talk = server.connect()
         talk.hello()
         assert server.process.poll() is None
+        talk.quit()
+        assert server.process.wait(PATIENCE) == 0
+
+
+DEAF = """
+from avcheck.smtpd import __main__, listener
+listener.signal.set_wakeup_fd = lambda *_, **__: -1
+listener.LOOK = 0.2
+__main__.main()
+"""
+
+
+def test_a_child_whose_end_wakes_nobody_is_noticed_all_the_same(site: Site) -> None:
+    line = [sys.executable, "-c", DEAF, *words(site, "--idle", "0.1")[1:]]
+    with Listening(line) as server:
+        talk = server.connect()
+        talk.hello()
         talk.quit()
         assert server.process.wait(PATIENCE) == 0
 

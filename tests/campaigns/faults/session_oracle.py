@@ -60,7 +60,7 @@ def _of(scene: SessionScene, fault: Fault, ended: Ended, number: int) -> str:
         return KEPT
     if number == INFECTED and scene.stored:  # by its queue ID the next try finds it
         return STORED
-    unheard = not reply and (ended.status < 0 or fault.call.name in SAYS)
+    unheard = not reply and (fault.what == "KILL" or fault.call.name in SAYS)
     _must(b"possible duplicate" in reply or unheard, f"taken, and kept without a word: {reply!r}")
     return DOUBTFUL
 
