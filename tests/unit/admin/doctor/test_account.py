@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -92,12 +93,35 @@ def test_files_that_the_account_cannot_read(site: Site, monkeypatch: pytest.Monk
     assert levels("files_readable", look) == {ERROR}
 
 
-def test_the_file_of_config_is_looked_at(site: Site) -> None:
+@pytest.mark.parametrize("spelled", ["--config {}", "--config={}"])
+def test_the_file_of_config_is_looked_at(site: Site, spelled: str) -> None:
     file = site.directory / "avcheck.conf"
     file.write_text("deadline 450\n")
     site.user = US
-    site.change("--deadline 450", f"--config {file}")
-    assert str(file) in text("files_readable", site.look()) or os.geteuid() == 0
+    site.change("--deadline 450", spelled.format(file))
+    (result,) = found("files_readable", site.look())
+    assert (result.level, result.text) == (OK, f"{file} can be read")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+def test_a_file_of_config_that_the_account_may_not_read(site: Site) -> None:
+    """Its group is let in, where it is a file; what is above it is shown."""
+    file, group = site.directory / "avcheck.conf", grp.getgrgid(pwd.getpwnam(SOMEBODY).pw_gid)
+    file.write_text("deadline 450\n")
+    file.chmod(0o600)
+    os.chown(site.spool, pwd.getpwnam(SOMEBODY).pw_uid, -1)
+    look = site.change("--deadline 450", f"--config {file}").look()
+    (result,) = found("files_readable", look)
+    assert (result.level, result.text) == (
+        ERROR, f"--config {file}: Permission denied for {SOMEBODY}, and all mail waits",
+    )  # fmt: skip
+    assert result.remedy == f"chgrp {group.gr_name} {file} && chmod g+r {file}"
+    file.unlink()
+    (result,) = found("files_readable", look)
+    assert result.remedy == f"namei -l {file}"
+    file.mkdir(mode=0o700)
+    (result,) = found("files_readable", look)
+    assert result.remedy == f"namei -l {file}"
 
 
 def test_counters_that_cannot_be_written(site: Site) -> None:

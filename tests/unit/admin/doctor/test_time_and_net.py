@@ -94,6 +94,22 @@ def test_nets_that_are_not_asked(site: Site) -> None:
         assert levels("safety_net", site.look()) == {ERROR}
 
 
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (("", ""), "waits"),
+        (("--deadline", "--refused bounce --deadline"), "bounces"),
+        (SENDMAIL, "bounces"),
+    ],
+)
+def test_what_becomes_of_mail_that_goes_round(site: Site, words: tuple[str, str], end: str) -> None:
+    """A server refuses it after too many hops, and avcheck waits then; a program takes it."""
+    site.change(*words).change("    -o content_filter=\n", "")
+    (result,) = found("reinjection_loop", site.look())
+    assert result.level == ERROR
+    assert result.text.endswith(f"mail goes round, and then {end}")
+
+
 def test_aliases_on_the_way_back(site: Site) -> None:
     assert levels("reinjection_mappings", site.look()) == {OK}
     line = re.search(r"    -o receive_override_options=.*\n", site.master)
