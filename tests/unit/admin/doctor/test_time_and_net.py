@@ -110,6 +110,25 @@ def test_what_becomes_of_mail_that_goes_round(site: Site, words: tuple[str, str]
     assert result.text.endswith(f"mail goes round, and then {end}")
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("127.0.0.1:10026", "-S 127.0.0.1:10026"),
+        ("[::1]:10027", "-S [::1]:10027"),
+        ("10027", "-S 127.0.0.1:10027"),
+    ],
+)
+def test_mail_is_told_to_go_back_where_somebody_listens(site: Site, name: str, remedy: str) -> None:
+    site.main["inet_interfaces"] = "loopback-only"
+    site.change("-S 127.0.0.1:10026", "-S 127.0.0.1:25")
+    site.change("127.0.0.1:10026 inet", f"{name} inet")
+    (result,) = found("reinjection_loop", site.look())
+    assert (result.level, result.remedy) == (ERROR, remedy)
+    site.change("    -o content_filter=\n", "")  # that one leads to avcheck, too
+    (result,) = found("reinjection_loop", site.look())
+    assert result.remedy == "-S 127.0.0.1:10026"
+
+
 def test_aliases_on_the_way_back(site: Site) -> None:
     assert levels("reinjection_mappings", site.look()) == {OK}
     line = re.search(r"    -o receive_override_options=.*\n", site.master)
