@@ -16,7 +16,7 @@ from avcheck.admin import peer
 from avcheck.admin.checks import program, running
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
 from tests.support.admin import avcheckctl
-from tests.support.doctor_site import SOMEBODY, US, Site, found, levels, text
+from tests.support.doctor_site import SENDMAIL, SOMEBODY, US, Site, found, levels, text
 
 COLUMNS = "avcheck   unix  -       n       n"
 
@@ -228,3 +228,40 @@ def test_what_looks_like_avcheck_is_named(site: Site, argv: str) -> None:
     said = avcheckctl("doctor", f"--postfix={site.config}")
     assert said.status == 2
     assert "avcheck looks like it, with argv=" in said.err
+
+
+def test_the_account_of_postfix_itself(site: Site) -> None:
+    site.main["mail_owner"] = SOMEBODY
+    (result,) = found("pipe_user", site.look())
+    assert (result.level, result.remedy) == (ERROR, "user=avclient:avgroup")
+
+
+def test_a_group_that_is_not_there_is_answered_with_the_accounts_own(site: Site) -> None:
+    own = grp.getgrgid(pwd.getpwnam(SOMEBODY).pw_gid).gr_name
+    site.change("user=@user", "user=@user:nogroupofthatname")
+    (result,) = found("pipe_user", site.look())
+    assert (result.level, result.remedy) == (ERROR, f"user={SOMEBODY}:{own}")
+
+
+def test_how_recipients_share_a_run_is_said(site: Site) -> None:
+    assert text("pipe_recipients", site.look()).endswith("have a run each")
+    site.change(*SENDMAIL).main["avcheck_destination_recipient_limit"] = "7"
+    assert text("pipe_recipients", site.look()).endswith("share a run, up to 7")
+
+
+@pytest.mark.parametrize("parameter", ["setgid_group", "mail_owner"])
+def test_a_group_of_postfixs_own(site: Site, parameter: str) -> None:
+    own = grp.getgrgid(pwd.getpwnam(SOMEBODY).pw_gid).gr_name
+    site.user = f"{SOMEBODY}:{own}"
+    assert levels("pipe_user", site.look()) == {OK}
+    if parameter == "setgid_group" or own != SOMEBODY:
+        site.main[parameter] = own
+        assert "refuses that group" in text("pipe_user", site.look())
+
+
+def test_an_account_with_a_typing_error_keeps_its_group(site: Site) -> None:
+    own = grp.getgrgid(pwd.getpwnam(SOMEBODY).pw_gid).gr_name
+    for group, remedy in ((own, f"user={SOMEBODY}:{own}"), ("nogroup0", f"user={SOMEBODY}")):
+        site.user = f"{SOMEBODY}x:{group}"
+        (result,) = found("pipe_user", site.look())
+        assert (result.level, result.remedy) == (ERROR, remedy)
