@@ -8,7 +8,6 @@ import io
 import os
 import quopri
 import re
-import signal
 import subprocess
 import time
 import zipfile
@@ -23,6 +22,7 @@ from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers import clamd as server
 from tests.support.servers import packages
 from tests.support.servers.clamd import TESTFILES, Clamd
+from tests.support.servers.daemon import suspend
 
 TEMPFAIL = 75
 
@@ -169,7 +169,7 @@ def test_the_next_daemon_is_asked_when_one_is_gone(desk: Desk, clamd: Clamd) -> 
 
 def test_a_silent_daemon_is_not_waited_for_longer_than_told(desk: Desk, tmp_path: Path) -> None:
     with Clamd(tmp_path / "d") as clamd:
-        os.kill(clamd.pid, signal.SIGSTOP)
+        suspend(clamd.pid)
         ended = desk.check(letter(), desk.words(f"clamd:{clamd.socket}", "-t", "1"))
     assert ended.status == TEMPFAIL
     assert str(clamd.socket) in ended.said
@@ -181,7 +181,7 @@ def test_a_daemon_that_dies_during_a_scan_has_not_said_clean(
 ) -> None:
     with Clamd(tmp_path / "d", tcp=True) as clamd:
         scanner = f"clamd:127.0.0.1:{clamd.port}" if way == "TCP" else f"clamd+{way}:{clamd.socket}"
-        os.kill(clamd.pid, signal.SIGSTOP)
+        suspend(clamd.pid)
         with subprocess.Popen(
             desk.words(scanner),
             stdin=subprocess.PIPE,

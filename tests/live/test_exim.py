@@ -17,6 +17,7 @@ from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, arrives, replaced
 from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.daemon import suspend
 from tests.support.servers.exim import Exim
 from tests.support.servers.ports import free_port
 from tests.support.tree import ROOT
@@ -187,7 +188,7 @@ def test_a_command_that_takes_too_long_is_tried_again(
     mail_system: MailSystem, program: Path
 ) -> None:
     message = letter()
-    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    suspend(mail_system.clamd.pid)
     try:
         with started(mail_system, program, "exim-slow", ("600s", "1s")) as slow:
             slow.submit(message)
@@ -219,7 +220,7 @@ def test_no_status_of_a_handler_bounces(
 def test_without_timeout_defer_it_would_bounce(mail_system: MailSystem, program: Path) -> None:
     """Why the line is there."""
     message = letter()
-    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    suspend(mail_system.clamd.pid)
     try:
         changes = (("600s", "1s"), ("  timeout_defer\n", ""))
         with started(mail_system, program, "exim-bounce", *changes) as bouncing:

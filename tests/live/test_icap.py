@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from tests.support.servers import clamd as server
 from tests.support.servers import packages
 from tests.support.servers.cicap import CIcap
 from tests.support.servers.clamd import Clamd
+from tests.support.servers.daemon import suspend
 from tests.support.servers.tls import Authority, TlsProxy
 
 # With everything turned off that lets a file pass unseen.
@@ -225,7 +225,7 @@ def test_a_server_that_dies_has_not_said_clean(
             ended = desk.check(letter(), desk.words(icap(place)))
             assert ended.status == TEMPFAIL
             return
-        os.kill(engine.pid, signal.SIGSTOP)
+        suspend(engine.pid)
         with subprocess.Popen(
             desk.words(icap(place)),
             stdin=subprocess.PIPE,

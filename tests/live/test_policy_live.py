@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.live.recipe import MailSystem
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers.clamd import Clamd
+from tests.support.servers.daemon import suspend
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.sink import Received
 
@@ -239,7 +239,7 @@ def test_a_message_that_kills_clamd_each_time_is_put_aside(
         clamd.start()
         # Stopped, it takes the connection and not the question; so the scan has begun and
         # is not over when the signal comes.
-        os.kill(clamd.pid, signal.SIGSTOP)
+        suspend(clamd.pid)
         process = desk.start(words)
         assert process.stdin
         process.stdin.write(poison.replace(b"\r\n", b"\n"))  # as check() does

@@ -13,6 +13,7 @@ from tests.live.through import unchanged
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers import packages
 from tests.support.servers.clamd import TESTFILES
+from tests.support.servers.daemon import suspend
 from tests.support.servers.postfix import Postfix
 from tests.support.tree import ROOT
 
@@ -263,7 +264,7 @@ def test_mail_waits_for_a_guard_that_is_missing(mail_system: MailSystem) -> None
 
 
 def test_the_net_catches_a_run_that_postfix_kills(mail_system: MailSystem) -> None:
-    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    suspend(mail_system.clamd.pid)
     try:
         with mail_system.postfix("slow", ("_time_limit = 600s", "_time_limit = 2s")) as postfix:
             queue_id = mail_system.submit(postfix, letter())

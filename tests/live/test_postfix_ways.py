@@ -17,6 +17,7 @@ import pytest
 from tests.live.recipe import MailSystem
 from tests.live.through import replaced
 from tests.support.letters import EICAR, letter, token, with_attachment
+from tests.support.servers.daemon import suspend
 from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
 from tests.support.servers.queue import submit
@@ -359,7 +360,7 @@ def test_a_script_hands_on_nothing_that_was_cut_short(mail_system: MailSystem) -
         first, message = letter(), letter()
         mail_system.submit(postfix, first)
         arrives(mail_system, postfix, first, OTHER)
-        os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+        suspend(mail_system.clamd.pid)
         try:
             queue_id = mail_system.submit(postfix, message)
             postfix.wait_until(lambda: bool(running("-n", queue_id)), "the scan")

@@ -37,6 +37,7 @@ from tests.live.farm import (
 )
 from tests.support.letters import letter, token, with_attachment
 from tests.support.servers import packages
+from tests.support.servers.daemon import suspend
 from tests.support.servers.haproxy import Haproxy
 from tests.support.servers.netns import CUTS, UNPLUGGED
 from tests.support.servers.postfix import PATIENCE
@@ -177,7 +178,7 @@ def test_a_scanner_that_is_lost_while_it_scans(
 def stopped(scanner: Scanner) -> Iterator[None]:
     """It does nothing, though its host is well."""
     pid = scanner.pid
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.through import Through, arrives, replaced
 from tests.support.letters import EICAR, letter, with_attachment
+from tests.support.servers.daemon import suspend
 from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
 from tests.support.servers.sendmail import Program, Sendmail
@@ -142,7 +143,7 @@ def test_a_scanner_that_hangs_is_asked_again_later(
     mail_system: MailSystem, program: Program
 ) -> None:
     message = letter()
-    os.kill(mail_system.clamd.pid, signal.SIGSTOP)
+    suspend(mail_system.clamd.pid)
     try:
         with started(
             mail_system, program, "sendmail-slow", ("--deadline 450", "--deadline 2")

@@ -21,6 +21,7 @@ from typing import Protocol
 from tests.campaigns.chaos.gate import Gate
 from tests.live.recipe import MailSystem
 from tests.support.letters import EICAR, letter, token, with_attachment
+from tests.support.servers.daemon import suspend
 
 # How long the mail system may take to send what is left, once nothing goes wrong any more.
 CALM_MAX = 240.0
@@ -182,7 +183,7 @@ class Storm:
         """Nobody is served, and the queue for connections is full."""
         self.happened["scanner filled"] += 1
         pid = self.system.clamd.pid
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
         guests = []
         try:
             for _ in range(300):

@@ -19,6 +19,7 @@ import pytest
 from avcheck.admin import checks
 from tests.live.doctor.seeded import AGE, Seeded
 from tests.support.letters import EICAR, with_attachment
+from tests.support.servers.daemon import suspend
 
 
 def option(site: Seeded, old: str, new: str) -> None:
@@ -207,7 +208,7 @@ def test_a_name_that_is_not_avchecks(site: Seeded) -> None:
 
 
 def test_a_scanner_and_a_way_back_that_say_nothing_take_ten_seconds(site: Seeded) -> None:
-    os.kill(site.clamd.pid, signal.SIGSTOP)
+    suspend(site.clamd.pid)
     try:
         began = monotonic()
         found = site.doctor()

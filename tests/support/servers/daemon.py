@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -117,6 +118,25 @@ class Daemon:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def suspend(pid: int) -> None:
+    """SIGSTOP, and wait until it has stopped.
+
+    The kernel only notes the signal: on a busy machine a daemon goes on for a moment, and takes
+    connections and questions.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + STOP_MAX
+    while not _is_suspended(pid):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{pid} does not stop")
+        time.sleep(LOOK)
+
+
+def _is_suspended(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads)
 
 
 def output_of(
