@@ -27,7 +27,6 @@ MilterSocket inet:{port}@127.0.0.1
 ClamdSocket unix:{clamd}
 Foreground yes
 User clamav
-AllowSupplementaryGroups yes
 OnInfected Blackhole
 OnFail Defer
 LogInfected Off

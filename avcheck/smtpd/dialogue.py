@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from avcheck.deliver.smtp_replies import Reply
     from avcheck.smtpd.events import Event
 
-# Commands that are handed to the next hop at once.
+# What is handled at once: commands for the next hop, and bytes of content.
 RELAYED_MAX = 100
-
-# Bytes of content that are handled at once.
 PIECE = 64 * 1024
 
 
