@@ -11,32 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.measure import Ratio, milliseconds, ratio
-from benchmarks.meter import Meter, meter
 from benchmarks.peers import clamav_milter, clamsmtp
-from benchmarks.stage import ACCOUNT, Stage, postfix_commands, smtp_sink
+from benchmarks.stage import ACCOUNT, Stage, postfix_commands
 from benchmarks.table import Table
 from benchmarks.through import (
     LISTENER,
     MAIN,
-    MESSAGES,
-    MESSAGES_QUICK,
     PIPE,
     PROXY,
     REINJECTION,
-    ROUNDS,
-    ROUNDS_QUICK,
-    SESSIONS,
-    Flow,
-    idle_rate,
+    Rounds,
+    flows_of,
     let_account_drop,
-    prove,
-    send,
     spool_of_account,
 )
 from tests.support.servers import packages
 from tests.support.servers.ports import free_port
 from tests.support.servers.postfix import Postfix
-from tests.support.servers.sink import Sink
 
 # Scans at a time: as many as clamd has threads, and the sessions of smtp-source.
 SLOTS = 10
@@ -131,24 +122,7 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
     """The table of all the ways, in one run, on one Postfix, clamd and sink."""
     if os.geteuid() != 0:
         raise packages.NotRootError("Postfix is started by root only")
-    count, messages = (ROUNDS_QUICK, MESSAGES_QUICK) if quick else (ROUNDS, MESSAGES)
-    with contextlib.ExitStack() as stack:
-        counted = stack.enter_context(meter())
-        counted.count(stage.clamd.pid)
-        with Sink() as sink:
-            with counted.started_here():
-                postfix, ways = stack.enter_context(filtered_postfix(stage, sink.address))
-            for name, address in ways.items():
-                prove(name, stage, postfix, sink, address)
-        idle = idle_rate(counted)
-        flows: dict[str, list[Flow]] = {name: [] for name in ways}
-        with smtp_sink(port=sink.port):
-            for turn in range(count + 1):  # the first one warms everything up
-                for name, address in ways.items():
-                    flow = send(stage, postfix, address, messages, counted, idle)
-                    if turn:
-                        flows[name].append(flow)
-    return [shown(flows, count, messages, counted, idle)]
+    return [shown(flows_of(stage, lambda sink: filtered_postfix(stage, sink), quick))]
 
 
 @contextlib.contextmanager
@@ -225,16 +199,12 @@ def loopback() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-def shown(
-    flows: Mapping[str, list[Flow]], count: int, messages: int, counted: Meter, idle: float
-) -> Table:
+def shown(rounds: Rounds) -> Table:
     columns = ("", "messages/s", "times the pipe", "CPU, ms", "times the pipe")
-    table = Table(
-        f"By SMTP through Postfix: {messages} messages of 4 kB, {SLOTS} at a time", columns
-    )
-    rate = {name: [flow.rate for flow in each] for name, each in flows.items()}
-    cpu = {name: [flow.cpu for flow in each] for name, each in flows.items()}
-    for name in flows:
+    title = f"By SMTP through Postfix: {rounds.messages} messages of 4 kB, {SLOTS} at a time"
+    table = Table(title, columns)
+    rate, cpu = rounds.rate, rounds.cpu
+    for name in rounds.flows:
         table.add(
             name,
             f"{statistics.median(rate[name]):.0f}",
@@ -243,9 +213,7 @@ def shown(
             str(ratio(cpu[name], cpu[PIPED])),
         )
     table.notes += [
-        f"Medians of {count} interleaved rounds with the same Postfix, clamd and sink "
-        f"(smtp-source, {SESSIONS} sessions; smtp-sink). CPU is a message's share of "
-        f"{counted.name}, less {idle * 1000:.1f} ms a second that they take when idle.",
+        f"{rounds.note}.",
         "After: content_filter and smtp(8), which keeps its connection for the next message, or "
         "does not; before: smtpd_proxy_filter, or smtpd_milters. By a socket: avcheck-smtp has "
         "inherited a listening one; by spawn(8): started for each connection. The pipe with the "

@@ -9,7 +9,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,13 +98,61 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
 
 def at_a_time(stage: Stage, slots: int, quick: bool) -> Table:
     """The table of all the ways with that many messages in every filter at the same time."""
+    rounds = flows_of(stage, lambda sink: filtered_postfix(stage, sink, slots), quick)
+    return shown(rounds, slots)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What came of each way: flows by its name, of so many messages each.
+
+    counted is what measured them; idle is what that shows when there is nothing to do.
+    """
+
+    flows: Mapping[str, list[Flow]]
+    messages: int
+    counted: Meter
+    idle: float
+
+    @property
+    def count(self) -> int:
+        """How many rounds there were."""
+        return len(next(iter(self.flows.values())))
+
+    @property
+    def rate(self) -> dict[str, list[float]]:
+        """Messages a second."""
+        return {name: [flow.rate for flow in each] for name, each in self.flows.items()}
+
+    @property
+    def cpu(self) -> dict[str, list[float]]:
+        """Seconds of processor a message."""
+        return {name: [flow.cpu for flow in each] for name, each in self.flows.items()}
+
+    @property
+    def note(self) -> str:
+        """How it was measured."""
+        return (
+            f"Medians of {self.count} interleaved rounds with the same Postfix, clamd and sink "
+            f"(smtp-source, {SESSIONS} sessions; smtp-sink). CPU is a message's share of "
+            f"{self.counted.name}, less {self.idle * 1000:.1f} ms a second that they take when "
+            "idle"
+        )
+
+
+def flows_of(
+    stage: Stage,
+    postfix_for: Callable[[str], contextlib.AbstractContextManager[tuple[Postfix, dict[str, str]]]],
+    quick: bool,
+) -> Rounds:
+    """All the ways of a Postfix that relays to a sink, in interleaved rounds."""
     count, messages = (ROUNDS_QUICK, MESSAGES_QUICK) if quick else (ROUNDS, MESSAGES)
     with contextlib.ExitStack() as stack:
         counted = stack.enter_context(meter())
         counted.count(stage.clamd.pid)
         with Sink() as sink:
             with counted.started_here():
-                postfix, ways = stack.enter_context(filtered_postfix(stage, sink.address, slots))
+                postfix, ways = stack.enter_context(postfix_for(sink.address))
             for name, address in ways.items():
                 prove(name, stage, postfix, sink, address)
         idle = idle_rate(counted)
@@ -115,7 +163,7 @@ def at_a_time(stage: Stage, slots: int, quick: bool) -> Table:
                     flow = send(stage, postfix, address, messages, counted, idle)
                     if turn:
                         flows[name].append(flow)
-    return shown(flows, slots, count, messages, counted, idle)
+    return Rounds(flows, messages, counted, idle)
 
 
 @contextlib.contextmanager
@@ -248,23 +296,17 @@ def wait_for_empty_queue(postfix: Postfix) -> None:
         raise WrongEndError(f"messages were deferred:\n{postfix.log[-4000:]}")
 
 
-def shown(
-    flows: Mapping[str, list[Flow]],
-    slots: int,
-    count: int,
-    messages: int,
-    counted: Meter,
-    idle: float,
-) -> Table:
+def shown(rounds: Rounds, slots: int) -> Table:
     columns = ("", "messages/s", "times avcheck", "CPU, ms", "more than no filter", "times avcheck")
-    table = Table(f"Through Postfix: {messages} messages of 4 kB, {slots} at a time", columns)
-    rate = {name: [flow.rate for flow in each] for name, each in flows.items()}
-    cpu = {name: [flow.cpu for flow in each] for name, each in flows.items()}
+    table = Table(
+        f"Through Postfix: {rounds.messages} messages of 4 kB, {slots} at a time", columns
+    )
+    rate, cpu = rounds.rate, rounds.cpu
     extra = {
         name: [more - less for more, less in zip(each, cpu[UNFILTERED], strict=True)]
         for name, each in cpu.items()
     }
-    for name in flows:
+    for name in rounds.flows:
         table.add(
             name,
             f"{statistics.median(rate[name]):.0f}",
@@ -274,10 +316,7 @@ def shown(
             "-" if name == UNFILTERED else str(ratio(extra[name], extra[OURS])),
         )
     table.notes += [
-        f"Medians of {count} interleaved rounds with the same Postfix, clamd and sink "
-        f"(smtp-source, {SESSIONS} sessions; smtp-sink). CPU is a message's share of "
-        f"{counted.name}, less {idle * 1000:.1f} ms a second that they take when idle; "
-        "the last column compares what each filter adds to Postfix alone.",
+        f"{rounds.note}; the last column compares what each filter adds to Postfix alone.",
         "The shell filter hands on by Postfix's sendmail, the others by SMTP to the same "
         "listener. amavisd-new looks for viruses only: no checks for spam or names of "
         "attachments, no database.",
@@ -288,7 +327,7 @@ def shown(
         + "; ".join(
             f"{name} {ratio(rate[name], rate[OURS]).median:.2f} and "
             f"{ratio(extra[name], extra[OURS]).median:.2f}"
-            for name in flows
+            for name in rounds.flows
             if name not in (OURS, UNFILTERED)
         )
         + "."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -26,7 +25,6 @@ def main() -> NoReturn:
     """
     status = TEMPFAIL
     try:
-        gc.disable()  # until all is loaded: see avcheck.__main__
         from avcheck import __main__ as way_in
 
         stdin = way_in.prepare()

@@ -191,6 +191,7 @@ class Session:
 
 def serve(client: Client, settings: Settings, called: bytes) -> None:
     """Serve one connection."""
-    gc.freeze()  # what is loaded stays; what a message leaves behind does not
+    # Off since prepare().  What is loaded stays; what a message leaves behind does not.
+    gc.freeze()
     gc.enable()
     Session(client, settings, called).serve()

@@ -149,11 +149,7 @@ def has_file(talk: Served, site: Site) -> bool:
 
 
 def test_a_client_that_goes_in_the_middle_of_the_content_delivers_nothing(site: Site) -> None:
-    hop = site.smtp()
-    with spawn(site) as talk:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
+    with in_a_message(site, "content") as (talk, hop):
         talk.say(WIRE[:-3])
         assert talk.end() == 0
     assert site.scanner.questions == []
@@ -162,12 +158,7 @@ def test_a_client_that_goes_in_the_middle_of_the_content_delivers_nothing(site: 
 
 
 def test_one_that_goes_while_the_scanner_is_asked_gets_no_delivery(site: Site) -> None:
-    hop = site.smtp()
-    site.clamd(hold="asked")
-    with spawn(site) as talk:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
+    with in_a_message(site, "scan") as (talk, hop):
         talk.say(WIRE)
         site.scanner.arrived()
         talk.socket.shutdown(socket.SHUT_WR)
@@ -181,12 +172,7 @@ def test_one_that_goes_while_the_scanner_is_asked_gets_no_delivery(site: Site) -
 @pytest.mark.parametrize("late", [False, True])
 def test_one_that_has_said_goodbye_may_wait_with_its_side_closed(site: Site, late: bool) -> None:
     """As Exim does: QUIT behind the final dot, and no more."""
-    hop = site.smtp()
-    site.clamd(hold="asked")
-    with spawn(site) as talk:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
+    with in_a_message(site, "scan") as (talk, hop):
         if late:
             talk.say(WIRE)
             site.scanner.arrived()
@@ -205,12 +191,7 @@ def test_one_that_has_said_goodbye_may_wait_with_its_side_closed(site: Site, lat
 
 @pytest.mark.parametrize("said", [b"NOOP\r\n", b"QUIT", b"XQUIT\r\n", b"QUIT\r\nRSET\r\n"])
 def test_but_not_without_a_goodbye(site: Site, said: bytes) -> None:
-    hop = site.smtp()
-    site.clamd(hold="asked")
-    with spawn(site) as talk:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
+    with in_a_message(site, "scan") as (talk, hop):
         talk.say(WIRE + said)
         site.scanner.arrived()
         talk.socket.shutdown(socket.SHUT_WR)
@@ -220,12 +201,7 @@ def test_but_not_without_a_goodbye(site: Site, said: bytes) -> None:
 
 
 def test_who_hangs_up_after_the_goodbye_does_not_wait(site: Site) -> None:
-    hop = site.smtp()
-    site.clamd(hold="asked")
-    with spawn(site) as talk:
-        talk.hello()
-        talk.envelope()
-        assert talk.ask(b"DATA").startswith(b"354 ")
+    with in_a_message(site, "scan") as (talk, hop):
         talk.say(WIRE + b"QUIT\r\n")
         site.scanner.arrived()
         talk.close()

@@ -34,6 +34,45 @@ def program(open_directory: Path) -> Program:
     return Program.unpack(open_directory / "sendmail-package")
 
 
+def names_of(mail_system: MailSystem, directory: Path, front: int, behind: int) -> dict[str, str]:
+    """What stands in this directory, at these ports, for the names of the page."""
+    return {
+        **mail_system.names,
+        setup.PORT: str(behind),
+        "Port=25'": f"Port={front}'",
+        "Port=587,": f"Port={free_port()},",
+        "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
+        "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
+    }
+
+
+@contextmanager
+def pair(
+    mail_system: MailSystem,
+    program: Program,
+    directory: Path,
+    ports: tuple[int, int],
+    mc: str,
+    options: str,
+    rules: str = "",
+) -> Iterator[tuple[Sendmail, Sendmail]]:
+    """Two sendmails in a new directory: mc is of the first, options and rules of the second."""
+    front, behind = ports
+    fresh(directory)
+    with (
+        Sendmail.delivering(
+            directory / "behind",
+            program,
+            relayhost=mail_system.sink.address,
+            port=behind,
+            options=options,
+            more=rules,
+        ) as second,
+        Sendmail(directory / "front", program, port=front, mc=mc) as first,
+    ):
+        yield first, second
+
+
 @contextmanager
 def started(
     mail_system: MailSystem,
@@ -48,31 +87,11 @@ def started(
     `rules` are rule sets of the second.
     """
     directory = mail_system.directory / name
-    front, behind = free_port(), behind or free_port()
-    names = {
-        **mail_system.names,
-        setup.PORT: str(behind),
-        "Port=25'": f"Port={front}'",
-        "Port=587,": f"Port={free_port()},",
-        "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
-        "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
-    }
-    parts = guide.configuration("sendmail", names)
-    fresh(directory)
-    with (
-        Sendmail.delivering(
-            directory / "behind",
-            program,
-            relayhost=mail_system.sink.address,
-            port=behind,
-            options=parts["sendmail.mc"],
-            more=rules,
-        ) as second,
-        Sendmail(
-            directory / "front", program, port=front, mc=replaced(parts["avcheck.mc"], *changes)
-        ) as first,
-    ):
-        yield Through(mail_system, first, second)
+    ports = free_port(), behind or free_port()
+    parts = guide.configuration("sendmail", names_of(mail_system, directory, *ports))
+    mc = replaced(parts["avcheck.mc"], *changes)
+    with pair(mail_system, program, directory, ports, mc, parts["sendmail.mc"], rules) as halves:
+        yield Through(mail_system, *halves)
 
 
 @pytest.fixture(scope="module")

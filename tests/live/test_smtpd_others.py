@@ -14,13 +14,13 @@ from avcheck.admin.commands import setup
 from tests.live.recipe import MailSystem, blocks
 from tests.live.smtpd import activated
 from tests.live.test_exim import PARTS
+from tests.live.test_sendmail import names_of, pair
 from tests.live.through import Through, arrives, replaced
 from tests.support.letters import EICAR, letter, with_attachment
 from tests.support.servers import unpacked
 from tests.support.servers.exim import Exim
-from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
-from tests.support.servers.sendmail import Program, Sendmail
+from tests.support.servers.sendmail import Program
 from tests.support.tree import ROOT
 
 DOCS = ROOT / "docs"
@@ -63,34 +63,21 @@ def exim(mail_system: MailSystem, open_directory: Path) -> Iterator[Through]:
 @pytest.fixture(scope="module")
 def sendmail(mail_system: MailSystem, open_directory: Path) -> Iterator[Through]:
     program = Program.unpack(open_directory / "smtpd-sendmail-package")
-    directory = fresh(mail_system.directory / "smtpd-sendmail")
+    directory = mail_system.directory / "smtpd-sendmail"
     front, filter_, behind = free_port(), free_port(), free_port()
-    names = {
-        **mail_system.names,
-        setup.PORT: str(behind),
-        "10025": str(filter_),
-        "Port=25'": f"Port={front}'",
-        "Port=587,": f"Port={free_port()},",
-        "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
-        "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
-    }
+    names = {**names_of(mail_system, directory, front, behind), "10025": str(filter_)}
     parts = guide.configuration("sendmail", names)
     door = parts["avcheck.mc"]
     mailer = door[door.index("Mavcheck,") : door.index("SAvcheckFrom\n")]
     by_smtp = guide.adapted(blocks(DOCS / "sendmail.md")["avcheck.mc-smtp"], names)
     door = replaced(door, (mailer, by_smtp), ("$@ scan", "$@ [127.0.0.1]"))
     with (
-        Sendmail.delivering(
-            directory / "behind",
-            program,
-            relayhost=mail_system.sink.address,
-            port=behind,
-            options=parts["sendmail.mc"],
-        ) as second,
-        Sendmail(directory / "front", program, port=front, mc=door) as first,
+        pair(
+            mail_system, program, directory, (front, behind), door, parts["sendmail.mc"]
+        ) as halves,
         filtering(mail_system, filter_, behind),
     ):
-        yield Through(mail_system, first, second)
+        yield Through(mail_system, *halves)
 
 
 @pytest.fixture(params=["exim", "sendmail"])

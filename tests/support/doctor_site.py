@@ -168,5 +168,12 @@ def levels(name: str, look: Look) -> set[str]:
     return seen
 
 
+def expect(look: Look, name: str, level: str, said: str, remedy: str) -> None:
+    """The check of that name finds something that bad, in these words, with that in a remedy."""
+    assert level in levels(name, look)
+    assert said in text(name, look)
+    assert any(remedy in each.remedy for each in found(name, look))
+
+
 def text(name: str, look: Look) -> str:
     return " ".join(result.text for result in found(name, look))

@@ -13,12 +13,12 @@ import pytest
 from tests.campaigns import sweeps
 from tests.campaigns.chaos import notes
 from tests.campaigns.chaos.gate import Gate
+from tests.campaigns.chaos.postfix import StormyPostfix
 from tests.campaigns.chaos.storm import MailUnderTest, Storm, small_spool
 from tests.live.recipe import MailSystem
 from tests.live.test_exim import started as exim
 from tests.live.test_sendmail import started as sendmail
 from tests.live.through import Through, mark, replaced
-from tests.support.letters import token
 from tests.support.servers.exim import Exim
 from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
@@ -58,28 +58,12 @@ class Syslog:
         self._socket.close()
 
 
-class PostfixMail:
+class PostfixMail(StormyPostfix):
     """A Postfix with the documented lines; avcheck's own log goes to `syslog`."""
 
     def __init__(self, postfix: Postfix, syslog: Syslog) -> None:
-        self._postfix = postfix
+        super().__init__(postfix)
         self._syslog = syslog
-        self.start = postfix.start
-        self.stop = postfix.stop
-        self.submit = postfix.submit
-        self.try_again = postfix.flush
-
-    @property
-    def log(self) -> str:
-        return self._postfix.log
-
-    def waiting(self) -> list[str | None]:
-        found = []
-        for each in self._postfix.queue():
-            with contextlib.suppress(RuntimeError):  # gone since
-                header = self._postfix.command("postcat", "-hq", each.queue_id)
-                found.append(token(header.encode()))
-        return found
 
     def told_of_duplicate(self, queue_id: str) -> bool:
         """Whether a run says that it may be one, or two of them that they have handed it on."""

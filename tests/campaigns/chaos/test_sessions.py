@@ -15,6 +15,7 @@ import pytest
 from tests.campaigns import sweeps
 from tests.campaigns.chaos import notes
 from tests.campaigns.chaos.gate import Gate
+from tests.campaigns.chaos.postfix import StormyPostfix
 from tests.campaigns.chaos.storm import MailUnderTest, Storm, small_spool
 from tests.live.recipe import MailSystem
 from tests.live.smtpd import Way, way
@@ -34,27 +35,8 @@ PATIENCE = 120.0
 UNSURE = ("possible duplicate", "message may be sent more than once", "queue file write error")
 
 
-class AfterMail:
+class AfterMail(StormyPostfix):
     """A Postfix that sends what is in its queue through avcheck-smtp."""
-
-    def __init__(self, found: Way) -> None:
-        self._postfix = found.postfix
-        self.start = found.postfix.start
-        self.stop = found.postfix.stop
-        self.submit = found.postfix.submit
-        self.try_again = found.postfix.flush
-
-    @property
-    def log(self) -> str:
-        return self._postfix.log
-
-    def waiting(self) -> list[str | None]:
-        found = []
-        for each in self._postfix.queue():
-            with contextlib.suppress(RuntimeError):  # gone since
-                header = self._postfix.command("postcat", "-hq", each.queue_id)
-                found.append(token(header.encode()))
-        return found
 
     def told_of_duplicate(self, queue_id: str) -> bool:
         lines = [line for line in self.log.splitlines() if f" {queue_id}: " in line]
@@ -65,7 +47,7 @@ class BeforeMail(AfterMail):
     """A Postfix that asks avcheck-smtp before it takes a message; its clients try again."""
 
     def __init__(self, found: Way) -> None:
-        super().__init__(found)
+        super().__init__(found.postfix)
         self._port = found.port
         self._unsure: set[str] = set()
         self.refused: set[str] = set()
@@ -153,7 +135,7 @@ def gated(mail_system: MailSystem, name: str) -> Iterator[tuple[Way, Gate]]:
 @pytest.mark.parametrize("name", ["after", "before"])
 def test_sessions(mail_system: MailSystem, name: str) -> None:
     with small_spool(mail_system), gated(mail_system, name) as (found, gate):
-        mail = BeforeMail(found) if found.before else AfterMail(found)
+        mail = BeforeMail(found) if found.before else AfterMail(found.postfix)
         storm = SessionStorm(mail_system, mail, gate, found)
         storm.rage()
         notes.tell(f"storm, sessions {name} the queue", storm.happened, storm.account())

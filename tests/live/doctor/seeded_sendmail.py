@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from avcheck.admin import guide
-from avcheck.admin.commands import setup
 from tests.live.doctor.findings import CTL, Finding, doctor, finding
 from tests.live.recipe import MailSystem
+from tests.live.test_sendmail import names_of, pair
 from tests.live.through import mark
 from tests.support.letters import EICAR, letter, token, with_attachment
-from tests.support.servers.fresh import fresh
 from tests.support.servers.ports import free_port
 from tests.support.servers.sendmail import NAMED, Program, Sendmail
 
@@ -179,26 +178,8 @@ class SeededSendmail:
 @contextmanager
 def seeded_sendmail(system: MailSystem, program: Program) -> Iterator[SeededSendmail]:
     """Two sendmails with the documented lines, in a place of their own."""
-    directory = system.directory / "seeded-sendmail"
-    front, back = free_port(), free_port()
-    names = {
-        **system.names,
-        setup.PORT: str(back),
-        "Port=25'": f"Port={front}'",
-        "Port=587,": f"Port={free_port()},",
-        "/var/spool/mqueue-avcheck": f"{directory}/front/queue",
-        "/run/sendmail-avcheck.pid": f"{directory}/front/pid",
-    }
-    parts = guide.configuration("sendmail", names)
-    fresh(directory)
-    with (
-        Sendmail.delivering(
-            directory / "behind",
-            program,
-            relayhost=system.sink.address,
-            port=back,
-            options=parts["sendmail.mc"],
-        ) as behind,
-        Sendmail(directory / "front", program, port=front, mc=parts["avcheck.mc"]) as first,
-    ):
-        yield SeededSendmail(system, program, first, behind)
+    directory, ports = system.directory / "seeded-sendmail", (free_port(), free_port())
+    parts = guide.configuration("sendmail", names_of(system, directory, *ports))
+    mc, options = parts["avcheck.mc"], parts["sendmail.mc"]
+    with pair(system, program, directory, ports, mc, options) as halves:
+        yield SeededSendmail(system, program, *halves)

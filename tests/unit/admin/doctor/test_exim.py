@@ -14,7 +14,7 @@ from avcheck.admin.exim_doors import Door, doors_of, listed, seconds, size_of
 from avcheck.admin.exim_instance import LOCAL, Hop
 from avcheck.admin.exim_options import blocks, options, transport_of, words_of
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
-from tests.support.doctor_site import found, levels, text
+from tests.support.doctor_site import expect, found, levels, text
 from tests.support.exim_site import BACK, EximSite
 
 AVCHECK = (Hop("avcheck", "avcheck"),)
@@ -169,10 +169,7 @@ def test_one_fault_at_a_time(fault: str) -> None:
     seed, check, level, said, remedy = FAULTS[fault]
     site = EximSite()
     seed(site)
-    look = site.look()
-    assert level in levels(check, look)
-    assert said in text(check, look)
-    assert any(remedy in each.remedy for each in found(check, look))
+    expect(site.look(), check, level, said, remedy)
 
 
 CHANGES = {

@@ -17,7 +17,7 @@ from avcheck.admin.sendmail_options import (
     options,
     parsed,
 )
-from tests.support.doctor_site import found, levels, text
+from tests.support.doctor_site import expect, found, levels
 from tests.support.sendmail_site import SendmailSite
 
 CHECKS = (
@@ -185,10 +185,7 @@ def test_one_fault_at_a_time(fault: str) -> None:
     seed, check, level, said, remedy = FAULTS[fault]
     site = SendmailSite()
     seed(site)
-    look = site.look()
-    assert level in levels(check, look)
-    assert said in text(check, look)
-    assert any(remedy in each.remedy for each in found(check, look))
+    expect(site.look(), check, level, said, remedy)
 
 
 @pytest.mark.parametrize("flag", list("79DEFLMPXx"))
