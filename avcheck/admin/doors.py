@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+from avcheck.admin import spawned
 from avcheck.admin.master_cf import Line
-from avcheck.admin.postfix import Postfix
-from avcheck.admin.services import of_call
+from avcheck.admin.output import Trouble
+from avcheck.admin.postfix import FILTER, Postfix, lookup
 from avcheck.printable import printable
-
-FILTER = "content_filter"
-PROXY = "smtpd_proxy_filter"
 
 # Ports that the world sends mail to: no way back is there.
 PUBLIC = ("25", "465", "587", "2525")
+
+# Where mail goes for the domains of a parameter, by the name of that (ADDRESS_CLASS_README).
+CLASSES = {
+    "local_transport": "mydestination",
+    "virtual_transport": "virtual_mailbox_domains",
+    "relay_transport": "relay_domains",
+}
 
 RESTRICTIONS = "smtpd_recipient_restrictions"
 
@@ -24,13 +30,14 @@ class Door:
     """A service that takes mail from elsewhere; filter is the service that mail goes to next.
 
     own tells that the filter is in a -o of the service, and not in main.cf.  proxy is
-    where smtpd(8) hands mail to before it has taken it.
+    where smtpd(8) hands mail to before it has taken it.  checked tells that either is avcheck.
     """
 
     line: Line
     filter: str
     own: bool
     proxy: str
+    checked: bool
 
     @property
     def option(self) -> str:
@@ -45,19 +52,18 @@ def service_of(text: str) -> str:
 
 def doors(postfix: Postfix) -> Iterator[Door]:
     """Every way in but pickup(8), which takes the mail of this host, and the ways back."""
-    back = [id(line) for line in ways_back(postfix)]
+    back, checked = ([id(line) for line in each(postfix)] for each in (ways_back, spawned.checked))
     for line in postfix.lines:
         if line.command in ("smtpd", "qmqpd") and id(line) not in back:
-            name = service_of(postfix.value(FILTER, line))
-            proxy = postfix.value(PROXY, line) if line.command == "smtpd" else ""
-            yield Door(line, name, FILTER in line.overrides, proxy)
+            name, proxy = service_of(postfix.filter(line)), postfix.proxy(line)
+            yield Door(line, name, FILTER in line.overrides, proxy, id(line) in checked)
 
 
 def ways_back(postfix: Postfix) -> list[Line]:
     """The services that take checked mail back, of each avcheck of this Postfix."""
     found = []
-    for pipe in postfix.pipes:
-        settings = of_call(pipe).settings
+    for service in spawned.avchecks(postfix):
+        settings = service.settings
         if settings is None or settings.program or settings.no_inject:
             continue
         line = postfix.listener(settings.server)
@@ -101,5 +107,23 @@ def made_for_the_way_back(postfix: Postfix, line: Line) -> bool:
 
 def by_transport(postfix: Postfix) -> bool:
     """Whether the transports of this instance lead to avcheck, in place of a content_filter."""
-    avchecks = {pipe.name for pipe in postfix.pipes}
-    return service_of(postfix.value("default_transport")) in avchecks
+    return _leads_to_avcheck(postfix, postfix.value("default_transport"))
+
+
+def _leads_to_avcheck(postfix: Postfix, transport: str) -> bool:
+    name, _, hop = transport.partition(":")
+    if name.strip() in {pipe.name for pipe in postfix.pipes}:
+        return True
+    return any(spawned.is_at(postfix, hop.strip(), spawn) for spawn in spawned.found(postfix))
+
+
+def other_transports(postfix: Postfix) -> Iterator[tuple[str, str]]:
+    """Each parameter by which mail goes past the avcheck of default_transport, and for whom."""
+    for table in names(postfix.value("transport_maps")):
+        with suppress(Trouble):
+            if _leads_to_avcheck(postfix, lookup(postfix.directory, table, "*")):
+                return
+    for transport, domains in CLASSES.items():
+        whose = names(postfix.value(domains))
+        if whose and not _leads_to_avcheck(postfix, postfix.value(transport)):
+            yield transport, domains

@@ -19,6 +19,10 @@ from avcheck.admin.master_cf import Line, Pipe, pipe_of, port_number, services, 
 from avcheck.admin.output import Trouble
 from avcheck.printable import printable
 
+# The parameters by which mail goes through a filter: after it was taken, and before that.
+FILTER = "content_filter"
+PROXY = "smtpd_proxy_filter"
+
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 # Seconds for postconf(1), which reads two files, and the bytes that it may write.
@@ -66,7 +70,7 @@ class Postfix:
     def looks_like_one(self) -> str:
         """Words on each pipe(8) service that is meant to run avcheck, and does not."""
         said = ""
-        filtered = self.value("content_filter").partition(":")[0]
+        filtered = self.value(FILTER).partition(":")[0]
         for line in self.lines:
             words = [printable(each, 80) for each in line.arguments if not each.startswith("-o")]
             called = [os.path.basename(each.removeprefix("argv=")) for each in words]
@@ -93,12 +97,21 @@ class Postfix:
         hosts = [wanted, "", "0.0.0.0", "::", *SAME.get(wanted, ())]  # noqa: S104 - looked for
         return next((found[host] for host in hosts if host in found), None)
 
+    def proxy(self, line: Line) -> str:
+        """Where smtpd(8) hands mail to before it has taken it; empty if it does not."""
+        return self.value(PROXY, line).strip() if line.command == "smtpd" else ""
+
+    def filter(self, line: Line) -> str:
+        """Where mail that comes in by that service is sent first, as content_filter has it.
+
+        What smtpd(8) hands to a proxy it does not queue, and so has no filter.
+        """
+        takes = line.command in ("smtpd", "pickup", "qmqpd") and not self.proxy(line)
+        return self.value(FILTER, line).strip() if takes else ""
+
     def filters(self, line: Line, pipe: Pipe) -> bool:
         """Whether mail that comes in by that service goes to the pipe by content_filter."""
-        return (
-            line.command in ("smtpd", "pickup", "qmqpd")
-            and self.value("content_filter", line).partition(":")[0] == pipe.name
-        )
+        return self.filter(line).partition(":")[0].strip() == pipe.name
 
 
 def read(directory: str = "") -> Postfix:

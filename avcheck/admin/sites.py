@@ -174,14 +174,13 @@ SCRIPT = " (if a script of yours runs it, give avcheck's options in place of thi
 
 def _of_postfix(directory: str) -> Site:
     instance = postfix.read(directory)
-    spawns = spawned.found(instance)
-    if not instance.pipes and not spawns:
+    services = spawned.avchecks(instance)
+    if not services:
         raise Trouble(
             f"no service in master.cf runs avcheck{instance.looks_like_one()}",
             "avcheckctl setup postfix prints one; if systemd or a script of yours runs avcheck,"
             " give its options in place of --postfix, such as --config /etc/avcheck/smtp.conf",
         )
-    services = (*map(of_call, instance.pipes), *map(spawned.service, spawns))
     return Site(services, instance, directory)
 
 

@@ -8,12 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from avcheck.admin import guide, units
+from avcheck.address import Address
+from avcheck.admin import guide, peer, units
 from avcheck.admin.calls import Call
-from avcheck.admin.doors import FILTER, PROXY
 from avcheck.admin.master_cf import Line, port_number
 from avcheck.admin.postfix import Postfix
-from avcheck.admin.services import Service, attributes_of, check_backups, load_config, with_config
+from avcheck.admin.services import (
+    Service,
+    attributes_of,
+    check_backups,
+    load_config,
+    of_call,
+    with_config,
+)
 from avcheck.exits import Leave
 from avcheck.options import reading, rows
 from avcheck.printable import printable
@@ -60,6 +67,22 @@ def found(postfix: Postfix) -> tuple[Spawn, ...]:
     return tuple(spawns)
 
 
+def avchecks(postfix: Postfix) -> tuple[Service, ...]:
+    """Every avcheck of this Postfix, by a pipe or by SMTP."""
+    return (*map(of_call, postfix.pipes), *map(service, found(postfix)))
+
+
+def checked(postfix: Postfix) -> list[Line]:
+    """The services whose mail goes to an avcheck next."""
+    by_pipe = [
+        line for line in postfix.lines if any(postfix.filters(line, each) for each in postfix.pipes)
+    ]
+    for spawn in found(postfix):
+        by_pipe += before_queue(postfix, spawn)
+        by_pipe += [client.line for client in after_queue(postfix, spawn)]
+    return by_pipe
+
+
 def at_once(postfix: Postfix, spawn: Spawn, settings: Settings) -> int:
     """How many connections are served at a time; 0: any number."""
     if spawn.line is not None:
@@ -98,10 +121,25 @@ def service(spawn: Spawn) -> Service:
     return Service(name, settings, "", spawn.program, spawn, attributes_of(given))
 
 
-def port_of(where: str) -> str:
-    """The number of the port in host:port, as a next hop or a proxy is written; else empty."""
-    found = re.fullmatch(r"(?:inet:)?\[?[^\[\]]*\]?:([\w-]+)", where.strip())
-    return port_number(found[1]) if found else ""
+def is_at(postfix: Postfix, where: str, spawn: Spawn) -> bool:
+    """Whether a next hop or a proxy, as main.cf has it, is the socket of avcheck-smtp."""
+    line = spawn.line
+    if line is not None and line.type == "unix":
+        return where in (f"unix:private/{line.name}", f"unix:public/{line.name}")
+    host, port = endpoint(where)
+    if not port or port != spawn.port:
+        return False
+    ours = host == postfix.value("myhostname").lower()
+    return ours or peer.is_here(Address(host=host.encode("ascii", "replace")))
+
+
+def endpoint(where: str) -> tuple[str, str]:
+    """The host and the number of the port of a next hop or a proxy; empty if it has no port.
+
+    A proxy on this host may be a port alone.
+    """
+    found = re.fullmatch(r"(?:inet:)?(?:\[?([^\[\]]*)\]?:|(?=\d+$))([\w-]+)", where.strip())
+    return ((found[1] or "").lower(), port_number(found[2])) if found else ("", "")
 
 
 @dataclass(frozen=True)
@@ -118,18 +156,17 @@ class Client:
 def after_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Client]:
     """The services whose mail a client of Postfix sends to the port from the queue."""
     for line in postfix.lines:
-        if line.command in ("smtpd", "pickup", "qmqpd"):
-            name, _, hop = postfix.value(FILTER, line).partition(":")
-            # A port may have the same name.
-            named = [each for each in postfix.lines if each.name == name.strip()]
-            transport = next((each for each in named if each.type != "inet"), None)
-            known = transport is None or transport.command in CLIENTS
-            if name and known and port_of(hop) == spawn.port:
-                yield Client(line, transport)
+        name, _, hop = postfix.filter(line).partition(":")
+        # A port may have the same name.
+        named = [each for each in postfix.lines if each.name == name.strip()]
+        transport = next((each for each in named if each.type != "inet"), None)
+        known = transport is None or transport.command in CLIENTS
+        if name and known and is_at(postfix, hop.strip(), spawn):
+            yield Client(line, transport)
 
 
 def before_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Line]:
     """The smtpd(8) services that hand mail to the port before they take it."""
     for line in postfix.lines:
-        if line.command == "smtpd" and port_of(postfix.value(PROXY, line)) == spawn.port:
+        if is_at(postfix, postfix.proxy(line), spawn):
             yield line

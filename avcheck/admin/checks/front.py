@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avcheck.admin import doors
+from avcheck.admin import doors, spawned
 from avcheck.admin.doors import Door
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.postfix import Postfix
+from avcheck.admin.postfix import FILTER, PROXY, Postfix
 from avcheck.printable import printable
 
 
@@ -17,42 +17,61 @@ def filter_used(look: Look) -> Iterator[Result]:
     if pipe is None or postfix is None:
         return
     users = [line.name for line in postfix.lines if postfix.filters(line, pipe)]
-    others = [each for each in postfix.pipes if each != pipe]
-    used = any(postfix.filters(line, each) for line in postfix.lines for each in others)
     text = f"no mail goes through {pipe.name} by content_filter"
     if users:
         yield Result(OK, f"mail from {', '.join(users)} goes through {pipe.name}")
-    elif used or doors.by_transport(postfix):
+    elif spawned.checked(postfix) or doors.by_transport(postfix):
         text += " (access tables may say FILTER, and transport tables its name)"
         yield Result(WARNING, text, f"grep -rn {printable(pipe.name)}: /etc/postfix")
     else:
-        yield Result(ERROR, text, _in_main_cf(postfix, pipe.name))
+        yield Result(ERROR, text, _in_main_cf(postfix, f"{FILTER}={pipe.name}:dummy"))
 
 
 def front_doors(look: Look) -> Iterator[Result]:
     """Each service that takes mail from outside hands it to avcheck; but for the way back."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None or pipe != postfix.pipes[0]:
+    postfix, call = look.postfix, look.service.call
+    if postfix is None or call is None:
+        return
+    every = spawned.avchecks(postfix)
+    if call != every[0].call:
         return  # said once, and not for each avcheck
-    found = [_beside(postfix, pipe.name, door) for door in doors.doors(postfix)]
-    bad = [each for each in [*found, _local(look, postfix, pipe.name)] if each is not None]
+    way, found = _way(postfix), list(doors.doors(postfix))
+    bad = [each for door in found if (each := _beside(postfix, way, door)) is not None]
+    if doors.by_transport(postfix) and not all(door.checked for door in found):
+        bad += _by_others(postfix)
+    by_program = any(each.settings and each.settings.program for each in every)
+    if not by_program and (local := _local(postfix, way)):  # what is handed back comes that way
+        bad.append(local)
     yield from bad
     if not bad:
         yield Result(OK, "all mail from outside goes through avcheck")
 
 
-def _beside(postfix: Postfix, avcheck: str, door: Door) -> Result | None:
+def _way(postfix: Postfix) -> str:
+    """The setting that sends mail to avcheck: of its pipe, else as another service has it."""
+    for pipe in postfix.pipes:
+        return f"{FILTER}={pipe.name}:dummy"
+    for spawn in spawned.found(postfix):
+        for client in spawned.after_queue(postfix, spawn):
+            return f"{FILTER}={printable(postfix.filter(client.line))}"
+        for line in spawned.before_queue(postfix, spawn):
+            return f"{PROXY}={printable(postfix.proxy(line))}"
+        return f"{FILTER}=scan:[127.0.0.1]:{spawn.port}"
+    return ""
+
+
+def _beside(postfix: Postfix, way: str, door: Door) -> Result | None:
     """What is wrong with the service if its mail goes round avcheck."""
-    name, own = printable(door.line.name), f"{door.option}content_filter={avcheck}:dummy"
-    if door.filter in {pipe.name for pipe in postfix.pipes} or doors.by_transport(postfix):
+    name = printable(door.line.name)
+    if door.checked:
         return None
     if door.proxy:
-        text = f"mail from {name} goes to the proxy {printable(door.proxy)}, and on from there"
-        return Result(WARNING, f"{text}: see that it comes to avcheck", "avcheckctl setup postfix")
-    remedy = own if door.own else _in_main_cf(postfix, avcheck, door)
+        return _proxied(postfix, way, door)
+    if doors.by_transport(postfix):
+        return None
+    remedy = _of_door(door, way) if door.own else _in_main_cf(postfix, way, door)
     if not door.filter:
-        here = all(doors.is_here(each) for each in doors.listens_at(postfix, door.line))
-        if here and _other_filters(postfix):
+        if _of_this_host(postfix, door) and _other_filters(postfix):
             text = f"mail from {name}, which only this host reaches, goes round avcheck"
             return Result(WARNING, f"{text}: is it another filter's way back?", remedy)
         return Result(ERROR, f"mail from {name} goes round avcheck, unscanned", remedy)
@@ -63,44 +82,74 @@ def _beside(postfix: Postfix, avcheck: str, door: Door) -> Result | None:
     return Result(WARNING, f"{text}: see that it comes there later", remedy)
 
 
+def _of_door(door: Door, way: str) -> str:
+    """The lines that send its mail there; a proxy would come before a content_filter."""
+    without = f"\n    -o {PROXY}=" if door.proxy and not way.startswith(PROXY) else ""
+    return f"{door.option}{way}{without}"
+
+
+def _proxied(postfix: Postfix, way: str, door: Door) -> Result | None:
+    """What to say of a service with a proxy that is not avcheck: it has no content_filter then."""
+    name, proxy = printable(door.line.name), printable(door.proxy)
+    back = {line.port for line in doors.ways_back(postfix)}
+    if spawned.endpoint(door.proxy)[1] in back:
+        text = f"mail from {name} goes to {proxy}, where checked mail comes back: unscanned"
+        return Result(ERROR, text, _of_door(door, way))
+    others = [each for each in doors.doors(postfix) if _of_this_host(postfix, each)]
+    if others and all(each.checked for each in others):
+        return None  # where its mail comes back from the proxy
+    text = f"mail from {name} goes to the proxy {proxy}, and on from there"
+    return Result(WARNING, f"{text}: see that it comes to avcheck", "avcheckctl setup postfix")
+
+
+def _of_this_host(postfix: Postfix, door: Door) -> bool:
+    """Whether only this host reaches the service."""
+    return all(doors.is_here(each) for each in doors.listens_at(postfix, door.line))
+
+
 def _other_filters(postfix: Postfix) -> bool:
     """Whether this Postfix has a filter or a proxy that is not avcheck."""
-    avchecks = {pipe.name for pipe in postfix.pipes}
     return any(
-        door.proxy
-        or (
-            door.filter and door.filter not in avchecks and postfix.service(door.filter) is not None
-        )
+        door.proxy or (door.filter and postfix.service(door.filter) is not None)
         for door in doors.doors(postfix)
+        if not door.checked
     )
 
 
-def _local(look: Look, postfix: Postfix, avcheck: str) -> Result | None:
+def _by_others(postfix: Postfix) -> Iterator[Result]:
+    """The transports by which mail for some domains goes past that of default_transport."""
+    avcheck = printable(postfix.value("default_transport"))
+    for transport, domains in doors.other_transports(postfix):
+        to = printable(postfix.value(transport), 80)
+        text = f"mail for {domains} goes to {to} ({transport}), round avcheck, unscanned"
+        yield Result(ERROR, text, f"{transport} = {avcheck}")
+
+
+def _local(postfix: Postfix, way: str) -> Result | None:
     """What to say of mail of this host that goes round avcheck."""
     line = postfix.service("pickup")
-    if line is None or look.settings.program or doors.by_transport(postfix):
-        return None  # what sendmail(1) hands back comes that way
-    name = doors.service_of(postfix.value(doors.FILTER, line))
-    if name in {pipe.name for pipe in postfix.pipes}:
+    if line is None or doors.by_transport(postfix) or line in spawned.checked(postfix):
         return None
+    own = f"pickup {line.type} ... pickup\n    -o {way}"
+    if way.startswith(PROXY):  # which pickup(8) has none of
+        own = "avcheckctl setup postfix --way pipe"
+    name = doors.service_of(postfix.filter(line))
     if name and postfix.service(name) is None:
         text = f"content_filter of pickup names {printable(name)}, which is not in master.cf"
-        return Result(ERROR, f"{text}: mail of this host waits", _own(line.type, avcheck))
+        return Result(ERROR, f"{text}: mail of this host waits", own)
     text = "mail of this host (sendmail(1), cron(8)) goes round avcheck, unscanned"
-    return Result(WARNING, text, _own(line.type, avcheck))
+    return Result(WARNING, text, own)
 
 
-def _own(type_: str, avcheck: str) -> str:
-    return f"pickup {type_} ... pickup\n    -o content_filter={avcheck}:dummy"
-
-
-def _in_main_cf(postfix: Postfix, avcheck: str, door: Door | None = None) -> str:
+def _in_main_cf(postfix: Postfix, way: str, door: Door | None = None) -> str:
     """The line that has mail filtered, where the way back goes on taking mail unfiltered.
 
     In main.cf if each way back has a filter of its own, for all the doors; else below them.
     """
+    parameter, _, value = way.partition("=")
     back = doors.ways_back(postfix)
-    if back and all(doors.FILTER in line.overrides for line in back):
-        return f"content_filter = {avcheck}:dummy"
-    every = [door] if door is not None else list(doors.doors(postfix))
-    return "\n".join(f"{each.option}content_filter={avcheck}:dummy" for each in every)
+    if back and all(parameter in line.overrides for line in back) and parameter == FILTER:
+        return f"{parameter} = {value}"
+    every = [door] if door is not None else doors.doors(postfix)
+    lines = [_of_door(each, way) for each in every if not each.proxy]
+    return "\n".join(lines) or "avcheckctl setup postfix"

@@ -9,10 +9,9 @@ from avcheck import policy, run
 from avcheck.address import Address
 from avcheck.admin import doors, peer, spawned
 from avcheck.admin.checks import limits
-from avcheck.admin.doors import FILTER, PROXY
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import Line, port_number
-from avcheck.admin.postfix import Postfix
+from avcheck.admin.postfix import FILTER, PROXY, Postfix
 from avcheck.admin.spawned import Spawn
 from avcheck.printable import printable
 from avcheck.smtpd import hop, session
@@ -61,12 +60,8 @@ def smtp_used(look: Look) -> Iterator[Result]:
             text = f"content_filter of {client.line.name} names {name}, which is not in master.cf"
             yield Result(ERROR, f"{text}: its mail waits", "avcheckctl setup postfix --way smtp")
             return
-    if clients and proxied:
-        text = f"mail that comes by {proxied[0]} is scanned before the queue, and again after it"
-        yield Result(WARNING, text, f"{printable(proxied[0])} ...\n    -o content_filter=")
-    elif clients or proxied:
-        names = ", ".join([each.line.name for each in clients] or proxied)
-        yield Result(OK, f"mail from {names} goes through {spawn.name}")
+    if names := [*(each.line.name for each in clients), *proxied]:
+        yield Result(OK, f"mail from {', '.join(names)} goes through {spawn.name}")
     else:
         text = f"no mail comes to {spawn.name}: neither content_filter nor {PROXY} names it"
         yield Result(ERROR, text, f"content_filter = scan:[127.0.0.1]:{spawn.port}")

@@ -22,6 +22,10 @@ def own_filter(site: Seeded, value: str) -> None:
     site.postconf("-P", f"127.0.0.1:{site.door}/inet/content_filter={value}")
 
 
+def proxy_past_avcheck(site: Seeded) -> None:
+    site.postconf("-P", f"127.0.0.1:{site.door}/inet/smtpd_proxy_filter=127.0.0.1:{site.back}")
+
+
 def back_to_the_front(site: Seeded) -> None:
     site.change(f"-S 127.0.0.1:{site.back}", f"-S 127.0.0.1:{site.postfix.port}")
 
@@ -40,6 +44,10 @@ FAULTS: dict[str, Fault] = {
     "a door with a filter that is not there": (
         lambda site: own_filter(site, "avchek:dummy"), [],
         "front_doors", "error", "not in master.cf", "-o content_filter=avcheck:dummy",
+    ),
+    "a proxy, which leaves no room for a filter": (
+        proxy_past_avcheck, ["door"],
+        "front_doors", "error", "where checked mail comes back", "-o smtpd_proxy_filter=",
     ),
     "mail of this host past the filter": (
         lambda site: site.postconf("-P", "pickup/unix/content_filter="), ["sendmail"],

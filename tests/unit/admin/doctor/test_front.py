@@ -79,8 +79,49 @@ def test_other_filters_are_not_errors(site: Site) -> None:
 
 def test_transports_in_place_of_a_filter(site: Site) -> None:
     site.main |= {"content_filter": "", "default_transport": "avcheck:dummy"}
+    assert levels("front_doors", site.look()) == {ERROR}
+    (result,) = found("front_doors", site.look())
+    assert "mail for mydestination goes to local:" in result.text
+    assert result.remedy == "local_transport = avcheck:dummy"
+    site.main["mydestination"] = ""
+    site.main["virtual_mailbox_domains"] = "example.net"
+    assert "(virtual_transport), round avcheck" in text("front_doors", site.look())
+    site.main["virtual_transport"] = "avcheck:dummy"
     assert levels("front_doors", site.look()) == {OK}
     assert levels("filter_used", site.look()) == {WARNING}
+
+
+@pytest.mark.parametrize(("where", "level"), [("avcheck:dummy", OK), ("smtp:", ERROR)])
+def test_a_transport_map_for_everybody_else(site: Site, where: str, level: str) -> None:
+    table = site.directory / "transport"
+    table.write_text(f"* {where}\n")
+    site.main |= {"content_filter": "", "default_transport": "avcheck:dummy"}
+    site.main["transport_maps"] = f"texthash:/nowhere, texthash:{table}"
+    assert levels("front_doors", site.look()) == {level}
+
+
+def test_a_proxy_in_the_place_of_a_filter(site: Site) -> None:
+    """What is handed to a proxy has no content_filter, whatever main.cf says."""
+    site.master += "submission inet n - y - - smtpd\n    -o smtpd_proxy_filter=10024\n"
+    assert levels("front_doors", site.look()) == {WARNING}
+    site.change("filter=10024", "filter=inet:localhost:10026")
+    assert levels("front_doors", site.look()) == {ERROR}
+    (result,) = found("front_doors", site.look())
+    assert "where checked mail comes back" in result.text
+    assert result.remedy == (
+        "submission inet ... smtpd\n    -o content_filter=avcheck:dummy\n    -o smtpd_proxy_filter="
+    )
+
+
+def test_a_proxy_whose_mail_comes_back_to_a_filter(site: Site) -> None:
+    site.master += "submission inet n - y - - smtpd\n    -o smtpd_proxy_filter=127.0.0.1:10024\n"
+    site.master += "127.0.0.1:10023 inet n - n - - smtpd\n"
+    assert levels("front_doors", site.look()) == {OK}
+    site.master += EMPTY
+    assert levels("front_doors", site.look()) == {WARNING}
+    site.main["content_filter"] = ""
+    (result,) = found("filter_used", site.look())
+    assert "submission" not in result.remedy  # a proxy is left alone
 
 
 def test_mail_of_this_host(site: Site) -> None:
