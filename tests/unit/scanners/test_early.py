@@ -101,7 +101,7 @@ def verdict(
         with Conn(ours, Address(path=b"/run/eager"), monotonic() + PATIENCE) as link:
             link.watch(watched or message.seen)
             module = scanners.load(SCANNERS[dialogue.scanner])
-            return ask.dialogue(module, link, message, dialogue.target())
+            return ask.dialogue(module, link, message, dialogue.target)
     except Defer as why:
         return Finding(FAILED, (), why.text, why.code)
     finally:

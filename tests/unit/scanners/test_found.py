@@ -16,20 +16,16 @@ from avcheck.scanners.rows import PATH, SCANNERS, STREAM
 from avcheck.settings import Target
 from avcheck.spool import Message
 from avcheck.verdict import (
+    ALERTS,
     CLEAN,
-    ENCRYPTED,
     FAILED,
     INFECTED,
-    POLICY,
     SUSPICIOUS,
-    UNSCANNABLE,
     Finding,
     Verdict,
 )
 from tests.support.wire import Wire, settings, spooled
 from tests.unit.scanners.test_transcripts import DIALOGUES, Dialogue, asked, said_by_server
-
-ALERTS = (INFECTED, SUSPICIOUS, POLICY)
 
 PAGE = b"ICAP/1.0 200 OK\r\n%bEncapsulated: res-hdr=0, res-body=50\r\n\r\n%b"
 OPTIONS = b"ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\n\r\n"
@@ -158,16 +154,6 @@ def test_the_last_byte_is_not_needed_to_find(infection: Dialogue, tmp_path: Path
         reply = said_by_server(infection, message)
         finding, _, _ = asked(infection, message, reply[:-1])
         assert finding.verdict in ALERTS or infection.id.startswith(NEEDED), finding.text
-
-
-@pytest.mark.usefixtures("seldom_measured")
-def test_what_is_found_is_not_less_when_it_is_cut(infection: Dialogue, tmp_path: Path) -> None:
-    with spooled(tmp_path, named=infection.way == PATH) as message:
-        reply = said_by_server(infection, message)
-        for cut in range(len(reply)):
-            finding, _, _ = asked(infection, message, reply[:cut])
-            # (Of two replies the first may be a clean one: see test_transcripts.py.)
-            assert finding.verdict not in (ENCRYPTED, UNSCANNABLE), reply[:cut]
 
 
 def test_what_was_found_when_time_is_up_is_found(message: Message) -> None:
