@@ -93,8 +93,8 @@ class Seeded:
 
     # Asking.
 
-    def doctor(self) -> list[Finding]:
-        return doctor(f"--postfix={self.postfix.config}")
+    def doctor(self, *, command: bool = False) -> list[Finding]:
+        return doctor(f"--postfix={self.postfix.config}", command=command)
 
     def finding(self, check: str, level: str, said: str = "") -> Finding:
         return finding(self.doctor(), check, level, said)

@@ -82,9 +82,9 @@ class SeededExim:
 
     # Asking, and doing as it says.
 
-    def doctor(self) -> list[Finding]:
+    def doctor(self, *, command: bool = False) -> list[Finding]:
         path = f"{self.server.program.parent}:{os.environ['PATH']}"
-        return doctor(f"--exim={self.server.configuration}", {**os.environ, "PATH": path})
+        return doctor(f"--exim={self.server.configuration}", path, command=command)
 
     def finding(self, check: str, level: str, said: str = "") -> Finding:
         return finding(self.doctor(), check, level, said)

@@ -99,9 +99,9 @@ class SeededSendmail:
 
     # Asking, and doing as it says.
 
-    def doctor(self) -> list[Finding]:
+    def doctor(self, *, command: bool = False) -> list[Finding]:
         path = f"{self.bin}:{os.environ['PATH']}"
-        return doctor(f"--sendmail-cf={self.place}/avcheck.cf", {**os.environ, "PATH": path})
+        return doctor(f"--sendmail-cf={self.place}/avcheck.cf", path, command=command)
 
     def finding(self, check: str, level: str, said: str = "") -> Finding:
         return finding(self.doctor(), check, level, said)
