@@ -50,6 +50,11 @@ class Postfix:
     pipes: tuple[Pipe, ...] = field(default=())
     directory: str = ""
 
+    @property
+    def command(self) -> str:
+        """postfix(1) for this instance."""
+        return f"postfix{f' -c {printable(self.directory)}' if self.directory else ''}"
+
     def value(self, name: str, line: Line | None = None, default: str = "") -> str:
         """A parameter as the service has it."""
         if line is not None and name in line.overrides:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from avcheck.address import Address
-from avcheck.admin import guide, peer, units
+from avcheck.admin import guide, inetd, peer, units
 from avcheck.admin.calls import Call
-from avcheck.admin.master_cf import Line, port_number
+from avcheck.admin.master_cf import Line, Pipe, port_number
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.services import (
     Service,
@@ -40,27 +40,32 @@ CLIENTS = ("smtp", "lmtp")
 class Spawn(Call):
     """What listens on a port and runs avcheck-smtp.
 
-    line is the spawn(8) service; None for a unit of systemd.  connections is how many of them
-    that lets in, 0 if avcheck-smtp itself says it.
+    line is the spawn(8) service; None for a unit of systemd, or for inetd, where service is
+    the file with the account, and connections is how many of them that lets in, 0 for any
+    number; None if avcheck-smtp itself says it.
     """
 
     port: str
     line: Line | None = None
-    connections: int = 0
+    connections: int | None = None
+    service: str = ""
 
     macro: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")  # spawn(8) has none
     values: ClassVar[Mapping[str, str]] = {}
     sender: ClassVar[str] = ""
     recipient: ClassVar[str] = ""
     spelling: ClassVar[str] = "{}"
-    where: ClassVar[str] = "argv= in master.cf, or ExecStart= of the unit"
+    where: ClassVar[str] = "argv= in master.cf, ExecStart= of the unit, or the line of inetd"
 
 
 def found(postfix: Postfix) -> tuple[Spawn, ...]:
-    """The services of master.cf, and the units that this Postfix hands mail to."""
+    """The services of master.cf, and the others that this Postfix hands mail to."""
     spawns = [spawn for line in postfix.lines if (spawn := _spawn_of(line)) is not None]
-    for each in units.sockets(guide.SMTP_FILTER):
-        unit = Spawn(each.name, each.argv, each.user, each.group, each.port, None, each.connections)
+    for each in (*units.sockets(guide.SMTP_FILTER), *inetd.sockets(guide.SMTP_FILTER)):
+        account = each.user, each.group
+        unit = Spawn(
+            each.name, each.argv, *account, each.port, None, each.connections, each.service
+        )
         used = any(after_queue(postfix, unit)) or any(before_queue(postfix, unit))
         if used and not any(line.port == each.port for line in postfix.lines):
             spawns.append(unit)
@@ -74,20 +79,35 @@ def avchecks(postfix: Postfix) -> tuple[Service, ...]:
 
 def checked(postfix: Postfix) -> list[Line]:
     """The services whose mail goes to an avcheck next."""
-    by_pipe = [
-        line for line in postfix.lines if any(postfix.filters(line, each) for each in postfix.pipes)
-    ]
-    for spawn in found(postfix):
-        by_pipe += before_queue(postfix, spawn)
-        by_pipe += [client.line for client in after_queue(postfix, spawn)]
-    return by_pipe
+    return [line for call in (*postfix.pipes, *found(postfix)) for line in come_to(postfix, call)]
+
+
+def come_to(postfix: Postfix, call: Call | None) -> list[Line]:
+    """The services whose mail comes to this avcheck."""
+    if isinstance(call, Spawn):
+        return [*queued_for(postfix, call), *before_queue(postfix, call)]
+    return queued_for(postfix, call)
+
+
+def queued_for(postfix: Postfix, call: Call | None) -> list[Line]:
+    """Those whose mail comes to it from the queue."""
+    if isinstance(call, Spawn):
+        return [client.line for client in after_queue(postfix, call)]
+    if isinstance(call, Pipe):
+        return [line for line in postfix.lines if postfix.filters(line, call)]
+    return []
+
+
+def line_of(call: Call | None) -> Line | None:
+    """The service of master.cf that runs this avcheck; None if it is no such service."""
+    return call.line if isinstance(call, (Pipe, Spawn)) else None
 
 
 def at_once(postfix: Postfix, spawn: Spawn, settings: Settings) -> int:
     """How many connections are served at a time; 0: any number."""
     if spawn.line is not None:
         return postfix.processes(spawn.line)
-    return spawn.connections or settings.processes
+    return settings.processes if spawn.connections is None else spawn.connections
 
 
 def _spawn_of(line: Line) -> Spawn | None:

@@ -30,6 +30,7 @@ from avcheck.admin.checks import (
     reinjection,
     running,
     scanner,
+    sending,
     sendmail_mailer,
     sendmail_ways,
     sessions,
@@ -100,8 +101,10 @@ CHECKS: tuple[Check, ...] = (
     main_cf.bounces,
     main_cf.message_size,
     sessions.smtp_used,
+    sending.smtp_answers,
+    sending.smtp_client,
     sessions.smtp_loop,
-    sessions.smtp_xforward,
+    sending.smtp_xforward,
     sessions.smtp_times,
     sessions.smtp_processes,
     sessions.smtp_refuses,
@@ -167,3 +170,5 @@ def questions(look: Look) -> Iterator[tuple[Any, ...]]:
         yield (back.offers,)
     if program.may_be_run(look):
         yield (program.version,)
+    if sending.may_be_asked(look):
+        yield (sending.hello,)

@@ -118,9 +118,9 @@ def offers(look: Look) -> tuple[dict[bytes, bytes], str]:
     """
     server = look.settings.server
     with look.acting(), conn.connect((server,), monotonic() + look.left) as link:
-        smtp_replies.want(2, b"the connection", [_reply(link)])
+        smtp_replies.want(2, b"the connection", [heard(link)])
         link.send(b"EHLO avcheckctl.invalid\r\n")
-        reply = _reply(link)
+        reply = heard(link)
         smtp_replies.want(2, b"EHLO", [reply])
         offered = smtp_dialogue.extensions(reply)
         refused = ""
@@ -143,15 +143,16 @@ def _refusal(look: Look, link: conn.Conn) -> str:
     ]
     for command in commands:
         link.send(command + b"\r\n")
-        reply = _reply(link)
+        reply = heard(link)
         if reply.code // 100 != 2:
             return f"{printable(command)}: {reply}"
     link.send(b"RSET\r\n")
-    _reply(link)
+    heard(link)
     return ""
 
 
-def _reply(link: conn.Conn) -> smtp_replies.Reply:
+def heard(link: conn.Conn) -> smtp_replies.Reply:
+    """The next reply; raises Defer if it is none."""
     replies = smtp_replies.Replies()
     while (reply := replies.add(link.line())) is None:
         pass

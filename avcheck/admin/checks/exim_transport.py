@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from avcheck import exits, policy
-from avcheck.admin.account import SHARED
 from avcheck.admin.checks.limits import compared
+from avcheck.admin.checks.pipe_account import own_account
 from avcheck.admin.exim_doors import seconds
 from avcheck.admin.exim_options import OFF, ON, Transport
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
@@ -166,10 +166,8 @@ def exim_account(look: Look) -> Iterator[Result]:
     elif user == 0 or call.user == own or user == _number(own):
         text = f"user = {printable(call.user)}: what avcheck runs could change all mail"
         yield Result(ERROR, text, good)
-    elif call.user in SHARED:
-        yield Result(WARNING, f"user = {call.user}: others use that account, too", good)
     else:
-        yield Result(OK, f"avcheck runs as {printable(call.user)}")
+        yield own_account(f"user = {printable(call.user)}", call.user, good)
 
 
 def _number(user: str) -> int | None:

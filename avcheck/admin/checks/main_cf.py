@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from avcheck.admin import amounts
+from avcheck.admin import amounts, spawned
 from avcheck.admin.look import OK, WARNING, Look, Result
 from avcheck.printable import printable
 
@@ -19,7 +19,7 @@ LARGEST = {
 
 def bounces(look: Look) -> Iterator[Result]:
     """A bounce does not carry what nobody has scanned."""
-    if look.postfix is None or look.service.pipe is None:
+    if look.postfix is None or not spawned.queued_for(look.postfix, look.service.call):
         return
     text = look.postfix.value("bounce_size_limit", default="50000")
     if text == "1":
@@ -50,13 +50,9 @@ def message_size(look: Look) -> Iterator[Result]:
 
 def filter_mappings(look: Look) -> Iterator[Result]:
     """Aliases are expanded once: after the filter."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
-        return
-    for line in postfix.lines:
-        if line.command not in ("smtpd", "pickup"):
-            continue
-        if not postfix.filters(line, pipe):
+    postfix = look.postfix
+    for line in spawned.queued_for(postfix, look.service.call) if postfix is not None else ():
+        if postfix is None or line.command not in ("smtpd", "pickup"):
             continue
         options = re.split(r"[,\s]+", postfix.value("receive_override_options", line))
         if "no_address_mappings" in options:

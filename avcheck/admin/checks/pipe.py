@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from avcheck.admin import spawned
 from avcheck.admin.calls import Call
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.printable import printable
@@ -149,7 +150,7 @@ def pipe_recipients(look: Look) -> Iterator[Result]:
 
 def pipe_once(look: Look) -> Iterator[Result]:
     """No service of master.cf is there twice: Postfix uses the last one."""
-    if look.postfix is None or look.service.pipe is None:
+    if look.postfix is None or spawned.line_of(look.service.call) is None:
         return
     names = [f"{line.name}/{line.type}" for line in look.postfix.lines]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -1,4 +1,4 @@
-"""Checks of the account that pipe(8) runs avcheck as, and whether it can at all."""
+"""Checks of the account that Postfix, or systemd, runs avcheck as, and whether it can at all."""
 
 from __future__ import annotations
 
@@ -6,91 +6,124 @@ import difflib
 import grp
 import pwd
 from collections.abc import Iterator
+from dataclasses import replace
 
 from avcheck.admin.account import SHARED, name
+from avcheck.admin.calls import Call
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.master_cf import Pipe
+from avcheck.admin.master_cf import Line
 from avcheck.admin.postfix import Postfix
+from avcheck.admin.spawned import Spawn, line_of
 from avcheck.printable import printable
 
 GOOD = "user=avclient:avgroup"
 
+# The account of a unit of systemd, and the command that names another one.
+EDIT = "systemctl edit {}: [Service] User=avclient Group=avgroup"
+
+
+def own_account(said: str, user: str, good: str) -> Result:
+    """Whether nobody else uses the account, which is in order else; said is how it is named."""
+    if user in SHARED:
+        return Result(WARNING, f"{said}: others use that account, too", good)
+    return Result(OK, f"avcheck runs as {printable(user)}")
+
 
 def pipe_columns(look: Look) -> Iterator[Result]:
     """Its columns in master.cf let it change to the account, and see the whole file system."""
-    pipe, postfix = look.service.pipe, look.postfix
-    if pipe is None or postfix is None:
+    line, postfix = line_of(look.service.call), look.postfix
+    if line is None or postfix is None:
         return
-    bad = False
+    bad, name = False, printable(line.name)
     for field, value, why in (
-        ("unprivileged", pipe.line.unprivileged, "pipe(8) cannot change to the account of user="),
-        ("chroot", _chroot(postfix, pipe), "pipe(8) finds neither the program nor the account"),
+        ("unprivileged", line.unprivileged, "cannot change to the account of user="),
+        ("chroot", _chroot(postfix, line), "finds neither the program nor the account"),
     ):
         if value != "n":
             bad = True
-            text = f"{pipe.name}: {field} is {value} in master.cf: {why}, and all mail waits"
-            yield Result(ERROR, text, f"postconf -F '{pipe.name}/{pipe.line.type}/{field}=n'")
+            text = f"{name}: {field} is {value} in master.cf: {line.command}(8) {why}"
+            remedy = f"postconf -F '{name}/{line.type}/{field}=n'"
+            yield Result(ERROR, f"{text}, and all mail waits", remedy)
     if not bad:
         yield Result(OK, "the columns of the service in master.cf are right")
 
 
-def _chroot(postfix: Postfix, pipe: Pipe) -> str:
+def _chroot(postfix: Postfix, line: Line) -> str:
     """The column; where it is left open, what Postfix does (postconf(5), compatibility_level)."""
     old = postfix.value("compatibility_level", default="0").split(".")[0] == "0"
-    return pipe.line.chroot if pipe.line.chroot != "-" else "y" if old else "n"
+    return line.chroot if line.chroot != "-" else "y" if old else "n"
 
 
 def pipe_user(look: Look) -> Iterator[Result]:
     """avcheck runs as an account of its own, in a group of its own."""
-    pipe = look.service.pipe
-    if pipe is None:
+    call, line = look.service.call, line_of(look.service.call)
+    if isinstance(call, Spawn) and line is None:
+        yield _unit_user(call)
         return
-    if not pipe.user:
+    if call is None or line is None:
+        return
+    if not call.user:
         yield Result(ERROR, "user= is missing", GOOD)
         return
     try:
-        entry = pwd.getpwnam(pipe.user)
+        entry = pwd.getpwnam(call.user)
     except KeyError:
-        text = f"user={printable(pipe.user)}: no such account, and all mail waits"
-        yield Result(ERROR, text, _meant(look, pipe))
+        text = f"user={printable(call.user)}: no such account, and all mail waits"
+        yield Result(ERROR, text, _meant(look, call))
         return
     owner = look.postfix.value("mail_owner", default="postfix") if look.postfix else "postfix"
-    if entry.pw_uid == 0 or pipe.user == owner:
-        yield Result(ERROR, f"user={pipe.user}: pipe(8) refuses that, and rightly", GOOD)
-    elif wrong := _group(look, pipe):
+    if entry.pw_uid == 0 or call.user == owner:
+        text = f"user={call.user}: {line.command}(8) refuses that, and rightly"
+        yield Result(ERROR, text, GOOD)
+    elif wrong := _group(look, call, line.command):
         own = _name_of_group(entry.pw_gid)
-        yield Result(ERROR, wrong, f"user={pipe.user}{f':{own}' if own else ''}")
-    elif pipe.user in SHARED:
-        yield Result(WARNING, f"user={pipe.user}: others use that account, too", GOOD)
+        own = own if call.group and not _group(look, replace(call, group=""), "") else "avgroup"
+        yield Result(ERROR, wrong, f"user={call.user}{f':{own}' if own else ''}")
     else:
-        yield Result(OK, f"avcheck runs as {pipe.user}")
+        yield own_account(f"user={call.user}", call.user, GOOD)
 
 
-def _meant(look: Look, pipe: Pipe) -> str:
+def _unit_user(spawn: Spawn) -> Result:
+    """What to say of the account that systemd is told."""
+    service = printable(spawn.service)
+    edit = (
+        EDIT.format(service) if service.endswith(".service") else f"avclient:avgroup in {service}"
+    )
+    try:
+        number = int(spawn.user) if spawn.user.isdigit() else pwd.getpwnam(spawn.user).pw_uid
+    except KeyError:
+        text = f"User={printable(spawn.user)}: no such account, and all mail waits"
+        return Result(ERROR, text, edit)
+    if number == 0:
+        text = f"{service}: avcheck-smtp, which reads what strangers send, runs as root"
+        return Result(ERROR, text, edit)
+    return own_account(f"User={printable(spawn.user)}", spawn.user, edit)
+
+
+def _meant(look: Look, call: Call) -> str:
     """The account that was meant, if one is called nearly so; else how it is made."""
     accounts = [each.pw_name for each in pwd.getpwall()]
     own = name(look.spool_owner) if look.spool_owner else ""
-    near = difflib.get_close_matches(pipe.user, accounts, 1, 0.7)
+    near = difflib.get_close_matches(call.user, accounts, 1, 0.7)
     if own not in SHARED:  # the spool directory is avcheck's own already
-        near = difflib.get_close_matches(pipe.user, [own], 1, 0.5) or near
+        near = difflib.get_close_matches(call.user, [own], 1, 0.5) or near
     if near and near[0] not in (*SHARED, "root", "postfix"):
-        return f"user={near[0]}{f':{pipe.group}' if _is_group(pipe.group) else ''}"
-    return f"useradd --system --no-create-home --shell /usr/sbin/nologin {printable(pipe.user)}"
+        return f"user={near[0]}{f':{call.group}' if _is_group(call.group) else ''}"
+    return f"useradd --system --no-create-home --shell /usr/sbin/nologin {printable(call.user)}"
 
 
-def _group(look: Look, pipe: Pipe) -> str:
+def _group(look: Look, call: Call, command: str) -> str:
     """What is wrong with the group of user=; empty if nothing is."""
-    if not pipe.group:
-        return ""
-    named = f"user={pipe.user}:{printable(pipe.group)}"
-    if not _is_group(pipe.group):
+    named = f"user={call.user}:{printable(call.group)}".rstrip(":")
+    if call.group and not _is_group(call.group):
         return f"{named}: no such group, and all mail waits"
-    number = grp.getgrnam(pipe.group).gr_gid
+    number = grp.getgrnam(call.group).gr_gid if call.group else pwd.getpwnam(call.user).pw_gid
+    group = _name_of_group(number)
     postfix = look.postfix
     setgid = postfix.value("setgid_group", default="postdrop") if postfix else "postdrop"
     mail = postfix.value("mail_owner", default="postfix") if postfix else "postfix"
-    if number == 0 or pipe.group in (setgid, mail):
-        return f"{named}: pipe(8) refuses that group, and all mail waits"
+    if number == 0 or group in (setgid, mail):
+        return f"{named}: {command}(8) refuses the group {group}, and all mail waits"
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from avcheck.admin import doors
+from avcheck.admin import doors, spawned
 from avcheck.admin.doors import is_here, listens_at, names
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import Line, Pipe
@@ -121,10 +121,10 @@ def reinjection_private(look: Look) -> Iterator[Result]:
 
 def reinjection_size(look: Look) -> Iterator[Result]:
     """What was small enough for the front door is so on the way back, a header later."""
-    postfix, pipe, settings = look.postfix, look.service.pipe, look.settings
-    if postfix is None or pipe is None or settings.no_inject:
+    postfix, call, settings = look.postfix, look.service.call, look.settings
+    if postfix is None or call is None or settings.no_inject:
         return
-    filtered = [line for line in postfix.lines if postfix.filters(line, pipe)]
+    filtered = spawned.come_to(postfix, call)
     largest = [postfix.number(SIZE, line) for line in filtered]
     if settings.program:
         if os.path.basename(settings.program[0]) != b"sendmail":
@@ -163,11 +163,11 @@ def reinjection_size(look: Look) -> Iterator[Result]:
 def reinjection_mappings(look: Look) -> Iterator[Result]:
     """Aliases are expanded on the way back, where it was not done at the front door."""
     postfix, settings = look.postfix, look.settings
-    if postfix is None or look.service.pipe is None or settings.no_inject:
+    if postfix is None or look.service.call is None or settings.no_inject:
         return
     by_program = bool(settings.program)
     line = postfix.service("pickup") if by_program else postfix.listener(settings.server)
-    if line is None or postfix.filters(line, look.service.pipe):
+    if line is None or line in spawned.come_to(postfix, look.service.call):
         return  # reinjection_loop says so
     if "no_address_mappings" in names(postfix.value("receive_override_options", line)):
         options = "no_unknown_recipient_checks,no_header_body_checks,no_milters"

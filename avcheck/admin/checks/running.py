@@ -9,7 +9,6 @@ from avcheck.admin import peer
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
-from avcheck.printable import printable
 
 # Seconds within which nobody can tell which of the two came first.
 SOON = 0.2
@@ -29,7 +28,7 @@ def postfix_reloaded(look: Look) -> Iterator[Result]:
         yield Result(SKIPPED, "when Postfix read its files is not known", AS_ROOT)
         return
     master = _master(postfix)
-    command = f"postfix{f' -c {printable(postfix.directory)}' if postfix.directory else ''}"
+    command = postfix.command
     if not master:
         yield Result(WARNING, "Postfix does not run, so all mail waits", f"{command} start")
         return

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avcheck.admin import amounts
-from avcheck.admin.account import SHARED
 from avcheck.admin.calls import GUARD
 from avcheck.admin.checks.limits import FOREVER
+from avcheck.admin.checks.pipe_account import own_account
 from avcheck.admin.checks.sendmail_ways import looks
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.sendmail_instance import SENDERS
@@ -126,10 +126,8 @@ def sendmail_account(look: Look) -> Iterator[Result]:
     elif call.user in ("root", "smmta", "smmsp"):
         text = f"U={printable(call.user)}: what avcheck runs could change all mail"
         yield Result(ERROR, text, good)
-    elif call.user in SHARED:
-        yield Result(WARNING, f"U={call.user}: others use that account, too", good)
     else:
-        yield Result(OK, f"avcheck runs as {printable(call.user)}")
+        yield own_account(f"U={printable(call.user)}", call.user, good)
 
 
 def sendmail_recipients(look: Look) -> Iterator[Result]:

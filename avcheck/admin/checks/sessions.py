@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from avcheck import policy, run
 from avcheck.address import Address
-from avcheck.admin import doors, peer, spawned
+from avcheck.admin import doors, inetd, peer, spawned
 from avcheck.admin.checks import limits
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import Line, port_number
@@ -26,30 +26,36 @@ BEYOND = session.TRANSACTION_MAX + hop.RESET_MAX + run.GRACE
 # A shorter session is not worth its Python.
 SHORT = 60.0
 
+# What becomes of mail that comes back, by the parameter that brings it.
+GOES_ROUND = {
+    FILTER: "mail goes round until it bounces",
+    PROXY: "a message takes one connection after the other, and is not accepted",
+}
+
 # The verdicts that are to be refused before the queue.
 REFUSED = (INFECTED, ENCRYPTED, UNSCANNABLE)
 
 
-def _of(look: Look) -> tuple[Postfix, Spawn] | None:
+def of(look: Look) -> tuple[Postfix, Spawn] | None:
     call = look.service.call
     return (look.postfix, call) if look.postfix and isinstance(call, Spawn) else None
 
 
-def _behind(look: Look, postfix: Postfix) -> Line | None:
+def behind_of(look: Look, postfix: Postfix) -> Line | None:
     """The smtpd(8) of this Postfix that the mail is passed on to."""
     settings = look.settings
     line = None if settings.program else postfix.listener(settings.server)
     return line if line is not None and line.command == "smtpd" else None
 
 
-def _shown(line: Line) -> str:
+def shown(line: Line) -> str:
     """The first line of the service, for a line with an option below."""
     return f"{printable(line.name)} {line.type} ... {line.command}\n    -o "
 
 
 def smtp_used(look: Look) -> Iterator[Result]:
     """Mail comes to it, from the queue or before that."""
-    if (found := _of(look)) is None:
+    if (found := of(look)) is None:
         return
     postfix, spawn = found
     clients = list(spawned.after_queue(postfix, spawn))
@@ -69,7 +75,7 @@ def smtp_used(look: Look) -> Iterator[Result]:
 
 def smtp_loop(look: Look) -> Iterator[Result]:
     """What is passed on does not come back to it."""
-    if (found := _of(look)) is None:
+    if (found := of(look)) is None:
         return
     postfix, spawn = found
     settings = look.settings
@@ -87,9 +93,9 @@ def smtp_loop(look: Look) -> Iterator[Result]:
         text = f"{way} is no service of this Postfix; make sure that it does not lead back here"
         yield Result(WARNING, text, "avcheckctl setup postfix --way smtp")
     elif back := _leads_back(postfix, spawn, line):
-        text = f"{back} of {line.name} leads back to avcheck-smtp: mail goes round until it bounces"
+        text = f"{back} of {line.name} leads back to avcheck-smtp: {GOES_ROUND[back]}"
         made = doors.made_for_the_way_back(postfix, line)
-        remedy = f"{_shown(line)}{back}=" if made else "sendmail 127.0.0.1:10026"
+        remedy = f"{shown(line)}{back}=" if made else "sendmail 127.0.0.1:10026"
         yield Result(ERROR, text, remedy)
     else:
         yield Result(OK, f"{way} does not lead back to avcheck-smtp")
@@ -110,32 +116,9 @@ def _leads_back(postfix: Postfix, spawn: Spawn, line: Line) -> str:
     return PROXY if any(each is line for each in spawned.before_queue(postfix, spawn)) else ""
 
 
-def smtp_xforward(look: Look) -> Iterator[Result]:
-    """The client and the queue ID are told on both sides of it."""
-    if (found := _of(look)) is None:
-        return
-    postfix, spawn = found
-    bad = False
-    for client in spawned.after_queue(postfix, spawn):
-        line = client.transport
-        if line and postfix.value("smtp_send_xforward_command", line, "no") != "yes":
-            bad = True
-            text = f"{line.name} does not tell avcheck-smtp the client and the queue ID"
-            yield Result(WARNING, text, f"{_shown(line)}smtp_send_xforward_command=yes")
-            break
-    behind = _behind(look, postfix)
-    name = "smtpd_authorized_xforward_hosts"
-    if behind is not None and not postfix.value(name, behind):
-        bad = True
-        text = f"{behind.name} does not want to be told the client: its log shows this host"
-        yield Result(WARNING, text, f"{_shown(behind)}{name}=127.0.0.0/8")
-    if not bad:
-        yield Result(OK, "the client is told from one to the next")
-
-
 def smtp_times(look: Look) -> Iterator[Result]:
     """It gives up before those on both sides do, and before spawn(8) kills it."""
-    if (found := _of(look)) is None:
+    if (found := of(look)) is None:
         return
     postfix, spawn = found
     bad = False
@@ -164,13 +147,13 @@ def _too_short(look: Look, postfix: Postfix, spawn: Spawn) -> Iterator[Result]:
             said = f"{text} --deadline is {deadline:g}: mail may be delivered twice"
             yield Result(ERROR, said, f"deadline {_below(limit)}")
         break
-    behind = _behind(look, postfix)
+    behind = behind_of(look, postfix)
     if behind is not None:
         limit = _seconds(postfix, "smtpd_timeout", behind, SERVER_TIMEOUT)
         if limit <= deadline:
             text = f"{behind.name} waits {limit:g} s (smtpd_timeout), and --deadline is"
             said = f"{text} {deadline:g}: a scan that takes longer is in vain"
-            yield Result(WARNING, said, f"{_shown(behind)}smtpd_timeout={deadline + 50:.0f}s")
+            yield Result(WARNING, said, f"{shown(behind)}smtpd_timeout={deadline + 50:.0f}s")
     yield from _killed(look, postfix, spawn)
 
 
@@ -206,7 +189,7 @@ def _seconds(postfix: Postfix, name: str, line: Line, usual: float) -> float:
 
 def smtp_processes(look: Look) -> Iterator[Result]:
     """There is a limit for connections at a time, and the next hop takes as many."""
-    if (found := _of(look)) is None:
+    if (found := of(look)) is None:
         return
     postfix, spawn = found
     at_once = spawned.at_once(postfix, spawn, look.settings)
@@ -214,10 +197,10 @@ def smtp_processes(look: Look) -> Iterator[Result]:
         text = f"{at_once or 'any number of'} messages may be checked at a time"
         fewer = f"{printable(spawn.name)} inet n  n  n  -  10  spawn"
         if spawn.line is None:
-            fewer = "MaxConnections=10" if spawn.connections else "processes 10"
+            fewer = _fewer(spawn)
         yield Result(WARNING, text, fewer)
         return
-    behind = _behind(look, postfix)
+    behind = behind_of(look, postfix)
     back = postfix.processes(behind) if behind is not None else 0
     if behind is not None and back and back < at_once:
         text = f"{behind.name} takes {back} connections, and {at_once} come"
@@ -227,9 +210,20 @@ def smtp_processes(look: Look) -> Iterator[Result]:
         yield Result(OK, f"{at_once} connections are served at a time")
 
 
+def _fewer(spawn: Spawn) -> str:
+    """How those are limited that are not Postfix's."""
+    if spawn.connections is None:
+        return "processes 10"
+    if spawn.service == inetd.INETD:  # which knows no limit at a time
+        return (
+            f"{spawn.name.partition(' ')[0]} stream tcp wait ...   # inetd.conf; and: processes 10"
+        )
+    return "instances = 10" if spawn.name.endswith("of xinetd") else "MaxConnections=10"
+
+
 def smtp_refuses(look: Look) -> Iterator[Result]:
     """Before the queue what is infected is refused, and not taken."""
-    if (found := _of(look)) is None or not any(spawned.before_queue(*found)):
+    if (found := of(look)) is None or not any(spawned.before_queue(*found)):
         return
     on = look.settings.on
     taken = [each.name for each in REFUSED if on[each][0] in (policy.HANDLE, policy.QUARANTINE)]

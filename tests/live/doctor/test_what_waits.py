@@ -261,6 +261,12 @@ LOOKED_AT = {
     "transport_maps": "(by recipient; docs/postfix.md, section 14)",
     "queue_minfree": "(Postfix refuses mail, and loses none)",
     "when it was read": "postfix_reloaded",
+    # the way in by SMTP
+    "smtp_fallback_relay": "smtp_client",
+    "smtp_*_checks, smtp_generic_maps, smtp_line_length_limit": "smtp_client",
+    "smtp_tls_security_level": "smtp_client",
+    "smtp_data_done_timeout, smtpd_proxy_timeout": "smtp_times",
+    "local_transport, virtual_transport, relay_transport": "front_doors",
     # the way back
     "-o content_filter on the way back": "reinjection_loop",
     "-o receive_override_options": "reinjection_mappings",

@@ -28,7 +28,7 @@ def installed(etc: Path, *names: str) -> list[units.Socket]:
 
 def test_one_that_accepts_itself(etc: Path) -> None:
     (found,) = installed(etc, "avcheck-smtp.socket", "avcheck-smtp.service")
-    assert (found.name, found.port, found.connections) == ("avcheck-smtp.socket", "10025", 0)
+    assert (found.name, found.port, found.connections) == ("avcheck-smtp.socket", "10025", None)
     assert found.argv[0] == "/opt/avcheck/bin/avcheck-smtp"
     assert "--processes" in found.argv
     assert (found.user, found.group) == ("avclient", "avgroup")
@@ -57,5 +57,54 @@ def test_one_on_a_path_is_none_of_postfix(etc: Path) -> None:
 def test_how_units_are_written() -> None:
     text = "# x\n; y\n[Service]\nExecStart=-/a/avcheck-smtp \\\n  --config /b\nUser = c\nUser=d\n"
     found = units.parse(text)
-    assert units.words(found["Service", "ExecStart"]) == ("/a/avcheck-smtp", "--config", "/b")
-    assert found["Service", "User"] == "d"
+    (start,) = found["Service", "ExecStart"]
+    assert units.words(start) == ("/a/avcheck-smtp", "--config", "/b")
+    assert found["Service", "User"] == ["c", "d"]
+    assert units.parse("[Socket]\nListenStream=1\nListenStream=\n") == {
+        ("Socket", "ListenStream"): []
+    }
+
+
+def drop_in(etc: Path, name: str, text: str) -> None:
+    (etc / name).parent.mkdir(parents=True, exist_ok=True)
+    (etc / name).write_text(text)
+
+
+def test_what_drop_ins_say_counts(etc: Path) -> None:
+    start = "[Service]\nExecStart=\nExecStart=/opt/avcheck/bin/avcheck-smtp --processes 3\n"
+    drop_in(etc, "avcheck-smtp.service.d/override.conf", f"{start}User=other\n")
+    drop_in(etc, "avcheck-.service.d/10-group.conf", "[Service]\nGroup=ours\nUser=theirs\n")
+    drop_in(etc, "avcheck-smtp.socket.d/a.conf", "[Socket]\nListenStream=[::1]:10024\n")
+    both = installed(etc, "avcheck-smtp.socket", "avcheck-smtp.service")
+    assert [each.port for each in both] == ["10025", "10024"]
+    assert both[0].argv[1:] == ("--processes", "3")
+    assert (both[0].user, both[0].group) == ("other", "ours")
+    drop_in(etc, "avcheck-smtp.socket.d/b.conf", "[Socket]\nListenStream=\nListenStream=10027\n")
+    assert [each.port for each in installed(etc)] == ["10027"]
+
+
+def test_a_drop_in_takes_the_place_of_one_with_its_name(
+    etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = etc / "usr"
+    monkeypatch.setattr(units, "PLACES", (str(etc), str(vendor)))
+    drop_in(vendor, "avcheck-smtp.service.d/x.conf", "[Service]\nUser=vendor\n")
+    (found,) = installed(etc, "avcheck-smtp.socket", "avcheck-smtp.service")
+    assert found.user == "vendor"
+    drop_in(etc, "avcheck-smtp.service.d/x.conf", "[Service]\nUser=admin\n")
+    assert [each.user for each in installed(etc)] == ["admin"]
+    # Of two directories of the same place, the one with the whole name.
+    drop_in(etc, "service.d/x.conf", "[Service]\nUser=all\n")
+    assert [each.user for each in installed(etc)] == ["admin"]
+    (etc / "avcheck-smtp.service.d/x.conf").unlink()
+    (etc / "avcheck-smtp.service.d/x.conf").symlink_to("/dev/null")
+    assert [each.user for each in installed(etc)] == ["avclient"]
+
+
+def test_a_unit_that_is_masked(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor = etc / "usr"
+    vendor.mkdir()
+    monkeypatch.setattr(units, "PLACES", (str(etc), str(vendor)))
+    assert installed(vendor, "avcheck-smtp.socket", "avcheck-smtp.service") != []
+    (etc / "avcheck-smtp.socket").symlink_to("/dev/null")
+    assert installed(etc) == []

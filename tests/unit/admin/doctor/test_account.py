@@ -256,7 +256,7 @@ def test_a_group_of_postfixs_own(site: Site, parameter: str) -> None:
     assert levels("pipe_user", site.look()) == {OK}
     if parameter == "setgid_group" or own != SOMEBODY:
         site.main[parameter] = own
-        assert "refuses that group" in text("pipe_user", site.look())
+        assert "refuses the group" in text("pipe_user", site.look())
 
 
 def test_an_account_with_a_typing_error_keeps_its_group(site: Site) -> None:
