@@ -152,8 +152,9 @@ def exim(directory: Path) -> Exim:
 
 
 @pytest.fixture(scope="module")
-def amavis(directory: Path) -> Amavis:
-    return Amavis(directory)
+def amavis(directory: Path) -> Iterator[Amavis]:
+    with Amavis(directory) as asking:
+        yield asking
 
 
 @pytest.fixture(scope="module")

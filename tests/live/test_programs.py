@@ -67,8 +67,9 @@ def ours(command: Path, directory: Path) -> Avcheck:
 
 
 @pytest.fixture(scope="module")
-def amavis(directory: Path) -> Amavis:
-    return Amavis(directory)
+def amavis(directory: Path) -> Iterator[Amavis]:
+    with Amavis(directory) as asking:
+        yield asking
 
 
 @pytest.fixture(scope="module")
