@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from tests.live.recipe import DOCUMENT, blocks
 from tests.support.installed import NOT_SOURCE, run
@@ -51,26 +52,8 @@ def _requirements() -> list[str]:
     return [each for each in metadata.requires("avcheck") or [] if "extra ==" not in each]
 
 
-class Debian(Machine):
-    """The machine; usable inside a with statement, in which sections 2 to 4 have been followed."""
-
-    def __init__(self, layer: Layer, wheels: Path, hostname: str = HOSTNAME) -> None:
-        super().__init__(layer, hostname)
-        self.wheels = wheels
-
-    def __enter__(self) -> Debian:
-        super().__enter__()
-        try:
-            self._supply()
-            self.follow(DOCUMENT, *PREPARATION)
-            for name in CLAMD_CONF:
-                self.configure("/etc/clamav/clamd.conf", blocks(DOCUMENT)[name])
-            self.run("systemctl", "start", "clamav-daemon")
-            self.wait_until(lambda: self.path("/run/clamav/clamd.ctl").is_socket(), "clamd")
-        except BaseException:
-            self.__exit__(*sys.exc_info())
-            raise
-        return self
+class Follower(Machine):
+    """A machine on which a page is followed."""
 
     def follow(self, page: Path, *names: str) -> str:
         """Run these blocks of commands of the page as they stand, in the source's directory."""
@@ -92,14 +75,45 @@ class Debian(Machine):
         ]
         self.path(file).write_text("\n".join([*kept, *_spelled(settings), ""]))
 
-    def _supply(self) -> None:
+    def supply(self, wheels: Path) -> None:
+        """Put there the source, and what freshclam and an index of packages would have sent."""
         shutil.copytree(ROOT, self.path(SOURCE), ignore=NOT_SOURCE)
-        shutil.copytree(self.wheels, self.path(WHEELS))
+        shutil.copytree(wheels, self.path(WHEELS))
         self.put("/root/.config/pip/pip.conf", PIP)  # it wins over those of this host
         for signature in SIGNATURES.iterdir():
             shutil.copy(signature, self.path("/var/lib/clamav"))
         for name in ("main.inc", "daily.inc"):  # without them Debian does not start clamd
             self.path(f"/var/lib/clamav/{name}").mkdir()
+
+
+class Debian(Follower):
+    """The machine; usable inside a with statement, in which sections 2 to 4 have been followed.
+
+    That is done once for all machines with the same packages: only clamd is started on each.
+    """
+
+    def __init__(self, layer: Layer, wheels: Path, hostname: str = HOSTNAME) -> None:
+        super().__init__(layer, hostname)
+        self.wheels = wheels
+
+    def __enter__(self) -> Self:
+        prepared = once(f"prepared-{self.layer.directory.name}", self._prepare)
+        self.lower = f"{prepared / 'upper'}:{self.layer.lower}"
+        super().__enter__()
+        try:
+            self.run("systemctl", "start", "clamav-daemon")
+            self.wait_until(lambda: self.path("/run/clamav/clamd.ctl").is_socket(), "clamd")
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def _prepare(self, directory: Path) -> None:
+        with Follower(self.layer, directory=directory) as machine:
+            machine.supply(self.wheels)
+            machine.follow(DOCUMENT, *PREPARATION)
+            for name in CLAMD_CONF:
+                machine.configure("/etc/clamav/clamd.conf", blocks(DOCUMENT)[name])
 
 
 def _spelled(settings: Mapping[str, str]) -> list[str]:

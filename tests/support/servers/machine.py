@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.support.once import MEMORY, once
 
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent
 SCRIPT = HERE / "machine.sh"
 SYSTEMCTL = HERE / "systemctl.sh"
 HOSTNAME = "mail.example.test"
+PREFIX = "avcheck-machine-"
 
 # Seconds to wait for something that a program does by itself, and for a command to end: a
 # machine that is busy with several test runs has taken more than a minute.
@@ -84,26 +86,39 @@ class Layer:
     ) -> None:
         """Nothing yet: another machine may have use of it."""
 
+    @property
+    def lower(self) -> str:
+        """The directories with the files of a machine, the uppermost first."""
+        return f"{self.directory / 'upper'}:/"
+
 
 class Machine:
-    """A machine with the packages of a layer, as they leave it; usable inside a with statement."""
+    """A machine with the packages of a layer, as they leave it; usable inside a with statement.
 
-    def __init__(self, layer: Layer, hostname: str = HOSTNAME) -> None:
+    What it changes is in `upper` of the directory, and stays there; without one, it is gone.
+    """
+
+    def __init__(
+        self, layer: Layer, hostname: str = HOSTNAME, directory: Path | None = None
+    ) -> None:
         self.layer = layer
+        self.lower = layer.lower
         self.hostname = hostname
+        self._directory = directory
         self._stack = contextlib.ExitStack()
         self._pid = 0
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            directory = _place()
-            stack.callback(shutil.rmtree, directory)
-            lower = f"{self.layer.directory / 'upper'}:/"
+            directory = self._directory or Path(tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY))
+            if not self._directory:
+                stack.callback(shutil.rmtree, directory)
+            _prepare(directory)
             process = subprocess.Popen(
                 [
                     *("unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--kill-child"),
                     *("--propagation", "private"),
-                    *("sh", str(SCRIPT), "start", str(directory), lower, self.hostname),
+                    *("sh", str(SCRIPT), "start", str(directory), self.lower, self.hostname),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -197,12 +212,6 @@ class Machine:
                     content = os.fsencode(path.readlink())
                 found[name] = (status.st_mode, status.st_uid, status.st_gid, content)
         return found
-
-
-def _place() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="avcheck-machine-", dir=MEMORY))
-    _prepare(directory)
-    return directory
 
 
 def _prepare(directory: Path) -> None:
