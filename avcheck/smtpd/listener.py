@@ -1,8 +1,8 @@
-"""Standard input is a listening socket: a process for each connection, and no daemon.
+"""Standard input is a listening socket: children serve its connections, and no daemon does.
 
 Who listens (systemd, inetd) starts us with the first connection, and again with the next one
 after we have left.  This process holds no message and opens nothing; all it keeps are the
-socket, and a pipe by which signals wake it.
+socket, what connects it with its children, and a pipe by which signals wake it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from select import POLLIN, poll
 from time import monotonic, sleep
 
 from avcheck import process, report, scanners
-from avcheck.smtpd import session
-from avcheck.smtpd.client import Client
+from avcheck.smtpd.children import Children, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,11 +59,13 @@ class Listener:
         self._socket.setblocking(False)
         self._settings = settings
         self._called = called
-        self._children: set[int] = set()
         self._stopped = False
         self._wake, self._woken = os.pipe()
         for fd in (self._wake, self._woken):
             os.set_blocking(fd, False)
+        self._waiting = poll()
+        self._waiting.register(self._wake, POLLIN)
+        self._children = Children(self._waiting, settings.processes)
 
     def serve(self) -> None:
         """Accept, until nobody comes for --idle seconds or a signal comes."""
@@ -73,30 +74,45 @@ class Listener:
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         last = monotonic()
         while not self._stopped:
-            accepting = len(self._children) < self._settings.processes
-            if self._wait(last + self._settings.idle, accepting):
+            if self._wait(last + self._settings.idle):
                 self._accept()
                 last = monotonic()
-            self._reap()
-            if self._children:
+            self._children.dismiss_idle()
+            if self._children.are_busy:
                 last = monotonic()
             elif monotonic() >= last + self._settings.idle:
                 break
         self._socket.close()
+        self._children.stop()
         self._wait_for_children()
 
-    def _wait(self, until: float, accepting: bool) -> bool:
-        """Wait for a connection (if there is room for one), the end of a child, or a signal."""
-        waiting = poll()
-        waiting.register(self._wake, POLLIN)
-        if accepting:
-            waiting.register(self._socket.fileno(), POLLIN)
+    def _wait(self, until: float) -> bool:
+        """Wait for a connection (if there is room for one), a word of a child, or a signal.
+
+        Returns whether there is a connection.
+        """
+        listening = self._socket.fileno()
+        # What is registered without an event tells of errors, of which it has none.
+        self._waiting.register(listening, POLLIN if self._children.have_room else 0)
+        return listening in self._hear(until)
+
+    def _hear(self, until: float) -> list[int]:
+        """Wait until then for words of the children and for a signal, and follow them.
+
+        Returns the descriptors that are ready.
+        """
+        left = max(until - monotonic(), 0.0)
         # While there are children, it is they who end first.
-        left = LOOK if self._children else max(until - monotonic(), 0.0)
-        ready = [fd for fd, _ in waiting.poll(None if left > 1e6 else left * 1000)]
-        if self._wake in ready:
-            os.read(self._wake, 4096)
-        return self._socket.fileno() in ready
+        if self._children:
+            left = min(left, LOOK)
+        ready = [fd for fd, _ in self._waiting.poll(None if left > 1e6 else left * 1000)]
+        for fd in ready:
+            if fd == self._wake:
+                os.read(self._wake, 4096)
+            else:
+                self._children.hear(fd)
+        self._children.reap()
+        return ready
 
     def _accept(self) -> None:
         """Take one connection, and have a process for it."""
@@ -109,55 +125,51 @@ class Listener:
             sleep(PAUSE)
             return
         try:
+            if not self._children.give(fd):
+                self._fork(fd)
+        except OSError as why:
+            report.note(f"fork: {why.strerror}")
+            _say(fd, BUSY)
+            sleep(PAUSE)
+        finally:
+            process.close(fd)
+
+    def _fork(self, fd: int) -> None:
+        """Have a new child for the connection; raises OSError."""
+        ours, theirs = socket.socketpair()
+        try:
             # A signal for the child is not to come before it can hear it: the session ends this.
             with process.signals_blocked():
                 pid = os.fork()
                 if not pid:
-                    self._become_session(fd)
-        except OSError as why:
-            report.note(f"fork: {why.strerror}")
-            _say(fd, BUSY)
-            process.close(fd)
-            sleep(PAUSE)
-            return
-        self._children.add(pid)
-        process.close(fd)
+                    ours.close()
+                    self._become_worker(theirs, fd)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._children.add(pid, ours)
 
-    def _become_session(self, fd: int) -> NoReturn:
-        """In the child: serve the connection, and leave."""
+    def _become_worker(self, link: socket.socket, fd: int) -> NoReturn:
+        """In the child: serve the connection, and those that follow, and leave."""
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._socket.close()
+            self._children.disown()
             process.close(self._wake)
             process.close(self._woken)
-            session.serve(Client(fd, fd), self._settings, self._called)
+            Worker(link, self._settings, self._called).serve(fd)
         finally:
             raise Served
 
-    def _reap(self) -> None:
-        while self._children:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                self._children.clear()
-                return
-            if not pid:
-                return
-            self._children.discard(pid)
-
     def _wait_for_children(self) -> None:
-        """Have them end after the message in hand; who does not in time goes on alone."""
-        for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+        """Wait for their end; who does not end in time goes on alone."""
         until = monotonic() + CHILDREN_MAX
-        waiting = poll()
-        waiting.register(self._wake, POLLIN)
-        self._reap()
-        while self._children and (left := until - monotonic()) > 0:
-            if waiting.poll(min(left, LOOK) * 1000):
-                os.read(self._wake, 4096)
-            self._reap()
+        self._children.reap()
+        while self._children and monotonic() < until:
+            self._hear(until)
 
     def _signal(self, number: int, frame: FrameType | None) -> None:
         """By its number alone it has woken us."""

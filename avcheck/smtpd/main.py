@@ -56,6 +56,7 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
 
             listener.serve(in_, settings, avcheck)
         else:
+            session.begin()
             session.serve(client.Client(in_, out), settings, avcheck)
     except Stopped:  # before anything was begun
         return OK

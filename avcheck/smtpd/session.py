@@ -54,6 +54,12 @@ class Session:
         self._messages = 0
         self._idle = False
         self._stopped = 0  # by this signal, at the next opportunity
+        self._broken = False
+
+    @property
+    def is_well(self) -> bool:
+        """Whether this process may serve another one: no signal has come, and nothing broke."""
+        return not (self._stopped or self._broken)
 
     def serve(self) -> None:
         """Have the whole conversation; never raises."""
@@ -68,6 +74,7 @@ class Session:
         except Leave as why:
             self._close(why)
         except BaseException as bug:
+            self._broken = True
             self._close(Defer(f"bug or broken installation: {type(bug).__name__}: {bug}"))
         finally:
             if self._hop:
@@ -131,6 +138,7 @@ class Session:
             self._hop.drop()
         self._messages += 1
         if reply.startswith(b"421"):
+            self._broken = True
             dialogue.end(reply)
         else:
             dialogue.finish(reply)
@@ -189,9 +197,18 @@ class Session:
         report.note(f"client={client}: {text}")
 
 
-def serve(client: Client, settings: Settings, called: bytes) -> None:
-    """Serve one connection."""
-    # Off since prepare().  What is loaded stays; what a message leaves behind does not.
+def serve(client: Client, settings: Settings, called: bytes) -> Session:
+    """Serve one connection; returns what it was."""
+    session = Session(client, settings, called)
+    session.serve()
+    return session
+
+
+def begin() -> None:
+    """What a process does before its first session.
+
+    Garbage collection has been off since prepare(): what is loaded stays, and what a message
+    leaves behind does not.
+    """
     gc.freeze()
     gc.enable()
-    Session(client, settings, called).serve()

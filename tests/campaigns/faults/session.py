@@ -1,5 +1,6 @@
 """A session of avcheck-smtp as a scene: three messages on one connection, and a strict client.
 
+With a socket that listens the last of them comes on another connection, to the same child.
 The client takes nothing but whole replies, sends what was not taken again in another session,
 and never sends what was.
 """
@@ -38,20 +39,35 @@ class Mailer:
     """The client: what it was told of each message, and all that it heard.
 
     replies has the reply to the final dot, or what came in its place; nothing for a message
-    whose client was hung up on.
+    whose client was hung up on.  With connect the last message is sent on a connection of its own.
     """
 
-    def __init__(self, connected: socket.socket, numbers: Sequence[int]) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        numbers: Sequence[int],
+        connect: Callable[[], socket.socket] | None = None,
+    ) -> None:
         self.replies: dict[int, bytes] = {}
         self.heard: list[bytes] = []
         self.wrong = ""
         self._talk = Talk(connected)
         self._numbers = numbers
+        self._connect = connect
 
     def run(self) -> None:
         """Send them all, as far as it goes."""
+        apart = len(self._numbers) - 1 if self._connect else len(self._numbers)
+        self._send_all(self._numbers[:apart])
+        if self._connect and not self.wrong:
+            with contextlib.suppress(ConnectionError):
+                self._talk = Talk(self._connect())
+                self._send_all(self._numbers[apart:])
+
+    def _send_all(self, numbers: Sequence[int]) -> None:
+        """Send these on one connection."""
         try:
-            self._converse()
+            self._converse(numbers)
         except AssertionError as why:
             if not str(why).startswith("hung up after b''"):
                 self.wrong = f"no reply: {why}"
@@ -62,12 +78,12 @@ class Mailer:
         finally:
             self._talk.close()
 
-    def _converse(self) -> None:
+    def _converse(self, numbers: Sequence[int]) -> None:
         if not self._hear().startswith(b"220"):
             return
         if not self._ask(b"EHLO client.example").startswith(b"250"):
             return
-        for number in self._numbers:
+        for number in numbers:
             # A failure that a client meets once is nothing for it to hang up for.
             reply = self.replies[number] = self._send(number)
             if reply.startswith(b"421"):
@@ -231,8 +247,9 @@ class ListeningScene(SessionScene):
 
     def start(self, words: Sequence[str | bytes]) -> Conversation:  # type: ignore[override]
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            ours = socket.create_connection(listening.getsockname())
-            self.mailer = Mailer(ours, self.kept)
+            address = listening.getsockname()
+            ours = socket.create_connection(address)
+            self.mailer = Mailer(ours, self.kept, lambda: socket.create_connection(address))
             owner = listening.dup()
             process = run(words, listening)
 
@@ -286,7 +303,8 @@ def _programs(scene: Scene) -> None:
 
 
 def _listening(scene: Scene) -> None:
-    _session(scene, "--on", "infected=reject", "--idle", "0.05")
+    # The next connection waits until the only child is ready for it.
+    _session(scene, "--on", "infected=reject", "--idle", "0.05", "--processes", "1")
 
 
 SESSIONS: dict[str, Callable[[Scene], None]] = {

@@ -29,9 +29,10 @@ MACHINE = "x86_64"
 NUMBERS_X86_64 = """
     read=0 write=1 close=3 fstat=5 lstat=6 poll=7 mmap=9 mprotect=10 pread64=17 pwrite64=18
     access=21 select=23 dup=32 dup2=33 sendfile=40 socket=41 connect=42 sendto=44 recvfrom=45
-    sendmsg=46 setsockopt=54 getsockopt=55 clone=56 execve=59 wait4=61 flock=73 fsync=74 fchdir=81
-    rename=82 mkdir=83 unlink=87 readlink=89 fchmod=91 fchown=93 setsid=112 getdents64=217
-    openat=257 mkdirat=258 newfstatat=262 unlinkat=263 renameat=264 dup3=292 pipe2=293
+    sendmsg=46 recvmsg=47 socketpair=53 setsockopt=54 getsockopt=55 clone=56 execve=59 wait4=61
+    flock=73 fsync=74 fchdir=81 rename=82 mkdir=83 unlink=87 readlink=89 fchmod=91 fchown=93
+    setsid=112 getdents64=217 openat=257 mkdirat=258 newfstatat=262 unlinkat=263 renameat=264
+    accept4=288 dup3=292 pipe2=293
     getrandom=318 pidfd_open=434 clone3=435
 """
 NUMBERS = {
