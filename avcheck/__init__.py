@@ -14,7 +14,8 @@
     quarantine  or into a directory                       draft, entry
     report      what happened is said in one line         metrics
 
-Below all of them: settings, address and verdict; printable and patterns; directory and files.
+Below all of them: settings, address and verdict; printable and patterns; directory and files;
+unix, the system's calls.
 Before all of them: loading, which finds these modules; and uchroot is a program of its own.
 
 smtpd is the other way in: many messages, on a connection that standard input is.  It has the

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
+
+from avcheck import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def main(success: int = 0) -> NoReturn:
         stdin = prepare()
         from avcheck import main as steps
 
-        argv = [os.fsencode(word) for word in sys.argv]
+        argv = [unix.fsencode(word) for word in sys.argv]
         status = steps.main(argv[1:], stdin, argv[0])
     except BaseException as bug:
         status = _after(bug)
@@ -39,13 +40,13 @@ def main(success: int = 0) -> NoReturn:
         try:
             clean_up()
         finally:
-            os._exit(status or success)
+            unix._exit(status or success)
 
 
 def prepare() -> int:
     """Make the process one that avcheck can run in; returns standard input, -1 if it is closed."""
     gc.disable()  # it would look twice, for 0.4 ms each, at modules that stay to the end
-    os.umask(0o077)
+    unix.umask(0o077)
     # Python's own words, of a thread that found no memory to begin, would come before ours.
     sys.unraisablehook = lambda _: None
     stdin = _standard_descriptors()
@@ -90,9 +91,9 @@ def _standard_descriptors() -> int:
     stdin = 0
     for fd in (0, 1, 2):
         try:
-            os.fstat(fd)
+            unix.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, this one
+            unix.open(unix.devnull, unix.O_RDWR)  # gets the lowest free number, this one
             if not fd:
                 stdin = -1
     return stdin
@@ -120,7 +121,7 @@ def _say(words: bytes, bug: BaseException) -> None:
     """One line with these words first; for 75 they are a status code that keeps the mail."""
     what = f"{type(bug).__name__}: {bug}".encode("ascii", "replace")[:400]
     text = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in what)
-    os.write(2, words + b"bug or broken installation: " + text + b"\n")
+    unix.write(2, words + b"bug or broken installation: " + text + b"\n")
 
 
 def clean_up() -> None:

@@ -6,8 +6,7 @@ whole message from one that was cut short (field observation, Postfix 3.7).
 
 from __future__ import annotations
 
-import os
-
+from avcheck import unix
 from avcheck.process import close, events, has_hung_up
 
 # init, or what stands for it in a container: a process that loses its parent becomes its child.
@@ -22,9 +21,9 @@ class Caller:
     who = "the mail system that called"
 
     def __init__(self) -> None:
-        self._parent = os.getppid()
+        self._parent = unix.getppid()
         # avcheck-guard.sh stands between the MTA and us, and says who called it.
-        named = os.environ.get("AVCHECK_CALLER", "").split()
+        named = unix.environ.get(b"AVCHECK_CALLER", b"").split()
         self._named = [int(each) for each in named if _is_process(each)]
         # A caller that was gone before this has left a pipe that nobody writes to.  (A service
         # manager that starts us itself hands over something else.)
@@ -41,7 +40,7 @@ class Caller:
         """Whether one of them has ended."""
         return (
             self._gone
-            or os.getppid() != self._parent
+            or unix.getppid() != self._parent
             or not all(self._is_there(each) for each in self._named)
         )
 
@@ -53,7 +52,7 @@ class Caller:
         """
         for each in self._named:
             try:
-                self._descriptors[each] = os.pidfd_open(each)
+                self._descriptors[each] = unix.pidfd_open(each)
             except ProcessLookupError:
                 self._gone = True
             except OSError:  # no more descriptors: kill(2) will have to do
@@ -63,7 +62,7 @@ class Caller:
         if number in self._descriptors:
             return not events(self._descriptors[number])
         try:
-            os.kill(number, 0)
+            unix.kill(number, 0)
         except ProcessLookupError:
             return False
         except OSError:  # EPERM: it is there, and somebody else's
@@ -71,5 +70,5 @@ class Caller:
         return True
 
 
-def _is_process(number: str) -> bool:
-    return number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0
+def _is_process(number: bytes) -> bool:
+    return number.isdigit() and len(number) < 10 and int(number) > 0

@@ -8,10 +8,7 @@ deadline the whole process group is killed.  Compare Postfix's pipe_command.c.
 
 from __future__ import annotations
 
-import os
-from stat import S_ISCHR, S_ISREG
-
-from avcheck import process
+from avcheck import process, unix
 from avcheck.exits import CONFIG, Defer, Stopped
 from avcheck.printable import printable
 from avcheck.program import Program
@@ -34,9 +31,9 @@ def environment() -> dict[bytes, bytes]:
     into the queue of the default instance.
     """
     env = {b"PATH": b"/bin:/usr/bin"}
-    instance = os.environ.get("MAIL_CONFIG")
+    instance = unix.environ.get(b"MAIL_CONFIG")
     if instance:
-        env[b"MAIL_CONFIG"] = os.fsencode(instance)
+        env[b"MAIL_CONFIG"] = instance
     return env
 
 
@@ -55,8 +52,8 @@ class Ended:
         self, wait: int | None, output: bytes, late: bool, lost: str = "", unread: bool = False
     ) -> None:
         self.runs = wait is None
-        self.signal = os.WTERMSIG(wait) if wait is not None and os.WIFSIGNALED(wait) else 0
-        self.status = os.WEXITSTATUS(wait) if wait is not None and os.WIFEXITED(wait) else -1
+        self.signal = unix.WTERMSIG(wait) if wait is not None and unix.WIFSIGNALED(wait) else 0
+        self.status = unix.WEXITSTATUS(wait) if wait is not None and unix.WIFEXITED(wait) else -1
         self.output = output
         self.late = late and wait != 0
         self.lost = lost
@@ -178,7 +175,7 @@ def _decide(program: Program, stdin: int, run: Run, status: int) -> None:
 def _require_started(program: Program) -> None:
     """Raise Defer for a program that could not be run at all."""
     if program.reason:
-        reason = os.strerror(program.reason)
+        reason = unix.strerror(program.reason)
         raise Defer(f"cannot run {program.name}: {reason}; may this user execute it?", CONFIG)
 
 
@@ -196,14 +193,14 @@ def _was_read(stdin: int) -> bool:
     seen what the program has done with what it read.
     """
     try:
-        status = os.fstat(stdin)
-        if S_ISREG(status.st_mode):
-            offset = os.lseek(stdin, 0, os.SEEK_CUR)
+        status = unix.fstat(stdin)
+        if unix.S_ISREG(status.st_mode):
+            offset = unix.lseek(stdin, 0, unix.SEEK_CUR)
             ours = status.st_mtime_ns == UNREAD
             elsewhere = ours and not offset and status.st_atime_ns != UNREAD
             return offset >= status.st_size or elsewhere
-        if S_ISCHR(status.st_mode):
+        if unix.S_ISCHR(status.st_mode):
             return True
-        return bool(process.events(stdin)) and not os.read(stdin, 1)
+        return bool(process.events(stdin)) and not unix.read(stdin, 1)
     except OSError:
         return True

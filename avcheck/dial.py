@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from time import monotonic, sleep
 
+from avcheck import unix
 from avcheck.exits import SILENT, Defer
 
 TYPE_CHECKING = False
@@ -116,7 +116,7 @@ def _resolve(address: Address, until: float) -> list[tuple[int, Any]]:
     places = [(int(family), where) for family, _, _, _, where in found]
     if len(places) > 1:
         # Shuffled, not rotated: else the address after a dead one would get the load of both.
-        places.sort(key=lambda place: os.urandom(4))
+        places.sort(key=lambda place: unix.urandom(4))
     return places
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from errno import EINVAL, EISDIR, ELOOP, EOPNOTSUPP
 
+from avcheck import unix
 from avcheck.exits import CONFIG, Defer, defer_from
 from avcheck.printable import printable
 from avcheck.process import close
@@ -45,18 +45,18 @@ class Directory:
         name = path
         while len(name) > 1 and name.endswith((b"/", b"/.")):  # O_NOFOLLOW is about the last one
             name = name[:-1]
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
         try:
-            self.fd = os.open(name, flags)
+            self.fd = unix.open(name, flags)
         except OSError as why:
             raise _unusable(f"{what} {printable(name)}", name, why) from why
-        status = os.fstat(self.fd)
+        status = unix.fstat(self.fd)
         place = f"{what} {printable(name)}"
-        if status.st_uid not in (os.geteuid(), 0):
+        if status.st_uid not in (unix.geteuid(), 0):
             close(self.fd)
             raise Defer(f"{place}: {_anothers(status.st_uid)}", CONFIG)
         # Where we own it, the group is the scanner's and has no business writing there.
-        unsafe = others | (_GROUP_WRITE if status.st_uid == os.geteuid() else 0)
+        unsafe = others | (_GROUP_WRITE if status.st_uid == unix.geteuid() else 0)
         if status.st_mode & unsafe:
             close(self.fd)
             remedy = "g-w,o-w" if others == _OTHERS_WRITE else "g-w,o="
@@ -74,17 +74,18 @@ class Directory:
     def create(self, name: bytes, mode: int) -> int:
         """A new file that only this call can have made, for reading and writing."""
         _named[name] = self.fd
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
         try:
-            return os.open(name, flags, mode, dir_fd=self.fd)
+            return unix.open(name, flags, mode, dir_fd=self.fd)
         except FileExistsError:  # somebody else's
             release_file(name)
             raise
 
     def nameless(self) -> int:
         """A new file that goes with its descriptor."""
+        flags = unix.O_RDWR | unix.O_TMPFILE | unix.O_CLOEXEC
         try:
-            return os.open(b".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+            return unix.open(b".", flags, 0o600, dir_fd=self.fd)
         except OSError as why:
             if why.errno not in _NO_TMPFILE:
                 raise
@@ -96,11 +97,11 @@ class Directory:
     def share(self, fd: int, mode: int) -> None:
         """Make a file of ours readable for the scanner, through the directory's group."""
         try:  # on a directory with the set-group-ID bit the file has it already
-            os.fchown(fd, -1, os.fstat(self.fd).st_gid)
+            unix.fchown(fd, -1, unix.fstat(self.fd).st_gid)
         except PermissionError as why:
             text = "this user is not in the group of the spool directory, as the scanner is"
             raise Defer(text, CONFIG) from why
-        os.fchmod(fd, mode)  # the umask is 077
+        unix.fchmod(fd, mode)  # the umask is 077
 
     def join(self, name: bytes) -> bytes:
         return self.path.rstrip(b"/") + b"/" + name
@@ -123,7 +124,7 @@ def _anothers(owner: int) -> str:
         except KeyError:
             return str(user)
 
-    us = os.geteuid()
+    us = unix.geteuid()
     text = f"belongs to {name(owner)} and not to {name(us)}"
     if name(owner) != str(owner):
         return f"{text}: run avcheck as {name(owner)}"
@@ -139,7 +140,7 @@ def _unusable(spool: str, name: bytes, why: OSError) -> Defer:
     # A symbolic link with O_NOFOLLOW|O_DIRECTORY is ENOTDIR on Linux, ELOOP elsewhere.
     if isinstance(why, NotADirectoryError) or why.errno == ELOOP:
         try:
-            link = os.readlink(name)
+            link = unix.readlink(name)
         except OSError:
             return Defer(f"{spool}: not a directory", CONFIG)
         return Defer(f"{spool}: a symbolic link; name {printable(link)} itself", CONFIG)
@@ -152,13 +153,13 @@ _NO_TMPFILE = (EISDIR, EOPNOTSUPP, EINVAL)
 
 def new_file_name() -> bytes:
     """A name that nobody can foresee, of characters that every scanner's protocol carries."""
-    return b"avcheck." + os.urandom(12).hex().encode()
+    return b"avcheck." + unix.urandom(12).hex().encode()
 
 
 def remove_file(name: bytes) -> None:
     """Remove a file made by create; that it is gone already is fine."""
     try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
-        os.unlink(name, dir_fd=_named[name])
+        unix.unlink(name, dir_fd=_named[name])
     except FileNotFoundError:
         pass
     del _named[name]
@@ -171,8 +172,10 @@ def release_file(name: bytes) -> None:
 
 def give(name: bytes, directory: Directory) -> None:
     """Note that a program gets the name of a file made by create."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # not dup(2): each has its own position
-    _given[name] = os.open(b".", flags, dir_fd=directory.fd)
+    flags = (
+        unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+    )  # not dup(2): each has its own position
+    _given[name] = unix.open(b".", flags, dir_fd=directory.fd)
 
 
 def take_back(name: bytes) -> None:
@@ -186,11 +189,11 @@ def take_back(name: bytes) -> None:
 def _remove_all(name: bytes) -> None:
     """Remove everything whose name begins so, directories included."""
     place = _given[name]
-    for found in os.listdir(place):
-        if not os.fsencode(found).startswith(name):
+    for found in unix.listdir(place):
+        if not unix.fsencode(found).startswith(name):
             continue
         try:
-            os.unlink(found, dir_fd=place)
+            unix.unlink(found, dir_fd=place)
         except FileNotFoundError:
             continue
         except OSError:  # a directory

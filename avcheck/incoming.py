@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from avcheck import unix
 from avcheck.exits import defer_from
 from avcheck.process import PIECE
 from avcheck.seen import is_from_line
@@ -61,7 +60,7 @@ class Incoming:
 
     def as_stdin(self, header: bytes) -> int:
         """A descriptor for a program to read the message from."""
-        return os.dup(self.stdin)
+        return unix.dup(self.stdin)
 
 
 def _ends_in_crlf(piece: bytes, before: bytes) -> bool | None:
@@ -78,7 +77,7 @@ def _ends_in_crlf(piece: bytes, before: bytes) -> bool | None:
 def _read(stdin: int) -> bytes:
     while True:
         try:
-            return os.read(stdin, PIECE)
+            return unix.read(stdin, PIECE)
         except BlockingIOError:  # somebody set O_NONBLOCK on what we share with him
             import select
 

@@ -9,9 +9,10 @@ Python's finder, which asks the same questions again.
 
 from __future__ import annotations
 
-import os
 import sys
 from marshal import loads
+
+from avcheck import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ class Finder:
         return spec
 
     def _spec(self, name: str, source: str, cached: str) -> ModuleSpec | None:
-        status = os.stat(source)
-        fd = os.open(cached, os.O_RDONLY | os.O_CLOEXEC)
+        status = unix.stat(source)
+        fd = unix.open(cached, unix.O_RDONLY | unix.O_CLOEXEC)
         try:
-            data = os.read(fd, _SIZE_MAX)
+            data = unix.read(fd, _SIZE_MAX)
         finally:
-            os.close(fd)
+            unix.close(fd)
         made_from = (int(status.st_mtime), status.st_size)
         head = b"".join([(each & 0xFFFFFFFF).to_bytes(4, "little") for each in made_from])
         if data[:_HEAD] != self._begin + head:

@@ -5,9 +5,7 @@ Read this beside DESCRIPTION in avcheck(1): same steps, same order, same words.
 
 from __future__ import annotations
 
-import os
-
-from avcheck import act, ask, deliver, policy, report, spool
+from avcheck import act, ask, deliver, policy, report, spool, unix
 from avcheck.directory import Directory
 from avcheck.exits import OK, Defer, HelpRequest, Leave, Usage
 from avcheck.incoming import Incoming
@@ -33,7 +31,7 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
     run = Run(called)
     try:
         run.begin()
-        if "_AVCHECK_COMPLETE" in os.environ:
+        if b"_AVCHECK_COMPLETE" in unix.environ:
             raise HelpRequest("complete")
         run.record.settings = reading.read(argv, lambda path: _load(path, run))
         _unless_taken_amiss(run.record.settings.ok_status)
@@ -45,7 +43,7 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
 
         return asked.show(request.what)
     except Usage as error:
-        if not os.isatty(2):  # no person is looking, and an MTA would bounce the mail
+        if not unix.isatty(2):  # no person is looking, and an MTA would bounce the mail
             return report.failure(run, error)
         from avcheck.options import help
 
@@ -77,7 +75,7 @@ def check(settings: Settings, source: Incoming | Source, run: Run) -> tuple[str,
         # The message is saved there, in a file that is gone when this block is left.
         with spool.receive(source, directory, settings) as message:
             record.size = message.size
-            report.step(run, f"saved {message.size} bytes in {os.fsdecode(directory.path)}")
+            report.step(run, f"saved {message.size} bytes in {unix.fsdecode(directory.path)}")
 
             # Every scanner is asked.  One that cannot answer has FAILED; it has not
             # said CLEAN.
@@ -104,7 +102,7 @@ def _unless_taken_amiss(ok_status: int) -> None:
 
     Before anything is done: good mail would be handed on, and again on the next try.
     """
-    if ok_status in GUARD_STATUSES and "AVCHECK_GUARD" in os.environ:
+    if ok_status in GUARD_STATUSES and b"AVCHECK_GUARD" in unix.environ:
         raise Usage(f"-g: {ok_status} is a status that avcheck-guard does not pass on")
 
 

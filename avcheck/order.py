@@ -9,10 +9,10 @@ before that is early.
 
 from __future__ import annotations
 
-import os
 from sys import byteorder
 from time import monotonic, sleep
 
+from avcheck import unix
 from avcheck.exits import EXPIRED, Defer
 from avcheck.stream import SLOW, Stream
 
@@ -99,7 +99,7 @@ class Ordered(Stream):
             if not sent:
                 raise Defer(CUT_SHORT)
             start += sent
-        self._kept = os.pread(fd, kept, end - kept) if kept else b""
+        self._kept = unix.pread(fd, kept, end - kept) if kept else b""
         if len(self._kept) != kept:
             raise Defer(CUT_SHORT)
 

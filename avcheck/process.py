@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from avcheck import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def set_default_signals() -> None:
 
 def kill_group(pid: int) -> None:
     """SIGKILL for a child that was not waited for, and for the process group that it leads."""
-    for kill in (os.killpg, os.kill):  # it may not have come to setsid(2) yet
+    for kill in (unix.killpg, unix.kill):  # it may not have come to setsid(2) yet
         try:
             kill(pid, signal.SIGKILL)
         except OSError:  # it is gone already
@@ -100,7 +100,7 @@ def close(fd: int) -> None:
     handed on, an error here would be a second delivery.
     """
     try:
-        os.close(fd)
+        unix.close(fd)
     except OSError:
         return
 
@@ -112,10 +112,10 @@ def close_from(first: int) -> None:
     are above it.
     """
     try:
-        last = max(map(int, os.listdir("/proc/self/fd")))
+        last = max(map(int, unix.listdir("/proc/self/fd")))
     except OSError:  # no /proc
         last = _DESCRIPTORS_MAX
-    os.closerange(first, last + 1)
+    unix.closerange(first, last + 1)
 
 
 def has_hung_up(fd: int) -> bool:
@@ -142,4 +142,4 @@ def write(fd: int, data: bytes) -> None:
     """Write all of it."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[unix.write(fd, view) :]

@@ -6,12 +6,11 @@ EPERM.  So nothing here waits without a limit.
 
 from __future__ import annotations
 
-import os
 from _thread import allocate_lock
 from select import POLLIN, poll
 from time import monotonic, sleep
 
-from avcheck import process
+from avcheck import process, unix
 from avcheck.exits import defer_from
 
 TYPE_CHECKING = False
@@ -66,13 +65,13 @@ class Program:
         """Start it; raises Defer when there is no room for one more."""
         output = failed = -1
         try:
-            self._out, output = os.pipe()
-            self._failed, failed = os.pipe()
+            self._out, output = unix.pipe()
+            self._failed, failed = unix.pipe()
             for fd in (self._out, self._failed):
-                os.set_blocking(fd, False)
+                unix.set_blocking(fd, False)
             # After a signal between the fork and our knowing of it the child would be alone.
             with process.signals_blocked(), _changing:
-                self.pid = os.fork()
+                self.pid = unix.fork()
                 if not self.pid:
                     _become(argv, stdin, env, directory, output, failed)
                 _running.add(self.pid)
@@ -86,7 +85,7 @@ class Program:
         """Return when it has ended, is late, or cannot be watched."""
         ended = -1
         try:
-            ended = os.pidfd_open(self.pid)
+            ended = unix.pidfd_open(self.pid)
             waiting = poll()
             for fd in (ended, self._failed, self._out):
                 waiting.register(fd, POLLIN)
@@ -142,8 +141,8 @@ class Program:
         if self._over:
             return True
         try:
-            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return os.waitid(os.P_PID, self.pid, options) is not None
+            options = unix.WEXITED | unix.WNOHANG | unix.WNOWAIT
+            return unix.waitid(unix.P_PID, self.pid, options) is not None
         except ChildProcessError:
             return True
         except OSError:
@@ -154,7 +153,7 @@ class Program:
         until = monotonic() + GONE_MAX
         while self.wait is None:
             try:
-                pid, wait = os.waitpid(self.pid, os.WNOHANG)
+                pid, wait = unix.waitpid(self.pid, unix.WNOHANG)
             except OSError as why:
                 self.lost = _reason(why)
                 return
@@ -168,7 +167,7 @@ class Program:
     def _hear(self, fd: int) -> bool:
         """Take what has come; whether no more will come."""
         try:
-            piece = os.read(fd, process.PIECE)
+            piece = unix.read(fd, process.PIECE)
         except BlockingIOError:
             return False
         except OSError as why:
@@ -202,23 +201,23 @@ def _become(
 ) -> NoReturn:
     """In the child: turn into the program, or send its errno to failed."""
     try:
-        os.setsid()
+        unix.setsid()
         process.set_default_signals()
         # 0, 1 and 2 are open (see __main__), so none of ours is one of them but stdin.
-        os.dup2(stdin, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        unix.dup2(stdin, 0)
+        unix.dup2(output, 1)
+        unix.dup2(output, 2)
         if directory is not None:
-            os.fchdir(directory)
-        os.umask(0o077)
-        os.dup2(failed, 3, inheritable=False)  # closed by a successful exec
+            unix.fchdir(directory)
+        unix.umask(0o077)
+        unix.dup2(failed, 3, inheritable=False)  # closed by a successful exec
         failed = 3
         process.close_from(4)
-        os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell: that is the point
+        unix.execve(argv[0], list(argv), dict(env))
     except OSError as why:
-        os.write(failed, (why.errno or 0).to_bytes(4, "big"))
+        unix.write(failed, (why.errno or 0).to_bytes(4, "big"))
     finally:
-        os._exit(127)
+        unix._exit(127)
 
 
 def _reason(why: OSError) -> str:

@@ -9,9 +9,9 @@ So: one line, one write.
 
 from __future__ import annotations
 
-import os
 from time import localtime, monotonic, strftime
 
+from avcheck import unix
 from avcheck.exits import OK, TEMPFAIL, Leave
 from avcheck.policy import DEFER, DELIVER
 from avcheck.printable import printable
@@ -47,7 +47,7 @@ def step(run: Run, what: str) -> None:
         return
     passed = (monotonic() - record.began) * 1000
     line = f"avcheck: {passed:8.1f} ms  {printable(what)}\n".encode()
-    if os.isatty(_ERR):
+    if unix.isatty(_ERR):
         _write(_ERR, line)
     else:
         # An MTA takes the first bytes for the status code; the steps come after them.
@@ -157,7 +157,7 @@ def log(line: str, priority: int) -> None:
     try:
         daemon.settimeout(0)
         daemon.connect(LOG)
-        daemon.send(f"<{priority}>{stamp} avcheck[{os.getpid()}]: {line}".encode()[:2000])
+        daemon.send(f"<{priority}>{stamp} avcheck[{unix.getpid()}]: {line}".encode()[:2000])
     finally:
         daemon.close()  # what it raises is nobody's business: see _whatever_happens
 
@@ -175,9 +175,9 @@ def count(record: Record) -> None:
 def _write(fd: int, line: bytes) -> bool:
     """Write the line; False if it was not taken, and the status alone has to do."""
     try:
-        if os.get_blocking(fd) and not _has_room(fd):
+        if unix.get_blocking(fd) and not _has_room(fd):
             return False
-        os.write(fd, line[:PIPE_ROOM])
+        unix.write(fd, line[:PIPE_ROOM])
     except OSError:  # full or closed
         return False
     return True

@@ -9,9 +9,7 @@ Everybody but scanners gets the bytes as received.
 
 from __future__ import annotations
 
-import os
-
-from avcheck import process
+from avcheck import process, unix
 from avcheck.directory import Directory, new_file_name
 from avcheck.exits import Defer, defer_from
 from avcheck.incoming import above_header, without_cr
@@ -134,7 +132,7 @@ class Message:
         from avcheck.rendering import Rendering
 
         other = self.other_reading = Message(self.directory, self.sender, bool(self.name))
-        rendering = Rendering(b"avcheck-" + os.urandom(8).hex().encode())
+        rendering = Rendering(b"avcheck-" + unix.urandom(8).hex().encode())
         for piece in self.pieces():
             other._append(rendering.feed(piece))
         other._append(rendering.end())
@@ -157,7 +155,7 @@ class Message:
         end = at + self.size
         while at < end or header:
             try:
-                piece = os.pread(self.fd, min(process.PIECE, end - at), at)
+                piece = unix.pread(self.fd, min(process.PIECE, end - at), at)
             except OSError as why:
                 raise defer_from("reading the spool file", why) from why
             if not piece and at < end:
@@ -185,7 +183,7 @@ class Message:
         A scanner that is given this one cannot change the message.
         """
         try:
-            return os.open(b"/proc/self/fd/%d" % self.fd, os.O_RDONLY | os.O_CLOEXEC)
+            return unix.open(b"/proc/self/fd/%d" % self.fd, unix.O_RDONLY | unix.O_CLOEXEC)
         except OSError as why:
             raise defer_from("opening the spool file again (is /proc mounted?)", why) from why
 
@@ -206,10 +204,10 @@ class Message:
             pieces = self.pieces(header)
             for piece in without_cr(pieces) if self.by_smtp else pieces:
                 process.write(fd, piece)
-            os.lseek(fd, 0, os.SEEK_SET)
+            unix.lseek(fd, 0, unix.SEEK_SET)
             # The kernel sets the time of reading, whichever way it is read (not with the mount
             # option noatime): who opens /dev/stdin anew does not move this offset.
-            os.utime(fd, ns=(UNREAD, UNREAD))
+            unix.utime(fd, ns=(UNREAD, UNREAD))
         except BaseException as why:
             process.close(fd)
             if isinstance(why, OSError):
@@ -226,7 +224,7 @@ class Message:
                 for piece in self.pieces():
                     process.write(fd, piece)
             finally:
-                os.close(fd)
+                unix.close(fd)
         except OSError as why:
             raise self._not_copied(why) from why
         return name

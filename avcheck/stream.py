@@ -6,11 +6,10 @@ now and then cannot stretch it.
 
 from __future__ import annotations
 
-import os
 from sys import byteorder
 from time import monotonic
 
-from avcheck import process
+from avcheck import process, unix
 from avcheck.dial import limit
 from avcheck.exits import BROKEN, EXPIRED, Defer
 
@@ -119,14 +118,14 @@ class Stream:
     def put_piece(self, fd: int, start: int, size: int) -> int:
         """Send a piece of the file, at most size bytes from start; returns its size."""
         if self.encrypted:
-            piece = os.pread(fd, min(process.PIECE, size), start)
+            piece = unix.pread(fd, min(process.PIECE, size), start)
             self.put(piece)
             return len(piece)
         with self._sending:
             while True:
                 limit(self.sock, self.deadline)
                 try:
-                    return os.sendfile(self.sock.fileno(), fd, start, size)
+                    return unix.sendfile(self.sock.fileno(), fd, start, size)
                 except BlockingIOError:
                     self._wait_to_send()
         return size  # the peer has hung up, which the next read will tell

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from time import monotonic
 
-from avcheck import conn
+from avcheck import conn, unix
 from avcheck.deliver import smtp_dialogue, smtp_replies, smtp_words
 from avcheck.exits import BROKEN, Defer, Refused
 
@@ -67,7 +66,7 @@ def send(message: Message | Incoming, header: bytes, settings: Settings, run: Ru
 
 def hello() -> bytes:
     """Our name for EHLO (RFC 5321 4.1.1.1): the host's, as it calls itself."""
-    name = os.uname().nodename.encode("ascii", "ignore")
+    name = unix.uname().nodename.encode("ascii", "ignore")
     return name if name.replace(b".", b"").replace(b"-", b"").isalnum() else b"localhost"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from avcheck import unix
 from avcheck.exits import CONFIG, Defer
 from avcheck.printable import printable
 
@@ -28,12 +27,12 @@ def read_config(path: bytes) -> bytes:
     """The bytes of the file; raises Defer if it cannot be read."""
     data = b""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = unix.open(path, unix.O_RDONLY | unix.O_CLOEXEC)
         try:
-            while (piece := os.read(fd, SIZE_MAX)) and len(data) <= SIZE_MAX:
+            while (piece := unix.read(fd, SIZE_MAX)) and len(data) <= SIZE_MAX:
                 data += piece
         finally:
-            os.close(fd)
+            unix.close(fd)
     except OSError as why:
         raise Defer(f"--config {printable(path)}: {why.strerror}", CONFIG) from why
     if len(data) > SIZE_MAX:

@@ -36,9 +36,7 @@ worse can be in its words, it may not say more than that.
 
 from __future__ import annotations
 
-import os
-
-from avcheck import child
+from avcheck import child, unix
 from avcheck.exits import CONFIG, EXPIRED, SYSTEM, Defer
 from avcheck.patterns import MEANINGS
 from avcheck.printable import printable
@@ -107,13 +105,13 @@ def _ran(
     if "stdin" in parameters:
         stdin = message.reopen()
     else:
-        stdin = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        stdin = unix.open(b"/dev/null", unix.O_RDONLY | unix.O_CLOEXEC)
     try:
         ended = child.run(argv, stdin, ENVIRONMENT, deadline, message.directory.fd, keep=OUTPUT_MAX)
         # (clamdscan hands it to clamd, which does not move the offset that they share.)
-        read = os.lseek(stdin, 0, os.SEEK_CUR)
+        read = unix.lseek(stdin, 0, unix.SEEK_CUR)
     finally:
-        os.close(stdin)
+        unix.close(stdin)
     if ended.killed or ended.lost:  # there might have been more words that mean infected
         try:
             return parse(KILLED, ended.output, parameters, path)

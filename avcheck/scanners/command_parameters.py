@@ -5,8 +5,7 @@ Where they cannot be used, Defer says so before a message is read.
 
 from __future__ import annotations
 
-import os
-
+from avcheck import unix
 from avcheck.exits import CONFIG, Defer
 from avcheck.patterns import MEANINGS, expression
 from avcheck.printable import printable
@@ -62,7 +61,7 @@ def program_at(where: bytes) -> bytes:
         return where
     places = PROGRAMS[where].places
     for place in places:
-        if os.access(place, os.X_OK):
+        if unix.access(place, unix.X_OK):
             return place
     looked = printable(b", ".join(places))
     raise Defer(f"{printable(where)}: not found (looked at {looked}); write its path", CONFIG)

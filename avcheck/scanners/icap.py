@@ -54,8 +54,7 @@ are sent there.  "Connection: close" after it is followed by a second connection
 
 from __future__ import annotations
 
-import os
-
+from avcheck import unix
 from avcheck.exits import BROKEN, CONFIG, Defer, unexpected
 from avcheck.printable import printable
 from avcheck.scanners.icap_found import found_for_sure, parse_found
@@ -223,7 +222,7 @@ def _comes_back(conn: Conn, message: Message, size: int) -> bool:
             return False
         while chunk:
             piece = conn.exactly(min(chunk, PIECE))
-            if piece != os.pread(message.fd, len(piece), at):
+            if piece != unix.pread(message.fd, len(piece), at):
                 return False
             at += len(piece)
             chunk -= len(piece)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from avcheck import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,24 +31,24 @@ def main() -> NoReturn:
         stdin = way_in.prepare()
         from avcheck.smtpd import main as steps
 
-        argv = [os.fsencode(word) for word in sys.argv]
+        argv = [unix.fsencode(word) for word in sys.argv]
         status = steps.main(argv[1:], stdin, argv[0])
     except BaseException:
         # Before the dialogue; in it nothing is raised.  (A socket that listens takes no words.)
         try:
-            os.write(1, BROKEN)
+            unix.write(1, BROKEN)
         except OSError:
             from time import sleep
 
             sleep(AGAIN)
-            os._exit(TEMPFAIL)
+            unix._exit(TEMPFAIL)
     finally:
         try:
             from avcheck import __main__ as way_out
 
             way_out.clean_up()
         finally:
-            os._exit(status)
+            unix._exit(status)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ listens.
 
 from __future__ import annotations
 
-import os
 from select import POLLIN, poll
 from sys import byteorder
 from time import monotonic
 
-from avcheck import process
+from avcheck import process, unix
 from avcheck.exits import HELD, Stopped
 from avcheck.smtpd import session
 from avcheck.smtpd.client import Client
@@ -139,13 +138,13 @@ class Children:
         """Have all of them end after the message in hand."""
         for child in self._running.values():
             child.dismiss()
-            os.kill(child.pid, signal.SIGTERM)
+            unix.kill(child.pid, signal.SIGTERM)
 
     def reap(self) -> None:
         """Forget those that have ended."""
         while self._running:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, _ = unix.waitpid(-1, unix.WNOHANG)
             except ChildProcessError:
                 self._running.clear()
                 return

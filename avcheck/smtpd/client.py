@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, poll
 from time import monotonic
 
-from avcheck import process
+from avcheck import process, unix
 from avcheck.exits import BROKEN, EXPIRED, Defer
 
 TYPE_CHECKING = False
@@ -44,7 +43,7 @@ class Client:
         # A socket is ours alone; who shares a pipe with us did not ask for it not to wait.
         self._waits = not is_socket(in_)
         if not self._waits:
-            os.set_blocking(in_, False)
+            unix.set_blocking(in_, False)
 
     def read(self, until: float) -> bytes:
         """What the client says; nothing when it has hung up.  Raises Late."""
@@ -53,7 +52,7 @@ class Client:
                 if self._waits:
                     self._wait(self._in, POLLIN, until)
                 # Most often it is there already.
-                return os.read(self._in, process.PIECE)
+                return unix.read(self._in, process.PIECE)
             except BlockingIOError:
                 self._wait(self._in, POLLIN, until)
             except OSError:  # the connection was reset
@@ -66,7 +65,7 @@ class Client:
             try:
                 if self._waits:
                     self._wait(self._out, POLLOUT, until)
-                view = view[os.write(self._out, view[:WRITTEN]) :]
+                view = view[unix.write(self._out, view[:WRITTEN]) :]
             except BlockingIOError:
                 self._wait(self._out, POLLOUT, until)
             except OSError as why:
@@ -97,7 +96,7 @@ class Client:
     def peer(self) -> bytes:
         """Its address as XFORWARD has it, or empty."""
         try:
-            sock = socket.socket(fileno=os.dup(self._in))
+            sock = socket.socket(fileno=unix.dup(self._in))
         except OSError:
             return b""
         try:
@@ -118,10 +117,9 @@ class Client:
 
 
 def is_socket(fd: int) -> bool:
-    from stat import S_ISSOCK
 
     try:
-        return S_ISSOCK(os.fstat(fd).st_mode)
+        return unix.S_ISSOCK(unix.fstat(fd).st_mode)
     except OSError:
         return False
 
@@ -130,7 +128,7 @@ def is_listening(fd: int) -> bool:
     """Whether it is a socket that connections are to be accepted from."""
     if not is_socket(fd):
         return False
-    sock = socket.socket(fileno=os.dup(fd))
+    sock = socket.socket(fileno=unix.dup(fd))
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     finally:

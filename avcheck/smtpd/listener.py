@@ -7,11 +7,10 @@ socket, what connects it with its children, and a pipe by which signals wake it.
 
 from __future__ import annotations
 
-import os
 from select import POLLIN, poll
 from time import monotonic, sleep
 
-from avcheck import process, report, scanners
+from avcheck import process, report, scanners, unix
 from avcheck.smtpd.children import Children, Worker
 
 TYPE_CHECKING = False
@@ -60,9 +59,9 @@ class Listener:
         self._settings = settings
         self._called = called
         self._stopped = False
-        self._wake, self._woken = os.pipe()
+        self._wake, self._woken = unix.pipe()
         for fd in (self._wake, self._woken):
-            os.set_blocking(fd, False)
+            unix.set_blocking(fd, False)
         self._waiting = poll()
         self._waiting.register(self._wake, POLLIN)
         self._children = Children(self._waiting, settings.processes)
@@ -108,7 +107,7 @@ class Listener:
         ready = [fd for fd, _ in self._waiting.poll(None if left > 1e6 else left * 1000)]
         for fd in ready:
             if fd == self._wake:
-                os.read(self._wake, 4096)
+                unix.read(self._wake, 4096)
             else:
                 self._children.hear(fd)
         self._children.reap()
@@ -140,7 +139,7 @@ class Listener:
         try:
             # A signal for the child is not to come before it can hear it: the session ends this.
             with process.signals_blocked():
-                pid = os.fork()
+                pid = unix.fork()
                 if not pid:
                     ours.close()
                     self._become_worker(theirs, fd)
@@ -202,6 +201,6 @@ def _load(settings: Settings) -> None:
 
 def _say(fd: int, words: bytes) -> None:
     try:
-        os.write(fd, words)
+        unix.write(fd, words)
     except OSError:
         return

@@ -5,11 +5,9 @@ Read this beside DESCRIPTION in avcheck-smtp(8).
 
 from __future__ import annotations
 
-import os
-from stat import S_ISCHR
 from time import monotonic, sleep
 
-from avcheck import process, report
+from avcheck import process, report, unix
 from avcheck.exits import CONFIG, OK, TEMPFAIL, HelpRequest, Leave, Stopped, Usage
 from avcheck.options import file, reading, rows
 from avcheck.run import Run
@@ -36,17 +34,17 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
     is closed.
     """
     try:
-        if "_AVCHECK_SMTP_COMPLETE" in os.environ:
+        if b"_AVCHECK_SMTP_COMPLETE" in unix.environ:
             raise HelpRequest("complete")
         settings = _settings(argv, called)
     except Leave as why:
-        if isinstance(why, HelpRequest) and stdin == 0 and S_ISCHR(os.fstat(0).st_mode):
+        if isinstance(why, HelpRequest) and stdin == 0 and unix.S_ISCHR(unix.fstat(0).st_mode):
             from avcheck.options import asked
 
             return asked.show(why.what, rows.SMTP)
         return _unusable(why, stdin)
     # What we put into the command that injects mail is avcheck's path.
-    avcheck = os.path.join(os.path.dirname(os.path.abspath(called)), b"avcheck")
+    avcheck = unix.absolute(called).rpartition(b"/")[0] + b"/avcheck"
     if stdin < 0:
         return _unusable(Leave("standard input is closed; a connection is expected there"), stdin)
     try:
@@ -75,7 +73,7 @@ def _settings(argv: list[bytes], called: bytes) -> Settings:
 
 def _unusable(why: Leave, stdin: int) -> int:
     """Say why no mail can be taken at all: to a person, or to the client and the log."""
-    if isinstance(why, Usage) and os.isatty(2):
+    if isinstance(why, Usage) and unix.isatty(2):
         from avcheck.options import help
 
         return help.explain(why, rows.SMTP)
@@ -103,17 +101,17 @@ def _descriptors() -> tuple[int, int]:
     listens as descriptor 3, too, and a session is not to have it.
     """
     process.close_from(3)
-    in_ = os.dup(0)
-    out = in_ if client.is_socket(in_) else os.dup(1)
-    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    in_ = unix.dup(0)
+    out = in_ if client.is_socket(in_) else unix.dup(1)
+    nowhere = unix.open(unix.devnull, unix.O_RDWR | unix.O_CLOEXEC)
     clients = [_file(fd) for fd in (0, 1)]
     for fd in (0, 1, 2):
-        if fd < 2 or (_file(2) in clients and not os.isatty(2)):
-            os.dup2(nowhere, fd)
-    os.close(nowhere)
+        if fd < 2 or (_file(2) in clients and not unix.isatty(2)):
+            unix.dup2(nowhere, fd)
+    unix.close(nowhere)
     return in_, out
 
 
 def _file(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
+    status = unix.fstat(fd)
     return status.st_dev, status.st_ino

@@ -9,11 +9,9 @@ and the files can be deleted.
 
 from __future__ import annotations
 
-import os
-from stat import S_ISREG
 from time import time
 
-from avcheck import files
+from avcheck import files, unix
 from avcheck.verdict import UNSCANNABLE, Answer, Finding
 
 TYPE_CHECKING = False
@@ -45,11 +43,11 @@ def key(settings: Settings) -> bytes:
 def too_many(directory: Directory, key: bytes, most: int) -> Answer | None:
     """The answer UNSCANNABLE if that many scans of the message came to nothing, else None."""
     try:
-        status = os.stat(_name(key), dir_fd=directory.fd, follow_symlinks=False)
+        status = unix.stat(_name(key), dir_fd=directory.fd, follow_symlinks=False)
     except OSError:  # there is no count, or it is lost: scanning is never wrong
         return None
     made = status.st_size
-    if made < most or not S_ISREG(status.st_mode) or not _of_this_time(status):
+    if made < most or not unix.S_ISREG(status.st_mode) or not _of_this_time(status):
         return None
     finding = Finding(UNSCANNABLE, (), f"{made} scans came to nothing (--attempts {most})")
     return Answer("attempts", "", finding)
@@ -66,12 +64,12 @@ def count(directory: Directory, key: bytes, answer: Answer) -> None:
     try:
         _forget_old(directory)  # first: a count of this name may be of an older message
         fd = files.open_regular(
-            _name(key), os.O_WRONLY | os.O_CREAT | os.O_APPEND, dir_fd=directory.fd
+            _name(key), unix.O_WRONLY | unix.O_CREAT | unix.O_APPEND, dir_fd=directory.fd
         )
         try:
-            os.write(fd, b".")
+            unix.write(fd, b".")
         finally:
-            os.close(fd)
+            unix.close(fd)
     except OSError:
         return
 
@@ -79,25 +77,25 @@ def count(directory: Directory, key: bytes, answer: Answer) -> None:
 def forget(directory: Directory, key: bytes) -> None:
     """The message is done; never raises."""
     try:
-        os.unlink(_name(key), dir_fd=directory.fd)
+        unix.unlink(_name(key), dir_fd=directory.fd)
     except OSError:
         return
 
 
 def _forget_old(directory: Directory) -> None:
     """Remove counts by their age alone: one that is removed too early begins again."""
-    for name in os.listdir(directory.fd):
+    for name in unix.listdir(directory.fd):
         if not name.startswith(PREFIX.decode()):
             continue
         try:
-            status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+            status = unix.stat(name, dir_fd=directory.fd, follow_symlinks=False)
             if not _of_this_time(status):
-                os.unlink(name, dir_fd=directory.fd)
+                unix.unlink(name, dir_fd=directory.fd)
         except OSError:  # another run was faster
             continue
 
 
-def _of_this_time(status: os.stat_result) -> bool:
+def _of_this_time(status: unix.stat_result) -> bool:
     """Whether the count can belong to a message that is still in the queue.
 
     Queue IDs are used again, and the clock may have been set back.

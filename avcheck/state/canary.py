@@ -13,10 +13,9 @@ The lock is all that says that a test is being made, and it ends with the proces
 
 from __future__ import annotations
 
-import os
 from time import time
 
-from avcheck import files
+from avcheck import files, unix
 from avcheck.exits import CONFIG, EXPIRED, Defer, defer_from
 from avcheck.printable import printable
 from avcheck.spool import Message
@@ -103,7 +102,7 @@ def check(
     deadline.
     """
     try:
-        fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, directory.fd)
+        fd = files.open_regular(name, unix.O_RDWR | unix.O_CREAT, directory.fd)
         try:
             result = _result(fd, seconds) or _wait_for_turn(fd, seconds, deadline)
             if result == GOOD:
@@ -112,13 +111,13 @@ def check(
                 return _distrusted(), False
             finding = _test(send)
             if finding is None:
-                os.pwrite(fd, GOOD, 0)
+                unix.pwrite(fd, GOOD, 0)
                 return None, True
             if finding.text == UNRELIABLE:
-                os.pwrite(fd, BAD, 0)
+                unix.pwrite(fd, BAD, 0)
             return finding, False
         finally:
-            os.close(fd)
+            unix.close(fd)
     except OSError as why:
         raise defer_from(f"the known-answer test in {printable(directory.path)}", why) from why
 
@@ -129,8 +128,8 @@ def _result(fd: int, seconds: float) -> bytes:
     Nor if it is from the future: the clock has been set back since.
     """
     # In this order: a result that is written in between seems older than it is, never newer.
-    age = time() - os.fstat(fd).st_mtime
-    result = os.pread(fd, 1, 0)
+    age = time() - unix.fstat(fd).st_mtime
+    result = unix.pread(fd, 1, 0)
     if result == GOOD and 0 <= age < seconds:
         return GOOD
     if result == BAD and 0 <= age < min(seconds, AGAIN):

@@ -8,8 +8,8 @@ is in flight any more: the exact form of the manual page's "wait for some time".
 from __future__ import annotations
 
 import fcntl
-import os
 
+from avcheck import unix
 from avcheck.exits import HELD, Defer, defer_from
 from avcheck.printable import printable
 
@@ -19,7 +19,7 @@ def refuse_while_paused(waitfile: bytes) -> None:
     if not waitfile:
         return
     try:
-        os.lstat(waitfile)
+        unix.lstat(waitfile)
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as why:
@@ -36,15 +36,15 @@ def _reason(name: bytes) -> str:
 
     try:
         try:
-            fd = files.open_regular(name, os.O_RDWR | os.O_APPEND)
+            fd = files.open_regular(name, unix.O_RDWR | unix.O_APPEND)
         except PermissionError:  # it is not our file to write to
             fd = files.open_regular(name)
         try:
-            note = waitfile.parse(os.pread(fd, waitfile.SIZE_MAX, 0))
+            note = waitfile.parse(unix.pread(fd, waitfile.SIZE_MAX, 0))
             if note.counted >= 0:
-                os.write(fd, b".")
+                unix.write(fd, b".")
         finally:
-            os.close(fd)
+            unix.close(fd)
     except OSError:  # it exists, and that is enough
         return ""
     reason = note.explain(strftime(waitfile.TIME, gmtime()), _local)

@@ -10,10 +10,9 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (text, 0.0.
 
 from __future__ import annotations
 
-import os
 from time import monotonic, time
 
-from avcheck import files
+from avcheck import files, unix
 from avcheck.verdict import CLEAN
 
 TYPE_CHECKING = False
@@ -63,14 +62,14 @@ SIZE_MAX = 1 << 20
 def add(file: bytes, verdict: str, action: str, answers: Sequence[Answer]) -> None:
     """Count a message and what each scanner said about it; never raises."""
     try:
-        lock = files.open_regular(file + b".lock", os.O_RDWR | os.O_CREAT)
+        lock = files.open_regular(file + b".lock", unix.O_RDWR | unix.O_CREAT)
         try:
             if files.wait_for(lambda: files.lock(lock), monotonic() + LOCK_MAX, PAUSE):
                 values = parse(_read(file))
                 count(values, verdict, action, answers, time())
                 _replace(file, render(values))
         finally:
-            os.close(lock)
+            unix.close(lock)
     except OSError:
         return
 
@@ -188,21 +187,21 @@ def _read(file: bytes) -> bytes:
         text = files.read_up_to(fd, SIZE_MAX + 1)
         return text if len(text) <= SIZE_MAX else b""
     finally:
-        os.close(fd)
+        unix.close(fd)
 
 
 def _replace(file: bytes, text: bytes) -> None:
     new = file + b".new"
     # We have the lock, so what is there was left by a run that was killed.
     try:  # noqa: SIM105 - contextlib takes 1.7 ms to import
-        os.unlink(new)
+        unix.unlink(new)
     except FileNotFoundError:
         pass
     fd = files.create(new)
     try:
-        os.fchmod(fd, 0o644)  # the collector runs as another account
+        unix.fchmod(fd, 0o644)  # the collector runs as another account
         while text:
-            text = text[os.write(fd, text) :]
+            text = text[unix.write(fd, text) :]
     finally:
-        os.close(fd)
-    os.rename(new, file)
+        unix.close(fd)
+    unix.rename(new, file)

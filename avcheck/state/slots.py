@@ -6,10 +6,9 @@ however the process ends; the files are empty and can be deleted.
 
 from __future__ import annotations
 
-import os
 from time import monotonic
 
-from avcheck import files
+from avcheck import files, unix
 from avcheck.exits import HELD, Defer, defer_from
 
 TYPE_CHECKING = False
@@ -37,7 +36,7 @@ class Slot:
 
     def __enter__(self) -> None:
         # Processes that start at the same time try different slots first.
-        first = os.getpid()
+        first = unix.getpid()
         names = [b"slot.%d" % ((first + each) % self.number) for each in range(self.number)]
         try:
             if files.wait_for(lambda: any(map(self._take, names)), self.deadline, PAUSE):
@@ -47,18 +46,18 @@ class Slot:
         raise Defer(f"all {self.number} slots were taken for too long", HELD)
 
     def _take(self, name: bytes) -> bool:
-        fd = files.open_regular(name, os.O_RDWR | os.O_CREAT, self.directory.fd)
+        fd = files.open_regular(name, unix.O_RDWR | unix.O_CREAT, self.directory.fd)
         try:
             # If the file has been deleted meanwhile, nobody else sees our lock.
-            if files.lock(fd) and os.fstat(fd).st_nlink:
+            if files.lock(fd) and unix.fstat(fd).st_nlink:
                 self.fd, fd = fd, -1
                 return True
         finally:
             if fd >= 0:
-                os.close(fd)
+                unix.close(fd)
         return False
 
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
-        os.close(self.fd)
+        unix.close(self.fd)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import unix
 from avcheck.directory import Directory
 from avcheck.seen import FRONT
 from tests.conftest import NOBODY
@@ -251,7 +252,7 @@ def test_a_file_system_without_nameless_files(
 
     tmp_path.chmod(0o700)
     with Directory(os.fsencode(tmp_path)) as directory:
-        monkeypatch.setattr(os, "open", without)
+        monkeypatch.setattr(unix, "open", without)
         fd = directory.nameless()
         assert asked
         assert os.listdir(tmp_path) == []
@@ -268,6 +269,6 @@ def test_an_error_that_is_no_missing_feature_is_raised(
 
     tmp_path.chmod(0o700)
     with Directory(os.fsencode(tmp_path)) as directory:
-        monkeypatch.setattr(os, "open", full)
+        monkeypatch.setattr(unix, "open", full)
         with pytest.raises(OSError, match="No space"):
             directory.nameless()

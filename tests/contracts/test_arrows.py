@@ -16,7 +16,7 @@ PACKAGE = Path(avcheck.__file__).parent
 # From the ground up.  A module imports what is below it, or beside it in its own layer;
 # imports for the type checker count like any other.
 LAYERS: tuple[tuple[str, set[str]], ...] = (
-    ("words for everybody", {"__init__", "exits", "patterns", "printable", "verdict"}),
+    ("words for everybody", {"__init__", "exits", "patterns", "printable", "unix", "verdict"}),
     (
         "what a message is to be done with",
         {"address", "header", "mime", "policy", "rendering", "scanners.rows", "seen", "settings"},
@@ -53,6 +53,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
 # A scanner imports the tables, its package, and its own parts; one that is a program runs it,
 # and may be one of ClamAV's, whose names mean what its daemon's do.
 GROUND = {"verdict", "exits", "printable"}
+CALLS = {"unix"}
 SCANNER = {"scanners", "scanners.rows", "patterns"}
 PROGRAM = {"scanners", "scanners.rows", "patterns", "child", "scanners.clamd"}
 PROGRAM_PART = {"directory", "patterns", "process"}  # it makes a file
@@ -68,13 +69,17 @@ PURE = {
 
 # What the delivery path may import of the standard library when it is loaded, and in a
 # branch that is rarely taken.  What is not here costs more than it is worth.
-# (os has stat already, and the import system _thread.)
-CHEAP = {"gc", "marshal", "os", "sys", "time", "errno", "fcntl", "select", "stat", "_thread"}
+# (The import system has posix and _thread already.)
+CHEAP = {"gc", "marshal", "posix", "_stat", "sys", "time", "errno", "fcntl", "select", "_thread"}
 DEARER = {"select", "time", "re", "hashlib", "json", "binascii", "fcntl", "warnings", "pwd"}
 DEARER |= {"_frozen_importlib_external"}  # it is loaded already, under no other name
 DEARER |= {"site"}  # where a scanner of the administrator's is not beside avcheck
 DEARER |= {"termios"}  # one number, for a message that is streamed
 DEARER |= {"shutil"}  # a directory that a program has made beside its copy
+# What has to do with paths, and is loaded for infected mail or for what has imported os before.
+OS = {"os", "stat"}
+OF_PATHS = {"draft", "entry", "handle", "quarantine", "deliver.injector", "options.asked"}
+OF_PATHS |= {"scanners.command_copy"}
 # The C halves, and the whole modules where there are no such halves.
 HALVES = {"_socket": "socket", "_signal": "signal"}
 
@@ -189,7 +194,7 @@ def test_a_scanner_imports_the_ground_and_the_names_of_the_ways(name: str) -> No
     parts = {
         module for module in SCANNER_MODULES if module.startswith(name.partition("_")[0] + "_")
     }
-    assert ours(MODULES[name]) <= GROUND | TYPES | allowed | parts
+    assert ours(MODULES[name]) <= GROUND | CALLS | TYPES | allowed | parts
 
 
 def test_there_is_no_circle() -> None:
@@ -216,6 +221,7 @@ def test_what_is_pure_imports_nothing_that_touches_the_world(name: str) -> None:
     foreign = {each.module for each in imports(MODULES[name])} - {"__future__"}
     foreign = {module for module in foreign if not module.startswith("avcheck")}
     assert foreign <= {"errno"}
+    assert "unix" not in ours(MODULES[name])
 
 
 @pytest.mark.parametrize("name", SCANNER_MODULES)
@@ -244,7 +250,7 @@ def test_parsing_is_pure(name: str) -> None:
 
 
 def touches_the_world(module: str | None) -> bool:
-    return module in ("os", "sys", "time", "socket", "select", "subprocess", "child")
+    return module in ("os", "unix", "sys", "time", "socket", "select", "subprocess", "child")
 
 
 @pytest.mark.parametrize("name", sorted({*PATH} - FOR_PEOPLE - {"tls"}))
@@ -254,10 +260,11 @@ def test_the_delivery_path_imports_what_is_cheap(name: str) -> None:
             continue
         if each.module in HALVES:
             continue
+        cheap = CHEAP | OS if name in OF_PATHS else CHEAP
         if each.fallback:
             assert each.module in HALVES.values(), each.module
         else:
-            assert each.module in (CHEAP | DEARER if each.lazy else CHEAP), each.module
+            assert each.module in (cheap | DEARER if each.lazy else cheap), each.module
 
 
 def test_whole_modules_are_only_a_fallback_for_their_halves() -> None:

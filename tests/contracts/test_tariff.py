@@ -67,6 +67,7 @@ OURS = {
     "avcheck.state",
     "avcheck.state.hold",
     "avcheck.stream",
+    "avcheck.unix",
     "avcheck.verdict",
 }
 

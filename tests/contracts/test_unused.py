@@ -33,17 +33,19 @@ SHARED = {"files"}
 
 # What these need, and a clean message does not.
 COSTLY = {"json", "hashlib", "binascii", "re", "threading", "socket", "ssl", "subprocess", "click"}
+COSTLY |= {"os"}
 
 # Runs the command in this process, and writes what was loaded when it leaves.
 LOADED = """
-import os, sys
+import posix, sys
+sys.path.append(PLACE)
 before = set(sys.modules)
-leave = os._exit
+leave = posix._exit
 def tell(status):
     with open(sys.argv[0], "w") as file:
         file.write(repr((status, sorted(set(sys.modules) - before))))
     leave(status)
-os._exit = tell
+posix._exit = tell
 words = sys.argv[2:]
 sys.argv[1:] = words
 from avcheck.__main__ import main
@@ -69,7 +71,8 @@ def loaded(site: Site, *options: str, message: bytes = MAIL) -> set[str]:
     command, *words = site.words("-n", *(word.format(site.directory) for word in options))
     # -c: the name of the program, sys.argv[0], is what the process is told to write to.
     code = LOADED.replace("sys.argv[0]", repr(str(told)))
-    program = [sys.executable, "-I", "-c", code, command, *words]
+    code = code.replace("PLACE", repr(sysconfig.get_path("purelib")))
+    program = [sys.executable, "-I", "-S", "-c", code, command, *words]
     ended = site.start(program).end(message)
     assert ended.status == 0, ended
     status, modules = ast.literal_eval(told.read_text())

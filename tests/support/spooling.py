@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from avcheck import spool
+from avcheck import spool, unix
 
 
 def content(message: spool.Message) -> bytes:
@@ -30,7 +30,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, function: str, why: BaseException)
     def refuse(*args: object, **named: object) -> None:
         raise why
 
-    monkeypatch.setattr(os, function, refuse)
+    monkeypatch.setattr(unix, function, refuse)
 
 
 def without_tmpfile(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -42,4 +42,4 @@ def without_tmpfile(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             raise OSError(number, os.strerror(number))
         return real(path, flags, *args, **named)
 
-    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(unix, "open", opened)

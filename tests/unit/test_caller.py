@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from avcheck import unix
 from avcheck.caller import Caller
 from tests.support.wire import PATIENCE, open_files
 
@@ -29,7 +30,7 @@ def test_our_parent_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AVCHECK_CALLER", raising=False)
     with calling() as caller:
         assert not caller.is_gone()
-        monkeypatch.setattr(os, "getppid", lambda: -1)
+        monkeypatch.setattr(unix, "getppid", lambda: -1)
         assert caller.is_gone()
 
 
@@ -101,8 +102,8 @@ def test_a_caller_without_a_descriptor_is_looked_for_by_its_number(
             raise why
 
     monkeypatch.setenv("AVCHECK_CALLER", "4711")
-    monkeypatch.setattr(os, "pidfd_open", refuse)
-    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(unix, "pidfd_open", refuse)
+    monkeypatch.setattr(unix, "kill", kill)
     with calling() as caller:
         assert caller.is_gone() is not there
 

@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import child, process
+from avcheck import child, process, unix
 from avcheck import program as program_
 from avcheck.child import OUTPUT_MAX, Ended
 from avcheck.exits import Stopped
@@ -135,7 +135,7 @@ def test_who_is_late_is_killed_with_all_that_he_started(
         heard.append(real(fd, size))
         return heard[-1]
 
-    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(unix, "read", read)
     monkeypatch.setattr(program_, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
     with given(b"") as stdin:
         argv = (b"/bin/sh", b"-c", script.encode(), b"sh", fifo.path)
@@ -167,7 +167,7 @@ def seen_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         return real(pid)
 
-    monkeypatch.setattr(os, "pidfd_open", wait)
+    monkeypatch.setattr(unix, "pidfd_open", wait)
 
 
 def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
@@ -183,7 +183,7 @@ def test_the_word_of_one_whose_programs_were_killed_is_no_word_of_a_scanner(
         heard.append(real(fd, size))
         return heard[-1]
 
-    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(unix, "read", read)
     monkeypatch.setattr(program_, "monotonic", lambda: 1e9 if b"begun\n" in heard else 0.0)
     with given(b"") as stdin:
         ended = child.run((b"/bin/sh", b"-c", script.encode()), stdin, ENV, PATIENCE)
@@ -221,7 +221,7 @@ def test_whose_end_somebody_else_has_heard_of_is_not_waited_for(
         raise ChildProcessError(10, "No child processes")
 
     real = os.waitpid
-    monkeypatch.setattr(os, "waitpid", refuse)
+    monkeypatch.setattr(unix, "waitpid", refuse)
     ended = shell("exit 0")
     assert ended.killed
     assert str(ended).startswith("could not be waited for (No child processes)")
@@ -257,7 +257,7 @@ def test_a_signal_while_it_is_started_does_not_leave_it_to_itself(
         return pid
 
     Run().begin()
-    monkeypatch.setattr(os, "fork", fork)
+    monkeypatch.setattr(unix, "fork", fork)
     with pytest.raises(Stopped, match="stopped by signal 15"):
         shell("sleep 1000")
     (started,) = children
@@ -276,7 +276,7 @@ def test_a_signal_while_it_runs_may_be_a_duplicate_where_its_status_counts(
 
     run = new_run()
     run.begin()
-    monkeypatch.setattr(os, "pidfd_open", watched)
+    monkeypatch.setattr(unix, "pidfd_open", watched)
     words = "possible duplicate: /bin/sleep was killed: stopped by signal 15"
     with given(b"") as stdin, pytest.raises(Stopped, match=words):
         child.hand_over(run, 0, (b"/bin/sleep", b"1000"), stdin, ENV)
@@ -302,7 +302,7 @@ def test_who_had_ended_before_the_signal_came_has_decided(
 
 
 def test_what_does_not_even_start_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "execve", lambda *_: signal.pause())
+    monkeypatch.setattr(unix, "execve", lambda *_: signal.pause())
     assert shell("exit 0", seconds=0.01).late
 
 
@@ -317,7 +317,7 @@ def test_who_cannot_be_waited_for_is_killed_unless_he_has_ended(
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(unix, "pidfd_open", refuse)
     ended = shell("exit 0" if ends else "sleep 1000")
     assert (ended.killed, ended.lost) == (not ends, "Cannot allocate memory")
     if ends:
@@ -339,7 +339,7 @@ def test_output_that_cannot_be_read_is_lost_and_nothing_else(
             os.write(release, b"\n")
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "read", refuse)
+    monkeypatch.setattr(unix, "read", refuse)
     ended = shell('echo words; read line <"$1"; exit 3', os.fsencode(fifo))
     os.close(release)
     assert (ended.status, ended.output, ended.killed) == (3, b"", False)

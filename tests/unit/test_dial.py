@@ -14,7 +14,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import conn, dial, stream
+from avcheck import conn, dial, stream, unix
 from avcheck.address import Address
 from avcheck.conn import Conn
 from avcheck.exits import BROKEN, SILENT, Defer
@@ -168,7 +168,7 @@ def test_the_addresses_of_a_host_are_tried_one_after_the_other_in_any_order(
     monkeypatch.setattr("avcheck.dial.socket.getaddrinfo", resolve)
     monkeypatch.setattr("avcheck.dial.socket.socket", Refusing)
     chance = random.Random(1)
-    monkeypatch.setattr(os, "urandom", chance.randbytes)
+    monkeypatch.setattr(unix, "urandom", chance.randbytes)
     orders = set()
     for _ in range(60):
         tried.clear()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import unix
 from avcheck.directory import Directory, new_file_name, remove_file, remove_leftovers
 from avcheck.exits import CONFIG, Defer
 from tests.support.spooling import names, refusing
@@ -50,7 +51,7 @@ def test_a_directory_of_somebody_else_is_not_used(
     if os.geteuid() == 0:
         os.chown(tmp_path, somebody, -1)
     else:
-        monkeypatch.setattr(os, "geteuid", lambda: somebody + 1)
+        monkeypatch.setattr(unix, "geteuid", lambda: somebody + 1)
     before = open_files()
     with pytest.raises(Defer, match=r"belongs to .* and not to") as why:
         Directory(os.fsencode(tmp_path))
@@ -63,7 +64,7 @@ def test_root_may_own_the_directory_and_let_our_group_write(
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make a directory of root's")
-    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(unix, "geteuid", lambda: 4711)
     tmp_path.chmod(0o770)
     with Directory(os.fsencode(tmp_path)):
         pass
@@ -168,7 +169,7 @@ def test_sweeping_goes_on_past_what_cannot_be_removed(
         real(name, dir_fd=dir_fd)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "unlink", unlink)
+        patched.setattr(unix, "unlink", unlink)
         remove_leftovers()
     assert names(tmp_path) == ["avcheck.2"]
     remove_leftovers()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import spool
+from avcheck import spool, unix
 from avcheck.directory import Directory
 from avcheck.exits import SYSTEM, Defer
 from avcheck.incoming import Incoming
@@ -81,7 +81,7 @@ def test_line_ends_are_told_by_the_first_line(
     monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], crlf: bool | None
 ) -> None:
     left = [*pieces, b""]
-    monkeypatch.setattr(os, "read", lambda fd, size: left.pop(0))
+    monkeypatch.setattr(unix, "read", lambda fd, size: left.pop(0))
     incoming = Incoming(0)
     assert list(incoming.pieces(b"")) == pieces
     assert incoming.crlf is crlf

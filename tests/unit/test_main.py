@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck import act, ask, deliver, main, process, report, spool
+from avcheck import act, ask, deliver, main, process, report, spool, unix
 from avcheck import run as run_
 from avcheck.exits import Defer, Leave, Rejected, Stopped
 from avcheck.incoming import Incoming
@@ -253,7 +253,7 @@ def test_the_clock_is_set_for_the_whole_run(place: Path, monkeypatch: pytest.Mon
 def test_wrong_usage_by_a_person_is_explained(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(os, "isatty", lambda fd: fd == 2)
+    monkeypatch.setattr(unix, "isatty", lambda fd: fd == 2)
     assert run(place, "-t", "soon") == os.EX_USAGE
     err = capsys.readouterr().err
     assert err.startswith("Usage: avcheck")

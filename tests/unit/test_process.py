@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from avcheck import process
+from avcheck import process, unix
 from tests.support.wire import PATIENCE
 
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
@@ -85,7 +85,7 @@ def _closes_above_the_limit(proc: bool) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
     with pytest.MonkeyPatch.context() as system:
         if not proc:
-            system.setattr(os, "listdir", lambda _: os.stat("/nonexistent"))
+            system.setattr(unix, "listdir", lambda _: os.stat("/nonexistent"))
         process.close_from(low)
     left = 0
     for number, fd in enumerate((high, low)):

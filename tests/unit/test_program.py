@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import child
+from avcheck import child, unix
 from avcheck.exits import CONFIG, SYSTEM, Defer
 from tests.unit.test_child import ENV, nothing_is_left_open, run, shell  # noqa: F401 - autouse
 
@@ -126,7 +126,7 @@ def test_a_system_that_has_no_more_processes_is_no_bug(
     def refuse() -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(os, function, refuse)
+    monkeypatch.setattr(unix, function, refuse)
     with pytest.raises(Defer, match="/bin/true: Resource temporarily unavailable") as why:
         run(b"/bin/true")
     assert why.value.code == SYSTEM

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avcheck import report
+from avcheck import report, unix
 from avcheck.exits import OK, TEMPFAIL, Defer, Refused
 from avcheck.run import Run
 from avcheck.state import metrics
@@ -91,7 +91,7 @@ def test_output_that_nobody_takes_changes_no_status(monkeypatch: pytest.MonkeyPa
     def write(fd: int, data: bytes) -> int:
         raise BrokenPipeError
 
-    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(unix, "write", write)
     assert report.success(Run(), "clean", OK) == OK
     assert report.failure(Run(), Defer("x")) == TEMPFAIL
 
@@ -134,7 +134,7 @@ def test_steps_come_after_the_line_for_the_caller(capfd: pytest.CaptureFixture[s
 def test_a_person_sees_the_steps_at_once(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "isatty", lambda fd: fd == 2)
+    monkeypatch.setattr(unix, "isatty", lambda fd: fd == 2)
     found = run(b"-v")
     report.step(found, "first")
     assert capfd.readouterr().err.endswith("first\n")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from avcheck import process
+from avcheck import process, unix
 from avcheck import run as run_
 from avcheck.exits import EXPIRED, HELD, Defer, Stopped
 from avcheck.run import Run
@@ -137,7 +137,7 @@ def test_a_caller_that_is_gone_may_have_left_half_a_message(
     run = Run()
     run.require_caller()
     assert run.caller_gone_note() == ""
-    monkeypatch.setattr(os, "getppid", lambda: -1)
+    monkeypatch.setattr(unix, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         run.require_caller()
     assert "possible duplicate" in run.caller_gone_note()

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from avcheck import process, spool
+from avcheck import process, spool, unix
 from avcheck.directory import Directory, release_file, remove_file
 from avcheck.exits import CONFIG, FULL, Defer
 from avcheck.incoming import Incoming
@@ -119,7 +119,7 @@ def test_the_message_is_as_received_however_it_comes(pieces: list[bytes]) -> Non
         real = os.read
         with Directory(os.fsencode(name)) as directory:
             monkeypatch.setattr(
-                os, "read", lambda fd, size: left.pop(0) if fd == -7 else real(fd, size)
+                unix, "read", lambda fd, size: left.pop(0) if fd == -7 else real(fd, size)
             )
             with spool.receive(Incoming(-7), directory, settings()) as message:
                 assert content(message) == whole
@@ -247,7 +247,7 @@ def test_a_write_that_takes_a_part_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:3]))
+    monkeypatch.setattr(unix, "write", lambda fd, data: real(fd, bytes(data)[:3]))
     stdin = os.memfd_create("stdin")
     process.write(stdin, MESSAGE)
     os.lseek(stdin, 0, os.SEEK_SET)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck import child
+from avcheck import child, unix
 from avcheck.child import Ended
 from avcheck.deliver import sendmail
 from avcheck.exits import Defer
@@ -109,7 +109,7 @@ def test_while_it_runs_no_signal_decides(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_it_is_not_run_for_half_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, run = Program(), new_run()
-    monkeypatch.setattr(os, "getppid", lambda: -1)
+    monkeypatch.setattr(unix, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         send(program, tmp_path, monkeypatch, run=run)
     assert program.argv == []

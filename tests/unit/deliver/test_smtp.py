@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from avcheck import unix
 from avcheck.conn import Conn
 from avcheck.deliver import smtp
 from avcheck.deliver.smtp_replies import Parting
@@ -95,7 +95,7 @@ def test_the_original_s_envelope_is_passed_on(server: Servers, tmp_path: Path) -
 def test_we_say_our_name_if_it_is_one(
     server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str, name: bytes
 ) -> None:
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=node))
+    monkeypatch.setattr(unix, "uname", lambda: SimpleNamespace(nodename=node))
     fake = server()
     send(fake, tmp_path)
     assert fake.commands[0] == b"EHLO " + name
@@ -270,7 +270,7 @@ def test_the_dot_is_not_sent_for_half_a_message(
     server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, run = server(), new_run()
-    monkeypatch.setattr(os, "getppid", lambda: -1)
+    monkeypatch.setattr(unix, "getppid", lambda: -1)
     with pytest.raises(Defer, match="cut short"):
         send(fake, tmp_path, run=run)
     assert fake.messages == []
@@ -301,7 +301,7 @@ def test_in_the_middle_of_the_content_goodbye_would_be_content(
     server: Servers, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, run = server(), new_run()
-    monkeypatch.setattr(os, "getppid", lambda: -1)
+    monkeypatch.setattr(unix, "getppid", lambda: -1)
     with given(MESSAGE) as stdin, pytest.raises(Defer, match="cut short"):
         how = settings(b"-S", b"unix:" + fake.where.encode())
         smtp.send(Incoming(stdin), b"", how, run)

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from avcheck import process
+from avcheck import process, unix
 from avcheck.deliver import smtp_replies, smtp_words
 from avcheck.incoming import Incoming
 from tests.support.wire import spooled
@@ -23,7 +23,7 @@ def sent(pieces: Sequence[bytes]) -> list[bytes]:
     """What is sent of a message that comes in these pieces."""
     left = [*pieces, b""]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(os, "read", lambda fd, size: left.pop(0))
+        patched.setattr(unix, "read", lambda fd, size: left.pop(0))
         return list(smtp_words.stuffed(Incoming(-1), b""))
 
 

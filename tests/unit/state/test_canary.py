@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import unix
 from avcheck.state import canary
 from tests.support.letters import EICAR
 
@@ -46,7 +47,7 @@ def test_a_result_that_turns_bad_while_it_is_read_is_not_good(
         return call
 
     for name in real:
-        monkeypatch.setattr(os, name, and_then(name))
+        monkeypatch.setattr(unix, name, and_then(name))
     fd = os.open(file, os.O_RDWR)
     assert canary._result(fd, 3600) != canary.GOOD
     os.close(fd)

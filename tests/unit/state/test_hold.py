@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import unix
 from avcheck.exits import HELD, SYSTEM, Defer
 from avcheck.state import hold
 
@@ -54,7 +55,7 @@ def test_a_waitfile_that_cannot_be_looked_for_holds_back(monkeypatch: pytest.Mon
     def refuse(path: bytes) -> None:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os, "lstat", refuse)
+    monkeypatch.setattr(unix, "lstat", refuse)
     with pytest.raises(Defer, match="waitfile /run/wait: Permission denied") as why:
         hold.refuse_while_paused(b"/run/wait")
     assert why.value.code == SYSTEM
@@ -71,7 +72,7 @@ def test_a_waitfile_that_says_nothing_we_can_read_holds_back(
         with pytest.raises(Defer, match="held back while") as why:
             hold.refuse_while_paused(os.fsencode(tmp_path / "wait"))
         assert why.value.text.isprintable()
-        monkeypatch.setattr(os, "open", refuse)
+        monkeypatch.setattr(unix, "open", refuse)
 
 
 def test_runs_share_the_directory(directory: int, other: int) -> None:
