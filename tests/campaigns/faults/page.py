@@ -28,7 +28,8 @@ fault in that call.
 - A *signal* comes with the call: SIGKILL, SIGTERM, and SIGSTOP followed by SIGCONT.
 
 A session of avcheck-smtp is a run, too: three messages on one connection, the second of which is
-infected. With a socket that listens the third comes on another connection, to the same child. The client is strict, and sends what was not taken in another session.
+infected. With a socket that listens the third comes on another connection, to the same child. The
+client is strict, and sends what was not taken in another session.
 
 Faults also strike the threads that ask two scanners at once, and a child between fork and exec. A
 call that loads a module gets its faults in the first scene that makes it, every other call in every
