@@ -40,6 +40,9 @@ class Call:
     # Where the words are, as a person looks for them.
     where: ClassVar[str]
 
+    # Whether it is avcheck-smtp, to which the envelope comes by SMTP.
+    by_smtp: ClassVar[bool] = False
+
     @property
     def corrected(self) -> str:
         """The words with the sender and the recipients where they belong."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from avcheck.admin import amounts
-from avcheck.admin.exim_options import Options
+from avcheck.admin.exim_options import Options, listed
 from avcheck.admin.master_cf import port_number
 
 
@@ -37,15 +37,6 @@ def doors_of(main: Options) -> tuple[Door, ...]:
         if match := BRACKETED.fullmatch(text) or DOTTED.fullmatch(text):
             found += [Door(match[1], port) for port in ([match[2]] if match[2] else usual)]
     return tuple(dict.fromkeys(found))
-
-
-def listed(text: str) -> list[str]:
-    """The items of one of Exim's lists, which may begin with its separator."""
-    changed = re.match(r"\s*<(\S)", text)
-    separator = changed[1] if changed else ":"
-    body = text[changed.end() :] if changed else text
-    items = body.replace(separator * 2, "\0").split(separator)  # two are one, in an item
-    return [item for each in items if (item := each.replace("\0", separator).strip())]
 
 
 def size_of(text: str) -> int:

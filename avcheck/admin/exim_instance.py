@@ -12,11 +12,18 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from avcheck.admin import asking, places, programs
+from avcheck.admin import asking, places, programs, spawned
 from avcheck.admin.account import account
 from avcheck.admin.doors import PUBLIC, is_here
 from avcheck.admin.exim_doors import Door, doors_of, size_of
-from avcheck.admin.exim_options import Options, Transport, blocks, options, transport_of
+from avcheck.admin.exim_options import (
+    Options,
+    Transport,
+    blocks,
+    options,
+    smtp_transport_of,
+    transport_of,
+)
 from avcheck.admin.master_cf import port_number
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import PLACES
@@ -92,6 +99,16 @@ class Exim:
         return max(front) if front and 0 not in front else 0
 
 
+def calls_of(transports: Mapping[str, Options]) -> tuple[Transport, ...]:
+    """Those of the transports that run avcheck, or send mail to it."""
+    sockets = tuple(spawned.listeners())
+    found = (
+        transport_of(name, each) or smtp_transport_of(name, each, sockets)
+        for name, each in transports.items()
+    )
+    return tuple(each for each in found if each is not None)
+
+
 def back_of(call: Transport) -> str:
     """The port that the call hands clean mail back to; empty if it is to a program."""
     settings = of_call(call).settings
@@ -109,9 +126,7 @@ def read(configuration: str = "") -> Exim:
     main = options(ask(configuration, "-bP"))
     routers = blocks(ask(configuration, "-bP", "routers"))
     transports = blocks(ask(configuration, "-bP", "transports"))
-    calls = tuple(
-        call for name, each in transports.items() if (call := transport_of(name, each)) is not None
-    )
+    calls = calls_of(transports)
     found = doors_of(main)
     backs = {port for call in calls if (port := back_of(call))}
     ports = dict.fromkeys([*(door.port for door in found), *sorted(backs), LOCAL])

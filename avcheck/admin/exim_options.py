@@ -6,11 +6,14 @@ As Exim takes it apart; only the words of a command are split here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from avcheck.admin.calls import Call, runs_avcheck
+from avcheck.admin.doors import is_here
+from avcheck.admin.master_cf import port_number
+from avcheck.admin.units import Socket
 
 # The options of a section, or of a router or transport; one that is on or off has one of these.
 Options = Mapping[str, str]
@@ -69,6 +72,24 @@ class Transport(Call):
         return f"{self.name}:  # begin transports\n  {setting}"
 
 
+@dataclass(frozen=True)
+class SmtpTransport(Transport):
+    """An smtp transport to avcheck-smtp; argv and account are those of what listens there.
+
+    service is where that account is named.
+    """
+
+    service: str = ""
+
+    macro: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
+    values: ClassVar[Mapping[str, str]] = {}
+    sender: ClassVar[str] = ""
+    recipient: ClassVar[str] = ""
+    spelling: ClassVar[str] = "{}"
+    by_smtp: ClassVar[bool] = True
+    where: ClassVar[str] = "ExecStart= of the unit, or the line of inetd"
+
+
 def _without_addresses(call: Transport) -> Iterator[str]:
     """The options of avcheck, but for the sender, the recipients and what stands before them."""
     words = list(call.arguments)
@@ -114,6 +135,37 @@ def transport_of(name: str, settings: Options) -> Transport | None:
     if not runs_avcheck(argv):
         return None
     return Transport(name, argv, settings.get("user", ""), settings.get("group", ""), settings)
+
+
+def smtp_transport_of(
+    name: str, settings: Options, sockets: Iterable[Socket]
+) -> SmtpTransport | None:
+    """The transport if it sends mail to one of these sockets of this host, else None."""
+    port = port_number(settings.get("port", "smtp"))
+    if settings.get("driver") != "smtp" or not any(map(is_here, hosts_of(settings))):
+        return None
+    return next(
+        (
+            SmtpTransport(name, each.argv, each.user, each.group, settings, each.service)
+            for each in sockets
+            if each.port == port
+        ),
+        None,
+    )
+
+
+def hosts_of(settings: Options) -> list[str]:
+    """The hosts that the transport sends mail to, whatever the router says of others."""
+    return listed(settings.get("hosts", ""))
+
+
+def listed(text: str) -> list[str]:
+    """The items of one of Exim's lists, which may begin with its separator."""
+    changed = re.match(r"\s*<(\S)", text)
+    separator = changed[1] if changed else ":"
+    body = text[changed.end() :] if changed else text
+    items = body.replace(separator * 2, "\0").split(separator)  # two are one, in an item
+    return [item for each in items if (item := each.replace("\0", separator).strip())]
 
 
 def words_of(command: str) -> tuple[str, ...]:

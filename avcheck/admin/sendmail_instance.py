@@ -1,6 +1,6 @@
 """What two sendmails say of themselves: the front door, and the one behind it that delivers.
 
-Everything comes from sendmail(8) in its test mode (`-bt`); no file of it is parsed.
+Everything comes from sendmail(8) in its test mode (`-bt`), but for W= of a mailer.
 """
 
 from __future__ import annotations
@@ -111,10 +111,16 @@ def _half(path: str) -> Half:
     remedy = f"name its file: --sendmail-cf={USUAL}"
     places.refuse_strangers(files, "sendmail", remedy, TRUSTED)
     text = ask(path, "=M", *(f"/parse {address}" for address in ADDRESSES))
+    with open(path, encoding="utf-8", errors="replace") as file:
+        waits = sendmail_options.waits(file.read())
+    mailers = {
+        name: each | ({"W": waits[name]} if name in waits else {})
+        for name, each in sendmail_options.mailers(text).items()
+    }
     return Half(
         path,
         sendmail_options.options(text),
-        sendmail_options.mailers(text),
+        mailers,
         sendmail_options.doors(text),
         tuple(sendmail_options.parsed(text)),
         tuple(found[1] for found in COMPLAINT.finditer(text)),

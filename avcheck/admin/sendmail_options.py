@@ -20,6 +20,7 @@ Equates = Mapping[str, str]
 
 MAILER = re.compile(r"^(?:> )*mailer \d+ \((\S+)\): (P=.*)$")
 EQUATE = re.compile(r"\b([PSRMUFLETr])=(\S*) (?=[PSRMUFLETrA]=)")
+DEFINED = re.compile(r"M([^\s,]+),(?:.*?[,\s])?W=(\w+)")
 OPTION = re.compile(r"^setoption (\w+) \(.*?\)(\.\w+)?=(.*)$")
 PARSED = re.compile(r"^(?:> )*mailer (\S+), (?:host (\S*), )?user ")
 TRIED = re.compile(r"^Rcode = \d+, addr = ?(.*)$", re.MULTILINE)
@@ -65,6 +66,13 @@ def mailers(text: str) -> dict[str, dict[str, str]]:
             equates = {one[1]: one[2] for one in EQUATE.finditer(f"{head} A=")}
             found[match[1]] = equates | {"A": argv}
     return found
+
+
+def waits(configuration: str) -> dict[str, str]:
+    """W= of each mailer that has it, by its name: what no sendmail tells, its file does."""
+    whole = re.sub(r"\n[ \t]+", " ", configuration)
+    found = (DEFINED.match(line) for line in whole.splitlines())
+    return {match[1]: match[2] for match in found if match}
 
 
 def mailer_of(name: str, equates: Equates) -> Mailer | None:

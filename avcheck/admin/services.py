@@ -31,6 +31,10 @@ PLACEHOLDERS = {
 }
 
 
+# Who is asked about at the next hop where the envelope comes by SMTP, as macros are else.
+ENVELOPE = b"", (b"recipient@example.org",)
+
+
 @dataclass(frozen=True)
 class Service:
     """An avcheck: what it is called here, its settings, and how the mail system calls it.
@@ -86,12 +90,15 @@ class Service:
 def of_call(call: Call) -> Service:
     """The avcheck that a mail system calls; its settings are None if it cannot run at all."""
     name, argv = printable(call.name), [os.fsencode(arg) for arg in call.expanded()]
+    command = rows.Command(rows.SMTP) if call.by_smtp else rows.AVCHECK
     try:
-        given = with_config(reading.parse_options(argv)[0])
-        settings = reading.read(argv, load_config)
+        given = with_config(reading.parse_options(argv, command)[0], command)
+        settings = reading.read(argv, load_config, command)
         check_backups(settings)
     except Leave as why:
         return Service(name, None, why.text, call.program, call)
+    if call.by_smtp:
+        settings.sender, settings.recipients = ENVELOPE
     return Service(name, settings, "", call.program, call, attributes_of(given))
 
 

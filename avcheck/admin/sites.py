@@ -155,7 +155,9 @@ def _named(named: Mapping[str, str], given: list[GivenOption], need: Sequence[st
 def _of_exim(file: str) -> Site:
     instance = exim_instance.read(file)
     if not instance.calls:
-        raise Trouble(f"no pipe transport of Exim runs avcheck{SCRIPT}", "avcheckctl setup exim")
+        raise Trouble(
+            f"no transport of Exim runs avcheck, or avcheck-smtp{SCRIPT}", "avcheckctl setup exim"
+        )
     return Site(tuple(map(of_call, instance.calls)), exim=instance)
 
 

@@ -13,24 +13,9 @@ from avcheck.admin import guide, inetd, peer, units
 from avcheck.admin.calls import Call
 from avcheck.admin.master_cf import Line, Pipe, port_number
 from avcheck.admin.postfix import Postfix
-from avcheck.admin.services import (
-    Service,
-    attributes_of,
-    check_backups,
-    load_config,
-    of_call,
-    with_config,
-)
-from avcheck.exits import Leave
-from avcheck.options import reading, rows
-from avcheck.printable import printable
+from avcheck.admin.services import Service, of_call
+from avcheck.admin.units import Socket
 from avcheck.settings import Settings
-
-COMMAND = rows.Command(rows.SMTP)
-
-# Who is asked about at the next hop, as pipe(8)'s macros are.
-SENDER = b""
-RECIPIENT = b"recipient@example.org"
 
 # The programs of Postfix that send by SMTP.
 CLIENTS = ("smtp", "lmtp")
@@ -55,16 +40,23 @@ class Spawn(Call):
     sender: ClassVar[str] = ""
     recipient: ClassVar[str] = ""
     spelling: ClassVar[str] = "{}"
+    by_smtp: ClassVar[bool] = True
     where: ClassVar[str] = "argv= in master.cf, ExecStart= of the unit, or the line of inetd"
 
 
 def found(postfix: Postfix) -> tuple[Spawn, ...]:
     """The services of master.cf, and the others that this Postfix hands mail to."""
     spawns = [spawn for line in postfix.lines if (spawn := _spawn_of(line)) is not None]
-    for each in (*units.sockets(guide.SMTP_FILTER), *inetd.sockets(guide.SMTP_FILTER)):
-        account = each.user, each.group
+    for each in listeners():
         unit = Spawn(
-            each.name, each.argv, *account, each.port, None, each.connections, each.service
+            each.name,
+            each.argv,
+            each.user,
+            each.group,
+            each.port,
+            None,
+            each.connections,
+            each.service,
         )
         used = any(after_queue(postfix, unit)) or any(before_queue(postfix, unit))
         if used and not any(line.port == each.port for line in postfix.lines):
@@ -72,9 +64,15 @@ def found(postfix: Postfix) -> tuple[Spawn, ...]:
     return tuple(spawns)
 
 
+def listeners() -> Iterator[Socket]:
+    """What listens on a port of this host, and starts avcheck-smtp, but for master(8)."""
+    yield from units.sockets(guide.SMTP_FILTER)
+    yield from inetd.sockets(guide.SMTP_FILTER)
+
+
 def avchecks(postfix: Postfix) -> tuple[Service, ...]:
     """Every avcheck of this Postfix, by a pipe or by SMTP."""
-    return (*map(of_call, postfix.pipes), *map(service, found(postfix)))
+    return tuple(map(of_call, (*postfix.pipes, *found(postfix))))
 
 
 def checked(postfix: Postfix) -> list[Line]:
@@ -126,19 +124,6 @@ def _spawn_of(line: Line) -> Spawn | None:
             account, _, group = user.partition(":")
             return Spawn(line.name, argv, account, group, line.port, line)
     return None
-
-
-def service(spawn: Spawn) -> Service:
-    """The avcheck-smtp that it runs; its settings are None if it cannot run at all."""
-    name, argv = printable(spawn.name), [os.fsencode(arg) for arg in spawn.arguments]
-    try:
-        given = with_config(reading.parse_options(argv, COMMAND)[0], COMMAND)
-        settings = reading.read(argv, load_config, COMMAND)
-        check_backups(settings)
-    except Leave as why:
-        return Service(name, None, why.text, spawn.program, spawn)
-    settings.sender, settings.recipients = SENDER, (RECIPIENT,)
-    return Service(name, settings, "", spawn.program, spawn, attributes_of(given))
 
 
 def is_at(postfix: Postfix, where: str, spawn: Spawn) -> bool:

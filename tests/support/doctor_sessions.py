@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avcheck.admin import pages, spawned
 from avcheck.admin.look import Look
+from avcheck.admin.services import of_call
 from tests.support.doctor_site import Site
 from tests.support.tree import ROOT
 
@@ -48,6 +49,6 @@ class Sessions:
         self.file.write_text(self.site.filled(self.options))
         instance = self.site.postfix()
         (spawn,) = spawned.found(instance)
-        service = spawned.service(spawn)
+        service = of_call(spawn)
         assert service.settings is not None, service.error
         return Look(service, instance, str(self.site.conf))

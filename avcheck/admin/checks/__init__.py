@@ -117,6 +117,7 @@ CHECKS: tuple[Check, ...] = (
     exim_running.exim_restarted,
     exim_ways.exim_router,
     exim_ways.exim_routes,
+    exim_ways.exim_system_filter,
     exim_ways.exim_loop,
     exim_ways.exim_private,
     exim_running.exim_reserve,

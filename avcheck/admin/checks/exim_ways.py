@@ -30,7 +30,16 @@ NARROW = {
     "verify_only": OFF,
 }
 
-CONDITION = re.compile(r"\$\{if !eq\{\$received_port\}\{(\d+)\}\}")
+# The commands of a filter that deliver without a router, the options without which Exim
+# refuses them, and its comments.
+SAVES = re.compile(r"\b(save|pipe)\b")
+FILTERED = (
+    "system_filter_file_transport",
+    "system_filter_pipe_transport",
+    "system_filter_directory_transport",
+)
+COMMENT = re.compile(r"#.*")
+FILTER_MAX = 1024 * 1024
 
 
 def _looks(look: Look) -> tuple[Exim, Transport] | None:
@@ -66,6 +75,31 @@ def exim_router(look: Look) -> Iterator[Result]:
         yield Result(WARNING, text, remedy)
     if not bad:
         yield Result(OK, f"router {printable(mine[0])} is the first, and sends all mail to avcheck")
+
+
+def exim_system_filter(look: Look) -> Iterator[Result]:
+    """The filter that comes before all routers saves no mail, and hands none to a program."""
+    looks = _looks(look)
+    if looks is None or looks[1] != looks[0].calls[0] or not looks[0].main.get("system_filter"):
+        return
+    main = looks[0].main
+    path = main["system_filter"]
+    ways = [name for name in FILTERED if main.get(name)]
+    if ways and (command := _saves(path)):
+        text = f"system_filter {printable(path)} may {command} mail ({ways[0]}), unscanned"
+        yield Result(WARNING, text, f"grep -nwE 'save|pipe' {printable(path)}")
+    else:
+        yield Result(OK, f"system_filter {printable(path)} leaves mail to the routers")
+
+
+def _saves(path: str) -> str:
+    """The command by which the filter delivers mail itself, or may; empty if there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            found = SAVES.search(COMMENT.sub("", file.read(FILTER_MAX)))
+    except OSError:
+        return "save"  # the name may have variables in it
+    return found[0] if found else ""
 
 
 def _before(exim: Exim, mine: str) -> Iterator[str]:

@@ -58,7 +58,7 @@ def pipe_user(look: Look) -> Iterator[Result]:
     """avcheck runs as an account of its own, in a group of its own."""
     call, line = look.service.call, line_of(look.service.call)
     if isinstance(call, Spawn) and line is None:
-        yield _unit_user(call)
+        yield account_of(call.user, call.service)
         return
     if call is None or line is None:
         return
@@ -83,21 +83,21 @@ def pipe_user(look: Look) -> Iterator[Result]:
         yield own_account(f"user={call.user}", call.user, GOOD)
 
 
-def _unit_user(spawn: Spawn) -> Result:
-    """What to say of the account that systemd is told."""
-    service = printable(spawn.service)
+def account_of(user: str, service: str) -> Result:
+    """What to say of the account that systemd, or inetd, is told in that unit, or file."""
+    service = printable(service)
     edit = (
         EDIT.format(service) if service.endswith(".service") else f"avclient:avgroup in {service}"
     )
     try:
-        number = int(spawn.user) if spawn.user.isdigit() else pwd.getpwnam(spawn.user).pw_uid
+        number = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
     except KeyError:
-        text = f"User={printable(spawn.user)}: no such account, and all mail waits"
+        text = f"User={printable(user)}: no such account, and all mail waits"
         return Result(ERROR, text, edit)
     if number == 0:
         text = f"{service}: avcheck-smtp, which reads what strangers send, runs as root"
         return Result(ERROR, text, edit)
-    return own_account(f"User={printable(spawn.user)}", spawn.user, edit)
+    return own_account(f"User={printable(user)}", user, edit)
 
 
 def _meant(look: Look, call: Call) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avcheck.admin import amounts
 from avcheck.admin.calls import GUARD
-from avcheck.admin.checks.limits import FOREVER
+from avcheck.admin.checks.limits import FOREVER, ROOM
 from avcheck.admin.checks.pipe_account import own_account
 from avcheck.admin.checks.sendmail_ways import looks
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
@@ -97,17 +97,22 @@ def sendmail_keeps(look: Look) -> Iterator[Result]:
     if waits < DAY:
         text = f"mail that waits for the scanner bounces after {amounts.age(waits)}"
         results.append(Result(WARNING, text, pair.front.define("confTO_QUEUERETURN", "5d")))
-    if look.settings.deadline == FOREVER:
+    deadline, wait = look.settings.deadline, _seconds(call.equates.get("W", "0s"), "s")
+    if deadline == FOREVER:
         text = "avcheck never gives up by itself, and sendmail cannot be relied on to end it"
         results.append(Result(WARNING, text, "--deadline 450"))
+    elif 0 < wait < deadline + ROOM:
+        text = f"W={printable(call.equates['W'])}: sendmail may give up before avcheck does, after"
+        text += f" {deadline:g} s: mail may be delivered twice"
+        results.append(Result(WARNING, text, f"W={deadline + ROOM * 5:.0f}"))
     yield from results
     if not results:
         yield Result(OK, "mail bounces only where that is wanted")
 
 
-def _seconds(text: str) -> float:
-    """A time as sendmail has it: 5d, 4h; 30m; days where there is no unit."""
-    number, unit = (text[:-1], text[-1:]) if text[-1:] in amounts.SECONDS else (text, "d")
+def _seconds(text: str, usual: str = "d") -> float:
+    """A time as sendmail has it: 5d, 4h; 30m; with the usual unit where it has none."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in amounts.SECONDS else (text, usual)
     return float(int(number) * amounts.SECONDS[unit]) if number.isdigit() else DAY
 
 

@@ -127,6 +127,10 @@ FAULTS: dict[str, Fault] = {
         lambda site: site.change(",nobodyreturn", ""),
         "sendmail_keeps", "warning", "scanned or not",
     ),
+    "a wait that is short": (
+        lambda site: site.change("W=600,", "W=5m,"),
+        "sendmail_keeps", "warning", "W=5m: sendmail may give up before",
+    ),
     "bounces soon": (
         lambda site: site.define("confTO_QUEUERETURN", "2h"),
         "sendmail_keeps", "warning", "bounces after 2 h",
@@ -250,7 +254,7 @@ LOOKED_AT = {
     "F=": "sendmail_message",
     "U=": "sendmail_account",
     "S=": "sendmail_sender",
-    "W=": "(sendmail does not show it, and it is not to be relied on: --deadline)",
+    "W=": "sendmail_keeps",
     "access lists": "(who may send is not avcheck's affair)",
 }
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from avcheck.admin import exim, peer
-from avcheck.admin.exim_doors import Door, doors_of, listed, seconds, size_of
+from avcheck.admin.exim_doors import Door, doors_of, seconds, size_of
 from avcheck.admin.exim_instance import LOCAL, Hop
-from avcheck.admin.exim_options import blocks, options, transport_of, words_of
+from avcheck.admin.exim_options import blocks, listed, options, transport_of, words_of
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
 from tests.support.doctor_site import expect, found, levels, text
 from tests.support.exim_site import BACK, EximSite

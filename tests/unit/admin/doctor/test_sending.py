@@ -13,7 +13,6 @@ import pytest
 from avcheck.admin import checks, inetd
 from avcheck.admin.checks import pipe_account, sending
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
-from avcheck.admin.spawned import Spawn
 from tests.support.doctor_sessions import Sessions
 from tests.support.doctor_site import SOMEBODY, Site, expect, found, levels, text
 
@@ -236,7 +235,6 @@ def test_a_line_of_inetd_is_looked_at(after: Sessions, by_inetd: Path) -> None:
 
 def test_an_account_of_a_unit(after: Sessions) -> None:
     """As systemd is told."""
-    name = "avcheck-smtp.socket"
     service = "avcheck-smtp.service"
     for user, level, said in (
         ("root", ERROR, "runs as root"),
@@ -246,8 +244,7 @@ def test_an_account_of_a_unit(after: Sessions) -> None:
         ("nobody", WARNING, "others use that account"),
         (SOMEBODY, OK, f"runs as {SOMEBODY}"),
     ):
-        spawn = Spawn(name, ("/x/avcheck-smtp",), user, "", "10025", None, None, service)
-        result = pipe_account._unit_user(spawn)
+        result = pipe_account.account_of(user, service)
         assert (result.level, said in result.text) == (level, True), user
         edit = f"systemctl edit {service}: [Service] User=avclient Group=avgroup"
         assert result.remedy == ("" if level == OK else edit)

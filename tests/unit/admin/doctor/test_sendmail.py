@@ -16,6 +16,7 @@ from avcheck.admin.sendmail_options import (
     mailers,
     options,
     parsed,
+    waits,
 )
 from tests.support.doctor_site import expect, found, levels
 from tests.support.sendmail_site import SendmailSite
@@ -123,6 +124,10 @@ FAULTS: dict[str, Fault] = {
     "line ends": (
         lambda site: site.equate(E="\\r\\n"), "sendmail_message", ERROR, "line ends", "E=\\n",
     ),
+    "a wait": (
+        lambda site: site.equate(W="479"),
+        "sendmail_keeps", WARNING, "may be delivered twice", "W=600",
+    ),
     "a bounce": (
         lambda site: senders(site, "MAILER-DAEMON", "anna@example.com"),
         "sendmail_sender", ERROR, "MAILER-DAEMON", "S=AvcheckFrom/AvcheckHeader",
@@ -207,6 +212,17 @@ def test_a_flag_that_is_missing(flag: str) -> None:
 def test_a_program_that_goes_on(program: str) -> None:
     site = SendmailSite().words("127.0.0.1:10026", program)
     assert levels("sendmail_loop", site.look()) == {OK}
+
+
+@pytest.mark.parametrize("wait", ["480", "8m", "0", "1h"])
+def test_a_wait_that_is_long_enough(wait: str) -> None:
+    assert levels("sendmail_keeps", SendmailSite().equate(W=wait).look()) == {OK}
+
+
+def test_how_long_sendmail_waits_is_in_its_file() -> None:
+    text = "Mlocal, P=/x, W=5\nMavcheck,\tP=/x,\n\tF=8, W=10m,\n\tA=y W=1\nMesmtp, P=[IPC], A=TCP\n"
+    assert waits(text) == {"local": "5", "avcheck": "10m"}
+    assert waits("#Mx, W=5\nHM, W=6\n") == {}
 
 
 def test_the_port_of_the_one_behind_is_named() -> None:
