@@ -56,11 +56,11 @@ def _chroot(postfix: Postfix, line: Line) -> str:
 
 def pipe_user(look: Look) -> Iterator[Result]:
     """avcheck runs as an account of its own, in a group of its own."""
-    call, line = look.service.call, line_of(look.service.call)
+    call, line, postfix = look.service.call, line_of(look.service.call), look.postfix
     if isinstance(call, Spawn) and line is None:
         yield account_of(call.user, call.service)
         return
-    if call is None or line is None:
+    if call is None or line is None or postfix is None:
         return
     if not call.user:
         yield Result(ERROR, "user= is missing", GOOD)
@@ -71,13 +71,13 @@ def pipe_user(look: Look) -> Iterator[Result]:
         text = f"user={printable(call.user)}: no such account, and all mail waits"
         yield Result(ERROR, text, _meant(look, call))
         return
-    owner = look.postfix.value("mail_owner", default="postfix") if look.postfix else "postfix"
+    owner = postfix.value("mail_owner", default="postfix")
     if entry.pw_uid == 0 or call.user == owner:
         text = f"user={call.user}: {line.command}(8) refuses that, and rightly"
         yield Result(ERROR, text, GOOD)
-    elif wrong := _group(look, call, line.command):
+    elif wrong := _group(postfix, call, line.command):
         own = _name_of_group(entry.pw_gid)
-        own = own if call.group and not _group(look, replace(call, group=""), "") else "avgroup"
+        own = own if call.group and not _group(postfix, replace(call, group=""), "") else "avgroup"
         yield Result(ERROR, wrong, f"user={call.user}{f':{own}' if own else ''}")
     else:
         yield own_account(f"user={call.user}", call.user, GOOD)
@@ -112,17 +112,18 @@ def _meant(look: Look, call: Call) -> str:
     return f"useradd --system --no-create-home --shell /usr/sbin/nologin {printable(call.user)}"
 
 
-def _group(look: Look, call: Call, command: str) -> str:
+def _group(postfix: Postfix, call: Call, command: str) -> str:
     """What is wrong with the group of user=; empty if nothing is."""
     named = f"user={call.user}:{printable(call.group)}".rstrip(":")
     if call.group and not _is_group(call.group):
         return f"{named}: no such group, and all mail waits"
     number = grp.getgrnam(call.group).gr_gid if call.group else pwd.getpwnam(call.user).pw_gid
     group = _name_of_group(number)
-    postfix = look.postfix
-    setgid = postfix.value("setgid_group", default="postdrop") if postfix else "postdrop"
-    mail = postfix.value("mail_owner", default="postfix") if postfix else "postfix"
-    if number == 0 or group in (setgid, mail):
+    theirs = [
+        postfix.value(name, default=usual)
+        for name, usual in (("setgid_group", "postdrop"), ("mail_owner", "postfix"))
+    ]
+    if number == 0 or group in theirs:
         return f"{named}: {command}(8) refuses the group {group}, and all mail waits"
     return ""
 

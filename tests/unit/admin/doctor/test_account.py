@@ -7,6 +7,7 @@ import os
 import pwd
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import time
 
@@ -257,6 +258,54 @@ def test_a_group_of_postfixs_own(site: Site, parameter: str) -> None:
     if parameter == "setgid_group" or own != SOMEBODY:
         site.main[parameter] = own
         assert "refuses the group" in text("pipe_user", site.look())
+
+
+# Half of its name: enough for the owner of the spool directory, and for nobody else.
+HALF = SOMEBODY[: len(SOMEBODY) // 2]
+
+
+def meant(site: Site, user: str, owner: str) -> str:
+    """What doctor says of an account that is not there, where the spool directory has an owner."""
+    site.user = user
+    look = site.look()
+    look.__dict__["spool_owner"] = pwd.getpwnam(owner).pw_uid
+    (result,) = found("pipe_user", look)
+    return result.remedy
+
+
+@pytest.mark.parametrize(
+    ("user", "owner", "remedy"),
+    [
+        # The owner of the spool directory is meant by a name that is rather like his.
+        (HALF, SOMEBODY, f"user={SOMEBODY}"),
+        (HALF, "root", "useradd"),
+        # Not by one that is quite another.
+        ("filter", SOMEBODY, "useradd"),
+        # One that is very like another account's, whoever owns the directory.
+        (f"{SOMEBODY}x", "root", f"user={SOMEBODY}"),
+        (f"{SOMEBODY}x", "nobody", f"user={SOMEBODY}"),
+        # What others use is nobody's account for mail, nor is root's.
+        ("nobodi", "nobody", "useradd"),
+        ("roots", "root", "useradd"),
+        ("clamaf", "clamav", "useradd"),
+    ],
+)
+def test_which_account_is_meant(site: Site, user: str, owner: str, remedy: str) -> None:
+    assert meant(site, user, owner).startswith(remedy)
+
+
+def test_a_postfix_in_its_usual_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = site.look()
+    assert look.postfix
+    monkeypatch.setattr(running, "USUAL", str(site.config))
+    monkeypatch.setattr(running, "_master", lambda postfix: os.getpid())
+    there = replace(look, postfix=replace(look.postfix, directory=""))
+    for name in ("main.cf", "master.cf"):
+        os.utime(site.config / name, (0, 0))
+    assert levels("postfix_reloaded", there) == {OK}
+    os.utime(site.config / "master.cf", (time() + 9, time() + 9))
+    (result,) = found("postfix_reloaded", there)
+    assert (result.level, result.remedy) == (ERROR, "postfix reload")
 
 
 def test_an_account_with_a_typing_error_keeps_its_group(site: Site) -> None:

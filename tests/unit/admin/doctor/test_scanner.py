@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from avcheck.admin import asking, clamdconf, peer, sites
+from avcheck.admin.checks import scanner as scanners
 from avcheck.admin.commands import doctor
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look
 from avcheck.settings import Scanner, Target
@@ -153,6 +154,51 @@ def test_the_group_of_the_scanner(site: Site) -> None:
     assert levels("scanner_group", with_peer(look, peer.Peer(7, 1000, (gid + 5,)))) == {ERROR}
     site.spool.chmod(0o700)
     assert levels("scanner_group", with_peer(look, peer.Peer(7, 1000, (gid,)))) == {ERROR}
+
+
+def test_whose_files_a_scanner_opens(site: Site) -> None:
+    """What opens none needs no group; root needs none either."""
+    other = peer.Peer(7, 1000, (site.spool.stat().st_gid + 5,))
+    assert levels("scanner_group", with_peer(site.own(), other)) == set()
+    by_path = site.own(f"-s clamd+path:{site.clamd}")
+    assert levels("scanner_group", with_peer(by_path, peer.Peer(7, 0, (0,)))) == set()
+
+
+def test_a_root_directory_that_is_not_named(site: Site) -> None:
+    """Without /./ in -d the scanner has that of everybody."""
+    look = with_peer(site.own(f"-s clamd+path:{site.clamd}"), peer.Peer(7, 1000, (5,), "/jail"))
+    assert "-d says /" in text("scanner_chroot", look).split(", and ")[1]
+    whole = with_peer(
+        site.own(f"-s clamd+path:{site.clamd} -d /./{site.spool}"), peer.Peer(7, 1, (5,))
+    )
+    assert levels("scanner_chroot", whole) == {OK}
+
+
+@pytest.mark.parametrize(
+    ("scanner", "account", "socket", "silent"),
+    [
+        ("clamd", "User clamav", "in clamd.conf: LocalSocketGroup", "systemctl status clamav-"),
+        ("sophie", "uchroot -u avdaemon / ...", "chgrp avgroup", "namei -l"),
+    ],
+)
+def test_each_scanner_is_mended_in_its_own_way(
+    site: Site, scanner: str, account: str, socket: str, silent: str
+) -> None:
+    where = site.directory / "open"
+    look = site.own(f"-s {scanner}:{where}")
+    silence = found("scanner_answers", look)[-1]
+    assert silent in silence.remedy
+    with pytest.MonkeyPatch.context() as patch, KnowingClamd(where):
+        where.chmod(0o666)
+        site.directory.chmod(0o755)
+        for booted in (str(site.directory), "/nonexistent"):
+            patch.setattr(scanners, "BOOTED", booted)
+            remedy = found("scanner_socket", look)[-1].remedy
+            assert remedy.startswith(socket)
+            told = scanner == "clamd" and booted != "/nonexistent"
+            assert ("systemctl edit clamav-daemon.socket" in remedy) == told
+    (*_, roots) = found("scanner_account", with_peer(look, peer.Peer(7, 0, (0,))))
+    assert roots.remedy == account
 
 
 # clamd's settings.

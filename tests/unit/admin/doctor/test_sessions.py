@@ -10,7 +10,7 @@ import pytest
 from avcheck.admin import sites, spawned, units
 from avcheck.admin.look import ERROR, OK, WARNING, Look
 from tests.support.doctor_sessions import Sessions
-from tests.support.doctor_site import US, Site, levels, text
+from tests.support.doctor_site import US, Site, found, levels, text
 from tests.support.tree import ROOT
 
 
@@ -132,6 +132,15 @@ def test_a_next_hop_elsewhere(either: Sessions, port: str) -> None:
     assert levels("smtp_loop", look) == {WARNING}
 
 
+def test_the_remedy_of_a_loop_takes_no_filter_away(after: Sessions) -> None:
+    """A service that others reach keeps its filter."""
+    own = "    -o content_filter=\n"
+    (result,) = found("smtp_loop", after.look((own, "")))
+    assert result.remedy == "127.0.0.1:10026 inet ... smtpd\n    -o content_filter="
+    (result,) = found("smtp_loop", after.look(("127.0.0.1:10026 inet", "10026 inet")))
+    assert result.remedy == "sendmail 127.0.0.1:10026"
+
+
 def test_a_program_that_leads_back(after: Sessions, tmp_path: Path) -> None:
     look = after.look(("sendmail 127.0.0.1:10026", "sendmail @bin/sendmail\nsendmail -i"))
     assert levels("smtp_loop", look) == {ERROR}  # pickup has the content_filter, too
@@ -171,6 +180,48 @@ def test_times_before_the_queue(
     look = before.look((old, new))
     assert levels("smtp_times", look) == {level}
     assert said in text("smtp_times", look)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("deadline 90", "deadline 100", "smtpd_proxy_timeout"),
+        ("smtpd_timeout=300s", "smtpd_timeout=90s", "in vain"),
+    ],
+)
+def test_who_gives_up_at_the_same_time(before: Sessions, old: str, new: str, said: str) -> None:
+    assert said in text("smtp_times", before.look((old, new)))
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        # What is left for a session, in whole tens, or a longer limit.
+        ("session 700\ndeadline 250\n", "session 620"),
+        ("session 700\ndeadline 890\n", "127.0.0.1:10025_time_limit = 1741s"),
+        ("session 0\ndeadline 890\n", "127.0.0.1:10025_time_limit = 3600s"),
+        ("session 630\ndeadline 250\n", "session 620"),
+    ],
+)
+def test_what_is_left_for_a_session(after: Sessions, words: str, remedy: str) -> None:
+    after.options += words
+    after.site.main["command_time_limit"] = "1000s"
+    after.site.main["smtp_data_done_timeout"] = "1000s"
+    errors = [each for each in found("smtp_times", after.look()) if "spawn(8)" in each.text]
+    assert [each.remedy for each in errors] == [remedy]
+
+
+def test_a_limit_of_the_service_alone(after: Sessions) -> None:
+    after.site.main["127.0.0.1:10025_time_limit"] = "500s"
+    said = text("smtp_times", after.look())
+    assert "after 500 s (127.0.0.1:10025_time_limit)" in said
+
+
+def test_a_time_that_is_none_is_the_usual_one(after: Sessions) -> None:
+    after.options += "deadline 599\n"
+    after.site.main["command_time_limit"] = "2000s"
+    after.site.main["smtp_data_done_timeout"] = "some time"
+    assert "smtp_data_done_timeout" not in text("smtp_times", after.look())
 
 
 def test_times_after_the_queue(after: Sessions) -> None:
