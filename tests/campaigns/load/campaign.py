@@ -21,8 +21,12 @@ def carry_out(
     messages: int = 0,
     minutes: float = 0.0,
     kind: type[MailSystem] = MailSystem,
+    pace: float = 1.0,
 ) -> Account:
-    """Until so many messages are done and so many minutes are over, and everything has happened."""
+    """Until so many messages are done and so many minutes are over, and everything has happened.
+
+    pace is how many times as fast the storm's troubles follow each other.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="avcheck-load-") as name,
         Place(command, Path(name)) as place,
@@ -31,7 +35,7 @@ def carry_out(
         try:
             before = open_files(place, mail)
             mail.start()
-            with Storm(place, mail, seed=2) as storm:
+            with Storm(place, mail, seed=2, pace=pace) as storm:
                 end = time.monotonic() + minutes * 60
                 while not mail.failed and not (
                     time.monotonic() >= end and mail.done >= messages and storm.has_shown_all

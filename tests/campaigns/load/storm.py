@@ -21,11 +21,12 @@ QUIET = 0.7
 class Storm:
     """Rages in a thread of its own from the with block's beginning to its end."""
 
-    def __init__(self, place: Place, mail: MailSystem, seed: int) -> None:
+    def __init__(self, place: Place, mail: MailSystem, seed: int, pace: float = 1.0) -> None:
         self.happened: Counter[str] = Counter()
         self._place = place
         self._mail = mail
         self._chance = random.Random(seed)
+        self._pace = pace
         self._over = threading.Event()
         self._failed: list[BaseException] = []
         self._thread = threading.Thread(target=self._rage, daemon=True)
@@ -63,12 +64,12 @@ class Storm:
             while not self._over.is_set():
                 for trouble in self._troubles:
                     trouble()
-                    self._over.wait(self._chance.uniform(0, QUIET))
+                    self._over.wait(self._chance.uniform(0, QUIET / self._pace))
         except BaseException as why:
             self._failed.append(why)
 
     def _wait(self) -> None:
-        time.sleep(self._chance.uniform(0, AWAY))
+        time.sleep(self._chance.uniform(0, AWAY / self._pace))
 
     def _scanner_killed(self) -> None:
         self.happened["scanner killed"] += 1
