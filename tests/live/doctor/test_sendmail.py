@@ -16,7 +16,7 @@ from time import time
 import pytest
 
 from avcheck.admin import checks
-from tests.live.doctor.seeded_sendmail import SeededSendmail, seeded_sendmail
+from tests.live.doctor.seeded_sendmail import SIZE_MAX, SeededSendmail, seeded_sendmail
 from tests.live.recipe import MailSystem
 from tests.support.servers.ports import free_port
 from tests.support.servers.sendmail import Program
@@ -151,7 +151,7 @@ FAULTS: dict[str, Fault] = {
         "sendmail_concurrency", "warning", "ConnectionRateThrottle is 15",
     ),
     "any size": (
-        lambda site: site.change("define(`confMAX_MESSAGE_SIZE', `52428800')dnl\n", ""),
+        lambda site: site.change(f"define(`confMAX_MESSAGE_SIZE', `{SIZE_MAX}')dnl\n", ""),
         "message_size", "warning", "of any size",
     ),
     "recipients that may be options": (
