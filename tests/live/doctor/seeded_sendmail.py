@@ -183,9 +183,6 @@ def seeded_sendmail(system: MailSystem, program: Program) -> Iterator[SeededSend
     directory, ports = system.directory / "seeded-sendmail", (free_port(), free_port())
     parts = guide.configuration("sendmail", names_of(system, directory, *ports))
     # doctor has the scanner look at a mail that is as large as any.
-    mc, options = (
-        replaced(parts["avcheck.mc"], ("`52428800'", f"`{SIZE_MAX}'")),
-        parts["sendmail.mc"],
-    )
-    with pair(system, program, directory, ports, mc, options) as halves:
+    mc = replaced(parts["avcheck.mc"], ("`52428800'", f"`{SIZE_MAX}'"))
+    with pair(system, program, directory, ports, mc, parts["sendmail.mc"]) as halves:
         yield SeededSendmail(system, program, *halves)
