@@ -35,6 +35,7 @@ DEFAULTS = {
     **dict.fromkeys(("ScanPDF", "ScanHTML", "ScanSWF", "ScanXMLDOCS"), "yes"),
     **dict.fromkeys(("ScanHWP3", "ScanOneNote"), "yes"),
     "ConcurrentDatabaseReload": "yes",
+    "SelfCheck": "600",
 }
 
 UNITS = {"K": 1024, "k": 1024, "M": 1024**2, "m": 1024**2, "G": 1024**3, "g": 1024**3}

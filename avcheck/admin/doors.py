@@ -107,10 +107,11 @@ def made_for_the_way_back(postfix: Postfix, line: Line) -> bool:
 
 def by_transport(postfix: Postfix) -> bool:
     """Whether the transports of this instance lead to avcheck, in place of a content_filter."""
-    return _leads_to_avcheck(postfix, postfix.value("default_transport"))
+    return leads_to_avcheck(postfix, postfix.value("default_transport"))
 
 
-def _leads_to_avcheck(postfix: Postfix, transport: str) -> bool:
+def leads_to_avcheck(postfix: Postfix, transport: str) -> bool:
+    """Whether transport:nexthop is an avcheck."""
     name, _, hop = transport.partition(":")
     if name.strip() in {pipe.name for pipe in postfix.pipes}:
         return True
@@ -121,9 +122,9 @@ def other_transports(postfix: Postfix) -> Iterator[tuple[str, str]]:
     """Each parameter by which mail goes past the avcheck of default_transport, and for whom."""
     for table in names(postfix.value("transport_maps")):
         with suppress(Trouble):
-            if _leads_to_avcheck(postfix, lookup(postfix.directory, table, "*")):
+            if leads_to_avcheck(postfix, lookup(postfix.directory, table, "*")):
                 return
     for transport, domains in CLASSES.items():
         whose = names(postfix.value(domains))
-        if whose and not _leads_to_avcheck(postfix, postfix.value(transport)):
+        if whose and not leads_to_avcheck(postfix, postfix.value(transport)):
             yield transport, domains

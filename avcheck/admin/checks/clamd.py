@@ -36,6 +36,9 @@ PARTS = {
 }
 ATTACHED = ("ScanMail", "ScanArchive")
 
+# Where freshclam(1) is told whom to notify.
+FRESHCLAM = ("/etc/clamav/freshclam.conf", "/etc/freshclam.conf")
+
 # Seconds within which nobody can tell which of the two came first.
 SOON = 1.0
 
@@ -141,6 +144,27 @@ def clamd_leaves_nothing_out(look: Look) -> Iterator[Result]:
             yield Result(WARNING, text, f"sed -i 's/^ExcludePath/#&/' {path}")
         else:
             yield Result(OK, "no ExcludePath: nothing is left out by its path")
+
+
+def clamd_self_check(look: Look) -> Iterator[Result]:
+    """It reads new signatures by itself; the version that it says is that of the files."""
+    for conf in look.confs:
+        if conf.number("SelfCheck") or _is_notified():
+            yield Result(OK, "clamd reads new signatures when there are any")
+        else:
+            text = "SelfCheck is off: clamd has new signatures only if freshclam tells it"
+            yield Result(WARNING, f"{text} (NotifyClamd)", "SelfCheck 600")
+
+
+def _is_notified() -> bool:
+    """Whether freshclam tells clamd of new signatures."""
+    for place in FRESHCLAM:
+        try:
+            with open(place, encoding="utf-8", errors="replace") as file:
+                return any(line.startswith("NotifyClamd ") for line in file)
+        except OSError:
+            continue
+    return False
 
 
 def clamd_scan_time(look: Look) -> Iterator[Result]:

@@ -35,19 +35,19 @@ def front_doors(look: Look) -> Iterator[Result]:
     every = spawned.avchecks(postfix)
     if call != every[0].call:
         return  # said once, and not for each avcheck
-    way, found = _way(postfix), list(doors.doors(postfix))
-    bad = [each for door in found if (each := _beside(postfix, way, door)) is not None]
+    to, found = way(postfix), list(doors.doors(postfix))
+    bad = [each for door in found if (each := _beside(postfix, to, door)) is not None]
     if doors.by_transport(postfix) and not all(door.checked for door in found):
         bad += _by_others(postfix)
     by_program = any(each.settings and each.settings.program for each in every)
-    if not by_program and (local := _local(postfix, way)):  # what is handed back comes that way
+    if not by_program and (local := _local(postfix, to)):  # what is handed back comes that way
         bad.append(local)
     yield from bad
     if not bad:
         yield Result(OK, "all mail from outside goes through avcheck")
 
 
-def _way(postfix: Postfix) -> str:
+def way(postfix: Postfix) -> str:
     """The setting that sends mail to avcheck: of its pipe, else as another service has it."""
     for pipe in postfix.pipes:
         return f"{FILTER}={pipe.name}:dummy"

@@ -111,7 +111,7 @@ class Seeded:
                 self.postconf("-P", f"{service[1]}/{service[2]}/{parameter}")
         elif len(clamd) == len(lines):
             self.restart_clamd(**clamd)
-        elif re.match(r"^\w+ = ", remedy):
+        elif re.match(r"^\w+ =", remedy):
             for line in lines:
                 self.postconf("-e", line)
         elif ATTRIBUTE.match(remedy):

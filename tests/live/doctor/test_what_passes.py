@@ -87,6 +87,20 @@ def test_a_way_round_the_filter_is_found_and_closed(site: Seeded, fault: str) ->
     assert check not in {each.check for each in site.doctor() if each.level == level}
 
 
+def test_a_table_that_names_another_filter(site: Seeded) -> None:
+    table = site.postfix.config / "recipients"
+    table.write_text("bert@example.net FILTER smtp:\n")
+    site.set(smtpd_recipient_restrictions=f"check_recipient_access texthash:{table}")
+    site.set(default_filter_nexthop=site.system.sink.address)
+    site.reload()
+    found = site.finding("filter_tables", "error", "goes round avcheck")
+    assert site.virus_passes() == ["front", "door"]
+    site.clear()
+    site.follow(found.remedy)
+    assert site.virus_passes() == []
+    assert site.clean_arrives()
+
+
 def test_what_goes_round_waits_and_does_not_bounce(site: Seeded) -> None:
     back_to_the_front(site)
     site.reload()

@@ -75,7 +75,18 @@ FAULTS: dict[str, Fault] = {
         lambda site: back(site, "message_size_limit=100000"),
         "reinjection_answers", "warning", "97.7K at most",
     ),
+    "a short wait": (
+        lambda site: site.set(maximal_queue_lifetime="0"),
+        "queue_lifetime", "error", "bounces at once",
+    ),
     # All mail waits.
+    "a service that is deferred": (
+        lambda site: site.set(defer_transports="avcheck"), "queue_runs", "error", "postqueue",
+    ),
+    "a service that is switched off": (
+        lambda site: site.set(master_service_disable=f"127.0.0.1:{site.back}/inet"),
+        "queue_runs", "error", "switches",
+    ),
     "a chroot": (
         lambda site: site.postconf("-F", "avcheck/unix/chroot=y"),
         "pipe_columns", "error", "chroot",
@@ -248,12 +259,14 @@ LOOKED_AT = {
     "smtpd_proxy_filter": "front_doors",
     "default_transport": "front_doors",
     "receive_override_options": "filter_mappings",
-    "FILTER in access and header tables": "(they can be any table, asked by any key)",
+    "FILTER in access and header tables": "filter_tables",
     "smtpd_milters, non_smtpd_milters": "(a milter cannot take the filter away)",
     "internal_mail_filter_classes": "(notices of Postfix's own: docs/postfix.md, section 10)",
     "message_size_limit": "message_size",
     "bounce_size_limit": "bounces",
     "soft_bounce": "safety_net",
+    "maximal_queue_lifetime, bounce_queue_lifetime": "queue_lifetime",
+    "defer_transports, master_service_disable": "queue_runs",
     "SERVICE_destination_recipient_limit": "pipe_recipients",
     "SERVICE_destination_concurrency_limit": "(maxproc is the smaller one: pipe_concurrency)",
     "command_time_limit": "pipe_time_limit",
@@ -294,6 +307,7 @@ LOOKED_AT = {
     "LocalSocketMode, LocalSocketGroup": "scanner_socket",
     "User": "scanner_account",
     "TCPSocket, TCPAddr": "scanner_answers",
+    "SelfCheck": "clamd_self_check",
     "when it was read by clamd": "clamd_restarted",
     "what it really does": "scanner_largest",
     "with archives": "scanner_encrypted",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from avcheck.admin import asking, clamdconf, peer, sites
+from avcheck.admin.checks import clamd as settings
 from avcheck.admin.checks import scanner as scanners
 from avcheck.admin.commands import doctor
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look
@@ -248,6 +249,18 @@ def test_settings_that_are_not_good(site: Site, name: str, line: str) -> None:
 def test_a_clamd_that_does_not_look_inside(site: Site) -> None:
     site.conf.write_text("ScanMail no\n")
     assert levels("clamd_looks_inside", site.look()) == {OK, ERROR}
+
+
+def test_signatures_that_clamd_does_not_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    freshclam = site.directory / "freshclam.conf"
+    monkeypatch.setattr(settings, "FRESHCLAM", ("/nonexistent", str(freshclam)))
+    assert levels("clamd_self_check", site.look()) == {OK}
+    site.conf.write_text(f"SelfCheck 0\n{GOOD_CLAMD}")
+    assert levels("clamd_self_check", site.look()) == {WARNING}
+    freshclam.write_text("#NotifyClamd /etc/clamav/clamd.conf\n")
+    assert levels("clamd_self_check", site.look()) == {WARNING}
+    freshclam.write_text("NotifyClamd /etc/clamav/clamd.conf\n")
+    assert levels("clamd_self_check", site.look()) == {OK}
 
 
 def test_the_limit_for_streams_matters_for_streams(site: Site) -> None:

@@ -1,0 +1,89 @@
+"""Checks of Postfix's queue: how long mail may wait there, and whether it waits for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avcheck.admin import amounts, spawned
+from avcheck.admin.checks.limits import seconds
+from avcheck.admin.doors import names, service_of
+from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Line
+from avcheck.admin.postfix import Postfix
+from avcheck.printable import printable
+
+DAY = 86400.0
+
+# How long mail waits, and what is bounced or thrown away then.
+LIFETIMES = {
+    "maximal_queue_lifetime": "mail that waits for the scanner bounces",
+    "bounce_queue_lifetime": "a bounce that waits for the scanner is lost",
+}
+
+
+def queue_lifetime(look: Look) -> Iterator[Result]:
+    """What waits for the scanner is tried again for some days."""
+    postfix = look.postfix
+    if postfix is None or not spawned.queued_for(postfix, look.service.call):
+        return
+    bad = False
+    for name, what in LIFETIMES.items():
+        text = postfix.value(name, default="5d").strip()
+        # The unit is a day where there is none.
+        time = seconds(f"{text}d" if text.isdigit() else text)
+        if time < DAY:
+            bad = True
+            when = f"after {amounts.age(time)}" if time else "at once"
+            level = WARNING if time else ERROR
+            said = f"{name} is {printable(text)}: {what} {when}"
+            yield Result(level, said, f"{name} = 5d")
+    if not bad:
+        yield Result(OK, "mail that waits is tried again for a day or longer")
+
+
+def queue_runs(look: Look) -> Iterator[Result]:
+    """No service that mail takes to avcheck and back is deferred, or switched off."""
+    postfix, call = look.postfix, look.service.call
+    if postfix is None or call is None:
+        return
+    bad = False
+    deferred = names(postfix.value("defer_transports"))
+    queued = spawned.queued_for(postfix, call)
+    for name in sorted({service_of(postfix.filter(line)) for line in queued} & set(deferred)):
+        bad = True
+        others = ", ".join(each for each in deferred if each != name)
+        text = f"defer_transports has {printable(name)}: mail to avcheck waits for `postqueue -f`"
+        yield Result(ERROR, text, f"defer_transports = {printable(others)}".rstrip())
+    for line in _used(look, postfix):
+        if pattern := _switched_off(postfix, line):
+            bad = True
+            text = f"master_service_disable switches {printable(line.name)} off: all mail waits"
+            rest = [
+                each for each in names(postfix.value("master_service_disable")) if each != pattern
+            ]
+            remedy = f"master_service_disable = {printable(' '.join(rest))}".rstrip()
+            yield Result(ERROR, text, remedy)
+    if not bad:
+        yield Result(OK, "nothing on the way to avcheck and back is switched off")
+
+
+def _used(look: Look, postfix: Postfix) -> Iterator[Line]:
+    """The services of master.cf that mail needs on its way to this avcheck, and back."""
+    call, settings = look.service.call, look.settings
+    lines = [spawned.line_of(call)]
+    for each in spawned.queued_for(postfix, call):
+        lines.append(postfix.service(service_of(postfix.filter(each))))
+    if not settings.program and not settings.no_inject:
+        lines.append(postfix.listener(settings.server))
+    yield from {id(line): line for line in lines if line is not None}.values()
+
+
+def _switched_off(postfix: Postfix, line: Line) -> str:
+    """The item of master_service_disable that is the service, by name and type or by type.
+
+    The first one counts, and one with a ! leaves the service on.
+    """
+    kinds = (line.type, f"{line.name}/{line.type}", f"{line.name}.{line.type}")
+    items = names(postfix.value("master_service_disable"))
+    found = next((each for each in items if each.removeprefix("!") in kinds), "")
+    return "" if found.startswith("!") else found
