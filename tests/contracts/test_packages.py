@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -16,15 +18,21 @@ ESSENTIAL = {"bash"}
 MISSING = "no-such-package"
 
 
+@functools.cache
+def calls() -> list[tuple[str, ast.Call]]:
+    """Every call of something that is in something, anywhere in the tests, and its name."""
+    return [
+        (ast.unparse(call.func), call)
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search("packages|unpacked", text := path.read_text())
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+    ]
+
+
 def named(function: str) -> set[str]:
     """The packages that calls of this function name, anywhere in the tests."""
-    return {
-        word
-        for path in (ROOT / "tests").rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text()))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == function
-        for word in _strings(call.args)
-    }
+    return {word for name, call in calls() if name == function for word in _strings(call.args)}
 
 
 def _strings(arguments: list[ast.expr]) -> Iterator[str]:

@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import avcheck
+from tests.support.once import once
 from tests.support.tree import ROOT
 
 # What a build writes or does not need; a build in a copy leaves none of it in
@@ -20,11 +22,15 @@ OLDEST = (3, 11)
 
 def install(directory: Path) -> Path:
     """Install this source below the directory, which is returned."""
-    source = directory.with_name("source")
-    shutil.copytree(ROOT, source, ignore=NOT_SOURCE, dirs_exist_ok=True)
+    (made,) = once("wheel", _make).glob("*.whl")
     run(str(interpreter()), "-m", "venv", "--without-pip", str(directory))
-    replace(directory, build(source, directory.with_name("wheel")))
+    replace(directory, made)
     return directory
+
+
+def _make(directory: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        build(shutil.copytree(ROOT, Path(name, "source"), ignore=NOT_SOURCE), directory)
 
 
 def wheel(directory: Path, version: str, *changes: tuple[str, str, str]) -> Path:

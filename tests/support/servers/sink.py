@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import socket
 import socketserver
@@ -15,6 +16,10 @@ EXTENSIONS = (b"PIPELINING", b"8BITMIME", b"SMTPUTF8", b"SIZE 0")
 # A mailbox in angle brackets, and what follows it.  Quoted local parts may
 # hold a ">", parameters may not.
 PATH = re.compile(rb"\s*<(.*)>\s*(.*)", re.DOTALL)
+
+# Only CRLF ends a line in SMTP (RFC 5321, 2.3.8); a bare LF is data.
+CRLF = b"\r\n"
+END = b"\r\n.\r\n"
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Session(socketserver.StreamRequestHandler):
+    rfile: io.BufferedReader
     rbufsize = 1 << 16
 
     def handle(self) -> None:
@@ -161,14 +167,14 @@ class _Session(socketserver.StreamRequestHandler):
 
     def _data(self) -> bytes | None:
         """The message; None if the client hangs up before the final dot."""
-        lines: list[bytes] = []
-        at_start = True
-        while line := self.rfile.readline():
-            # Only CRLF ends a line in SMTP (RFC 5321, 2.3.8); a bare LF is data.
-            if at_start and line == b".\r\n":
-                return b"".join(lines)
-            if at_start and line.startswith(b"."):
-                line = line[1:]
-            lines.append(line)
-            at_start = line.endswith(b"\r\n")
+        raw = bytearray(CRLF)  # before the first line, as before any other
+        while piece := self.rfile.peek():
+            begin = max(len(raw) - len(END), 0)
+            raw += piece
+            at = raw.find(END, begin)
+            behind = len(raw) - at - len(END) if at >= 0 else 0  # of the next command
+            self.rfile.read(len(piece) - behind)
+            if at >= 0:
+                lines = bytes(raw[: at + len(CRLF)])
+                return lines.replace(CRLF + b".", CRLF).removeprefix(CRLF)
         return None
