@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
+import posix  # and not unix: what is loaded before loading takes twice as long
 import sys
-
-from avcheck import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,11 @@ def main(success: int = 0) -> NoReturn:
     status = TEMPFAIL
     try:
         stdin = prepare()
+        from avcheck import loading
+
+        loading.install(loading.EVERY_RUN)
         from avcheck import main as steps
+        from avcheck import unix
 
         argv = [unix.fsencode(word) for word in sys.argv]
         status = steps.main(argv[1:], stdin, argv[0])
@@ -40,21 +43,18 @@ def main(success: int = 0) -> NoReturn:
         try:
             clean_up()
         finally:
-            unix._exit(status or success)
+            posix._exit(status or success)
 
 
 def prepare() -> int:
     """Make the process one that avcheck can run in; returns standard input, -1 if it is closed."""
     gc.disable()  # it would look twice, for 0.4 ms each, at modules that stay to the end
-    unix.umask(0o077)
+    posix.umask(0o077)
     # Python's own words, of a thread that found no memory to begin, would come before ours.
     sys.unraisablehook = lambda _: None
     stdin = _standard_descriptors()
     if sys.flags.no_site:  # a launcher of ours has started us
         sys.meta_path.append(_Elsewhere)
-    from avcheck import loading
-
-    loading.install()
     return stdin
 
 
@@ -91,9 +91,9 @@ def _standard_descriptors() -> int:
     stdin = 0
     for fd in (0, 1, 2):
         try:
-            unix.fstat(fd)
+            posix.fstat(fd)
         except OSError:
-            unix.open(unix.devnull, unix.O_RDWR)  # gets the lowest free number, this one
+            posix.open(b"/dev/null", posix.O_RDWR)  # gets the lowest free number, this one
             if not fd:
                 stdin = -1
     return stdin
@@ -121,7 +121,7 @@ def _say(words: bytes, bug: BaseException) -> None:
     """One line with these words first; for 75 they are a status code that keeps the mail."""
     what = f"{type(bug).__name__}: {bug}".encode("ascii", "replace")[:400]
     text = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in what)
-    unix.write(2, words + b"bug or broken installation: " + text + b"\n")
+    posix.write(2, words + b"bug or broken installation: " + text + b"\n")
 
 
 def clean_up() -> None:

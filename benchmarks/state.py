@@ -10,6 +10,7 @@ from benchmarks.measure import Cost, WrongEndError, milliseconds, ratio, rounds,
 from benchmarks.stage import CLEAN, INFECTED, RECIPIENT, SENDER, Stage
 from benchmarks.syscalls import counted
 from benchmarks.table import Table
+from tests.support import loaded
 
 ROUNDS = 60
 ROUNDS_QUICK = 7
@@ -63,7 +64,7 @@ def measure(stage: Stage, quick: bool) -> list[Table]:
         name: sum(number for number, _ in calls_of(stage, argv).values())
         for name, argv in commands.items()
     }
-    modules = {name: loaded(stage, argv) for name, argv in commands.items()}
+    modules = {name: loaded_by(stage, argv) for name, argv in commands.items()}
     if modules[PLAIN]:
         raise WrongEndError(f"a plain run loads {', '.join(modules[PLAIN])}")
     return [shown(costs, calls, modules, count), quarantine(stage, count)]
@@ -83,17 +84,17 @@ def calls_of(stage: Stage, argv: list[str]) -> Mapping[str, tuple[int, int]]:
     return counted(argv, stage.environment, stage.directory / "strace")
 
 
-def loaded(stage: Stage, argv: list[str]) -> list[str]:
-    """Which of the modules a run loads, as the interpreter tells it (-X importtime)."""
+def loaded_by(stage: Stage, argv: list[str]) -> list[str]:
+    """Which of the modules a run loads."""
     said = subprocess.run(
-        [str(stage.python), "-I", "-X", "importtime", *argv],
+        [str(stage.python), "-I", "-c", loaded.TELL + loaded.RUN, *argv],
         input=CLEAN,
         env=stage.environment,
         capture_output=True,
         check=True,
     )
-    names = {line.rpartition(b"|")[2].strip() for line in said.stderr.splitlines()}
-    return [module for module in MODULES if b"avcheck." + module.encode() in names]
+    names = loaded.modules(said.stderr)
+    return [module for module in MODULES if f"avcheck.{module}" in names]
 
 
 def shown(

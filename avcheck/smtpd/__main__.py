@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import posix  # and not unix: what is loaded before loading takes twice as long
 import sys
-
-from avcheck import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +28,10 @@ def main() -> NoReturn:
         from avcheck import __main__ as way_in
 
         stdin = way_in.prepare()
+        from avcheck import loading
+
+        loading.install(loading.EVERY_SESSION)
+        from avcheck import unix
         from avcheck.smtpd import main as steps
 
         argv = [unix.fsencode(word) for word in sys.argv]
@@ -36,19 +39,19 @@ def main() -> NoReturn:
     except BaseException:
         # Before the dialogue; in it nothing is raised.  (A socket that listens takes no words.)
         try:
-            unix.write(1, BROKEN)
+            posix.write(1, BROKEN)
         except OSError:
             from time import sleep
 
             sleep(AGAIN)
-            unix._exit(TEMPFAIL)
+            posix._exit(TEMPFAIL)
     finally:
         try:
             from avcheck import __main__ as way_out
 
             way_out.clean_up()
         finally:
-            unix._exit(status)
+            posix._exit(status)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command.test_pipe import FOUND
+from tests.support import loaded
 from tests.support.mta import TEMPFAIL, Ended, Site
 
 # The installation.
@@ -67,15 +68,16 @@ def broken(path: Path, how: str) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def needed(command: Path, copied: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The first of RUNS that needs a file of the package, for each that one of them imports."""
-    told = {"PYTHONPATH": str(copied), "PYTHONPROFILEIMPORTTIME": "1"}
+    telling = loaded.let_tell(tmp_path_factory.mktemp("telling") / "place")
+    told = {"PYTHONPATH": f"{telling}:{copied}"}
     found: dict[str, str] = {}
     for kind in RUNS:
         with Site([command], tmp_path_factory.mktemp("needed"), environment=told) as site:
             site.clamd()
             site.smtp()
             prepare(site, kind)
-            output = run(site, kind).output.decode()
-        for name in re.findall(r"^import time: .* avcheck\b([.\w]*)$", output, re.M):
+            modules = loaded.modules(run(site, kind).output)
+        for name in sorted(name for name in modules if name.split(".")[0] == "avcheck"):
             place = PACKAGE.joinpath(*name.split(".")[1:])
             path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
             found.setdefault(str(path.relative_to(PACKAGE)), kind)

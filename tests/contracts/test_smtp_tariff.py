@@ -10,7 +10,8 @@ import pytest
 
 from avcheck.smtpd import listener
 from tests.contracts.test_arrows import MODULES, PATH, imports
-from tests.contracts.test_tariff import DEAR, IMPORTED
+from tests.contracts.test_tariff import DEAR
+from tests.support import loaded
 from tests.support.fakes import PATIENCE
 from tests.support.mta import Site
 from tests.support.smtp_client import WIRE, words
@@ -22,9 +23,9 @@ STREAM = b"EHLO c\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
 
 
 def test_a_session_imports_nothing_dear(site: Site) -> None:
-    """By a pipe, for -X importtime has a word on standard error for each of them."""
-    code = "from avcheck.smtpd.__main__ import main; main()"
-    line = [sys.executable, "-I", "-X", "importtime", "-c", code, *words(site)[1:]]
+    """By a pipe, for a word is said on standard error for each of them."""
+    code = loaded.TELL + "from avcheck.smtpd.__main__ import main; main()"
+    line = [sys.executable, "-I", "-c", code, *words(site)[1:]]
     with subprocess.Popen(
         line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -40,13 +41,13 @@ def test_a_session_imports_nothing_dear(site: Site) -> None:
         while b"250 2.0.0 taken" not in said:
             said += process.stdout.read1()  # type: ignore[attr-defined]
         _, told = process.communicate(b"QUIT\r\n", PATIENCE)
-    loaded = set(IMPORTED.findall(told.decode()))
-    assert "avcheck.smtpd.session" in loaded
-    assert loaded.isdisjoint({"avcheck.smtpd.listener", "avcheck.handle", "avcheck.child"})
+    modules = loaded.modules(told)
+    assert "avcheck.smtpd.session" in modules
+    assert modules.isdisjoint({"avcheck.smtpd.listener", "avcheck.handle", "avcheck.child"})
     bare = subprocess.run(
-        [sys.executable, "-I", "-X", "importtime", "-c", "pass"], capture_output=True, check=True
+        [sys.executable, "-I", "-c", loaded.TELL + loaded.LEAVE], capture_output=True, check=True
     )
-    assert (loaded - set(IMPORTED.findall(bare.stderr.decode()))).isdisjoint(DEAR)
+    assert (modules - loaded.modules(bare.stderr)).isdisjoint(DEAR)
 
 
 @pytest.mark.parametrize("name", sorted(PATH))

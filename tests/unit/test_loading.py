@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -110,19 +111,75 @@ def test_another_python_s_is_left_to_python(source: Path) -> None:
     assert found(source) is None
 
 
-def test_every_module_of_a_run_is_loaded_so() -> None:
-    """But those that were loaded before."""
-    code = """
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch, source: Path) -> ModuleType:
+    """A folder avcheck with the module sample, as the import system knows it."""
+    package = ModuleType("avcheck")
+    package.__path__ = [str(source.parent)]
+    monkeypatch.setattr(sys, "modules", {"avcheck": package})
+    return package
+
+
+def test_a_module_that_is_loaded_at_once_is_the_same(package: ModuleType, source: Path) -> None:
+    FINDER.load("avcheck.sample")
+    usual = found(source)
+    assert usual
+    module: Any = vars(package)["sample"]
+    for name in ("__name__", "__file__", "__package__", "WORDS"):
+        assert getattr(module, name) == getattr(usual, name), name
+    assert module.__loader__ is module.__spec__.loader
+    module.WORDS = "changed"
+    FINDER.load("avcheck.sample")  # it is there
+    assert sys.modules["avcheck.sample"] is module
+    assert module.WORDS == "changed"
+
+
+def test_what_cannot_be_loaded_at_once_is_left_to_whoever_imports_it(
+    package: ModuleType, source: Path
+) -> None:
+    compiled(source).unlink()
+    for name in ("avcheck.sample", "avcheck.none", "avcheck.none.sample"):
+        FINDER.load(name)
+    assert list(sys.modules) == ["avcheck"]
+    assert not hasattr(package, "sample")
+
+
+def test_one_that_breaks_when_it_is_loaded_is_not_there(package: ModuleType, source: Path) -> None:
+    source.write_text("import none\n")
+    py_compile.compile(str(source), doraise=True)
+    with pytest.raises(ModuleNotFoundError):
+        FINDER.load("avcheck.sample")
+    assert list(sys.modules) == ["avcheck"]
+
+
+ASKED = """
 import sys
+import avcheck
 from avcheck import loading
-before = set(sys.modules)
-loading.install()
-import avcheck.main, avcheck.deliver.smtp, avcheck.scanners.clamd
-new = [sys.modules[name] for name in set(sys.modules) - before if name.startswith("avcheck")]
-assert len(new) > 20
-print({type(module.__loader__).__name__ for module in new})
+asked = []
+find_spec = loading.Finder.find_spec
+def note(finder, name, *other):
+    if name.startswith("avcheck."):
+        asked.append(name.partition(".")[2])
+    return find_spec(finder, name, *other)
+loading.Finder.find_spec = note
+loading.install(names := loading.{names})
+at_once = [*asked]
+import avcheck.{main}
+print(at_once == names.split(), asked[len(at_once):])
+print({{type(sys.modules["avcheck." + name].__loader__).__name__ for name in asked}})
 """
+
+
+@pytest.mark.parametrize(
+    ("names", "main"), [("EVERY_RUN", "main"), ("EVERY_SESSION", "smtpd.main")]
+)
+def test_what_is_always_needed_is_loaded_at_once_and_asked_for_by_nobody(
+    names: str, main: str
+) -> None:
+    """In such an order that none of them imports another one that is not there yet."""
+    code = ASKED.format(names=names, main=main)
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "{'Loader'}\n"
+    assert done.stdout == "True []\n{'Loader'}\n"
