@@ -246,6 +246,24 @@ def test_more_at_a_time_than_others_take(either: Sessions) -> None:
     assert levels("smtp_processes", look) == {WARNING}
 
 
+@pytest.mark.parametrize(
+    ("most", "level", "said"),
+    [
+        ("20", OK, "20 connections are served at a time"),
+        ("21", ERROR, "127.0.0.1:10026 takes 20 connections, and 21 come"),
+        ("100", ERROR, "takes 20 connections, and 100 come"),
+        ("101", WARNING, "101 messages may be checked at a time"),
+        ("0", WARNING, "any number of messages may be checked at a time"),
+    ],
+)
+def test_how_many_at_a_time(either: Sessions, most: str, level: str, said: str) -> None:
+    look = either.look(("10      spawn", f"{most}      spawn"))
+    (result,) = found("smtp_processes", look)
+    assert (result.level, result.text.endswith(said)) == (level, True), result.text
+    if level == WARNING:
+        assert result.remedy == "127.0.0.1:10025 inet n  n  n  -  10  spawn"
+
+
 def test_what_could_be_refused_before_the_queue(before: Sessions) -> None:
     assert levels("smtp_refuses", before.look()) == {OK}
     look = before.look(("on infected=reject\n", ""), ("on encrypted=reject", "on encrypted=defer"))
@@ -307,7 +325,10 @@ def test_a_unit_that_lets_in_too_many(by_systemd: Sessions) -> None:
     for file in (by_systemd.site.directory / "units").iterdir():
         unit = file.read_text().replace("--processes 10", "--processes 500")
         file.write_text(unit.replace("MaxConnections=10", "MaxConnections=500"))
-    assert levels("smtp_processes", by_systemd.look()) == {WARNING}
+    (result,) = found("smtp_processes", by_systemd.look())
+    each = by_systemd.look().service.name == "avcheck-smtp-each.socket"
+    remedy = "MaxConnections=10" if each else "processes 10"
+    assert (result.level, result.remedy) == (WARNING, remedy)
 
 
 def test_a_unit_that_leads_back_to_itself(by_systemd: Sessions) -> None:
