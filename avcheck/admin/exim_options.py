@@ -89,6 +89,11 @@ class SmtpTransport(Transport):
     by_smtp: ClassVar[bool] = True
     where: ClassVar[str] = "ExecStart= of the unit, or the line of inetd"
 
+    @property
+    def port(self) -> str:
+        """The port that it sends mail to."""
+        return port_number(self.options.get("port", "smtp"))
+
 
 def _without_addresses(call: Transport) -> Iterator[str]:
     """The options of avcheck, but for the sender, the recipients and what stands before them."""

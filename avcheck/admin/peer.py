@@ -66,16 +66,21 @@ def tcp_listener(address: Address) -> int:
 
     To be called by root, for /proc shows the descriptors of others to nobody else.
     """
+    pid = next(tcp_listeners(address), 0)
+    return only("clamd") if pid == SYSTEMD else pid
+
+
+def tcp_listeners(address: Address) -> Iterator[int]:
+    """The processes that have the socket that listens at that TCP address."""
     try:
         port = os.fsdecode(address.port)
         number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
     except OSError:
-        return 0
+        return
     inodes = set(_listening(number, address.host.decode("ascii", "replace").lower()))
     for pid in _processes():
         if inodes.intersection(_sockets(pid)):
-            return only("clamd") if pid == SYSTEMD else pid
-    return 0
+            yield pid
 
 
 # Where a socket listens that takes connections to every address, and to those of a name.

@@ -107,6 +107,7 @@ CHECKS: tuple[Check, ...] = (
     main_cf.message_size,
     sessions.smtp_used,
     sending.smtp_answers,
+    sending.smtp_restarted,
     sending.smtp_client,
     sessions.smtp_loop,
     sending.smtp_xforward,

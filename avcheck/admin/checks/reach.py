@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from avcheck.admin.account import name
+from avcheck.admin.calls import Call
 from avcheck.admin.checks.spool import group_name
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.options import rows
@@ -46,6 +47,11 @@ def _given(look: Look, attribute: str) -> bytes:
     call = look.service.call
     if attribute != "config" or call is None:
         return getattr(look.settings, attribute, b"") or b""
+    return config(call)
+
+
+def config(call: Call) -> bytes:
+    """The file of --config, empty if there is none."""
     words = call.arguments
     for number, word in enumerate(words):
         if word.startswith("--config="):

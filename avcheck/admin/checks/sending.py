@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from time import monotonic
 
 from avcheck import conn
 from avcheck.address import Address
-from avcheck.admin import spawned
+from avcheck.admin import peer, spawned
+from avcheck.admin.calls import Call
 from avcheck.admin.checks import sessions
 from avcheck.admin.checks.back import heard
+from avcheck.admin.checks.clamd import SOON
+from avcheck.admin.checks.exim_ways import exim_loop
+from avcheck.admin.checks.reach import config
+from avcheck.admin.exim_options import SmtpTransport
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import Line
+from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.spawned import Spawn
 from avcheck.deliver import smtp_replies
@@ -36,40 +43,47 @@ DEMANDS = ("encrypt", "dane-only", "fingerprint", "verify", "secure")
 
 def smtp_answers(look: Look) -> Iterator[Result]:
     """It is there, and offers the service of the next hop."""
-    if (found := sessions.of(look)) is None:
+    call = look.service.call
+    if call is None or _place(call) is None:
         return
-    postfix, spawn = found
-    name = printable(spawn.name)
-    if not spawn.port:
-        return  # a socket of Postfix's own, and others do not get there
+    name = printable(call.name)
     if not may_be_asked(look):
-        yield Result(SKIPPED, f"{name} was not asked, for it would ask itself", "see smtp_loop")
+        see = "see exim_loop" if look.exim else "see smtp_loop"
+        yield Result(SKIPPED, f"{name} was not asked, for it would ask itself", see)
         return
     try:
         look.ask(hello)
     except Defer as why:
-        text = f"{name} offers no service, and mail waits: {why.text}"
-        yield Result(ERROR, text, _start(postfix, spawn))
+        text = f"{name}: nobody offers the service of avcheck-smtp, and mail waits: {why.text}"
+        yield Result(ERROR, text, _start(look, call))
     else:
-        yield Result(OK, f"{name} answers")
+        yield Result(OK, f"{name}: avcheck-smtp answers")
+
+
+def _place(call: Call) -> Address | None:
+    """Where it listens; None if it is a socket of Postfix's own, where others do not get."""
+    if not isinstance(call, (Spawn, SmtpTransport)) or not call.port:
+        return None
+    line = spawned.line_of(call)
+    host = (line.host if line else "") or "127.0.0.1"
+    return Address(host=host.encode("ascii", "replace"), port=call.port.encode())
 
 
 def may_be_asked(look: Look) -> bool:
     """Whether there is an avcheck-smtp at a port, whose next hop does not lead back to it."""
-    found = sessions.of(look)
-    if found is None or not found[1].port:
+    call = look.service.call
+    if call is None or _place(call) is None:
         return False
-    return all(each.level != ERROR for each in sessions.smtp_loop(look))
+    round_ = [*sessions.smtp_loop(look), *exim_loop(look)]
+    return all(each.level != ERROR for each in round_)
 
 
 def hello(look: Look) -> None:
     """A question: whether it answers EHLO, for which it asks the next hop; Defer if not."""
-    found = sessions.of(look)
-    if found is None:
+    call = look.service.call
+    at = _place(call) if call is not None else None
+    if at is None:
         return
-    spawn = found[1]
-    host = spawn.line.host if spawn.line else ""
-    at = Address(host=(host or "127.0.0.1").encode("ascii", "replace"), port=spawn.port.encode())
     with conn.connect((at,), monotonic() + look.left) as link:
         smtp_replies.want(2, b"the connection", [heard(link)])
         link.send(b"EHLO avcheckctl.invalid\r\n")
@@ -77,16 +91,43 @@ def hello(look: Look) -> None:
         link.send(b"QUIT\r\n")
 
 
-def _start(postfix: Postfix, spawn: Spawn) -> str:
+def _start(look: Look, call: Call) -> str:
     """How it comes to be there, or where it says why it is not."""
-    if spawn.line is not None:
-        return (
-            f"{postfix.command} reload; what is wrong then is in the log of Postfix, and of avcheck"
-        )
-    if spawn.service.endswith(".service"):
-        unit = printable(spawn.name)
-        return f"systemctl daemon-reload && systemctl restart {unit}; journalctl -u {unit}"
-    return f"restart the daemon that reads {printable(spawn.service)}; its log says what is wrong"
+    if look.postfix is not None and spawned.line_of(call) is not None:
+        return f"{look.postfix.command} reload; its log, or avcheck's, says what is wrong then"
+    service = printable(getattr(call, "service", ""))
+    if service.endswith(".service"):
+        return f"systemctl daemon-reload; systemctl status {service}; journalctl -u {service}"
+    return f"restart the daemon that reads {service}; its log says what is wrong then"
+
+
+def smtp_restarted(look: Look) -> Iterator[Result]:
+    """What accepts connections itself was started after its files were last changed."""
+    call = look.service.call
+    place = _place(call) if call is not None else None
+    if call is None or place is None or spawned.line_of(call) is not None:
+        return
+    if os.geteuid() != 0:
+        yield Result(SKIPPED, "when avcheck-smtp read its file is not known", AS_ROOT)
+        return
+    files = [os.fsdecode(config(call)), call.program]
+    for pid in peer.tcp_listeners(place):
+        process = peer.process(pid)
+        if process is None or call.program not in process.argv:
+            continue  # systemd, or inetd
+        newer = [file for file in filter(None, files) if _changed(file) > process.started + SOON]
+        if newer:
+            text = f"{printable(newer[0])} was changed after avcheck-smtp (process {pid}) was"
+            yield Result(ERROR, f"{text} started, and does not count yet", f"kill -HUP {pid}")
+        else:
+            yield Result(OK, f"avcheck-smtp (process {pid}) has read its files as they are")
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def smtp_client(look: Look) -> Iterator[Result]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from avcheck.admin import exim_instance, pages, spawned
 from avcheck.admin.exim_options import SmtpTransport, options, smtp_transport_of
-from avcheck.admin.look import ERROR, OK, WARNING, Look
+from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look
 from avcheck.admin.services import of_call
 from avcheck.admin.units import Socket
 from tests.support.doctor_site import SOMEBODY, expect, found, levels, text
@@ -121,6 +122,18 @@ def test_the_account_is_that_of_the_unit() -> None:
     site = BySmtp()
     site.socket = Socket("x", "10025", ARGV, "root", "", None, "avcheck-smtp.service")
     expect(site.look(), "exim_account", ERROR, "runs as root", "systemctl edit avcheck-smtp.serv")
+
+
+def test_it_is_asked_for_its_service() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    site = BySmtp()
+    site.socket = Socket("x", port, ARGV, SOMEBODY, "", None, "avcheck-smtp.service")
+    site.transport["port"] = port
+    expect(site.look(), "smtp_answers", ERROR, "avcheck: nobody offers", "journalctl -u avcheck-s")
+    site.socket = Socket("x", port, (*ARGV[:-1], "127.0.0.1:25"), SOMEBODY, "", None, "x")
+    (result,) = found("smtp_answers", site.look())
+    assert (result.level, result.remedy) == (SKIPPED, "see exim_loop")
 
 
 def test_mail_that_comes_back_to_the_front_door() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from time import time
 
 import pytest
 
 from avcheck.admin import checks, inetd
 from avcheck.admin.checks import pipe_account, sending
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
+from avcheck.admin.spawned import Spawn
 from tests.support.doctor_sessions import Sessions
 from tests.support.doctor_site import SOMEBODY, Site, expect, found, levels, text
 
@@ -119,6 +125,62 @@ def test_nobody_listens(after: Sessions) -> None:
     (result,) = found("smtp_answers", look)
     assert result.level == ERROR
     assert result.remedy.startswith(f"postfix -c {after.site.config} reload; ")
+
+
+LISTENS = """\
+import socket
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    listener.accept()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees who listens")
+def test_one_that_accepts_itself_reads_its_files_once(after: Sessions) -> None:
+    program = after.site.bin / "avcheck-smtp"
+    words = [sys.executable, "-c", LISTENS, str(program)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as played:
+        assert played.stdout
+        port = played.stdout.readline().strip()
+        try:
+            argv = (str(program), "--config", str(after.file))
+            call = Spawn("x.socket", argv, SOMEBODY, "", port, None, None, "x.service")
+            look = after.look()
+            look = replace(look, service=replace(look.service, call=call))
+            for file in (program, after.file):
+                os.utime(file, (0, 0))
+            assert levels("smtp_restarted", look) == {OK}
+            for file in (program, after.file):
+                os.utime(file, (time() + 9, time() + 9))
+                (result,) = found("smtp_restarted", look)
+                assert (result.level, result.remedy) == (ERROR, f"kill -HUP {played.pid}")
+                assert result.text.startswith(str(file))
+                os.utime(file, (0, 0))
+            assert levels("smtp_restarted", after.look()) == set()  # spawn(8) starts one for each
+        finally:
+            played.kill()
+
+
+def test_who_accepts_is_not_seen_by_others(
+    after: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Spawn("x.socket", ("/x/avcheck-smtp",), SOMEBODY, "", "10025", None, None, "x.service")
+    look = after.look()
+    look = replace(look, service=replace(look.service, call=call))
+    monkeypatch.setattr(os, "geteuid", lambda: 3999999997)
+    assert levels("smtp_restarted", look) == {SKIPPED}
+
+
+def test_how_others_are_started(after: Sessions) -> None:
+    for service, remedy in (
+        ("x.service", "systemctl daemon-reload; systemctl status x.service"),
+        ("/etc/inetd.conf", "restart the daemon that reads /etc/inetd.conf"),
+    ):
+        call = Spawn("x", ("/x/avcheck-smtp",), SOMEBODY, "", "1", None, None, service)
+        look = after.look()
+        look = replace(look, service=replace(look.service, call=call))
+        (result,) = found("smtp_answers", look)
+        assert (result.level, result.remedy.startswith(remedy)) == (ERROR, True)
 
 
 def test_a_loop_is_not_asked(after: Sessions) -> None:
