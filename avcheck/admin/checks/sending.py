@@ -22,7 +22,7 @@ from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.spawned import Spawn
 from avcheck.deliver import smtp_replies
-from avcheck.exits import Defer
+from avcheck.exits import EXPIRED, Defer
 from avcheck.printable import printable
 
 # What an smtp(8) may do to mail that it sends, and what it is not to do on the way to a filter.
@@ -55,7 +55,8 @@ def smtp_answers(look: Look) -> Iterator[Result]:
         look.ask(hello)
     except Defer as why:
         text = f"{name}: nobody offers the service of avcheck-smtp, and mail waits: {why.text}"
-        yield Result(ERROR, text, _start(look, call))
+        # Where all connections are taken, one more waits for its turn.
+        yield Result(WARNING if why.code == EXPIRED else ERROR, text, _start(look, call))
     else:
         yield Result(OK, f"{name}: avcheck-smtp answers")
 

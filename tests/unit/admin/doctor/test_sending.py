@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 import pytest
 
@@ -115,6 +115,14 @@ def test_who_listens_is_asked(after: Sessions, replies: list[bytes], level: str)
         look = after.look(("127.0.0.1:10025 inet", f"127.0.0.1:{port} inet"))
         assert levels("smtp_answers", look) == {level}
         assert (replies[-1].decode() in text("smtp_answers", look)) == (level == ERROR)
+
+
+def test_one_that_is_busy(after: Sessions) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        after.site.main["content_filter"] = f"scan:[127.0.0.1]:{port}"
+        look = after.look(("127.0.0.1:10025 inet", f"127.0.0.1:{port} inet"))
+        assert levels("smtp_answers", replace(look, until=monotonic() + 0.2)) == {WARNING}
 
 
 def test_nobody_listens(after: Sessions) -> None:

@@ -67,6 +67,14 @@ def test_the_largest_message(site: Site, clamd: KnowingClamd, words: bytes, leve
     assert max(len(each.content) for each in clamd.questions) > 10_000_000
 
 
+@pytest.mark.parametrize(
+    ("limit", "size"), [("3000000", 3_000_000), ("0", 10_240_000), ("99000000", 30 * MEGABYTE)]
+)
+def test_how_large_the_largest_is(site: Site, limit: str, size: int) -> None:
+    site.main["message_size_limit"] = limit
+    assert tried._size(site.own()) == size
+
+
 def test_what_is_not_tried(site: Site, clamd: KnowingClamd) -> None:
     clamd.blind = True
     for name in ("scanner_largest", "scanner_encrypted"):
