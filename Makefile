@@ -21,8 +21,9 @@ MESSAGES = 1000
 # For make load.
 MINUTES = 10
 
-# The commands run here are those of .venv, whatever the caller had set up.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# The commands run here are those of .venv, whatever the caller had set up.  Without bytecode each of
+# pytest's workers would compile all tests each time.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
