@@ -105,9 +105,24 @@ def made_for_the_way_back(postfix: Postfix, line: Line) -> bool:
     )
 
 
-def by_transport(postfix: Postfix) -> bool:
-    """Whether the transports of this instance lead to avcheck, in place of a content_filter."""
-    return leads_to_avcheck(postfix, postfix.value("default_transport"))
+def by_transport(postfix: Postfix) -> str:
+    """The parameter by which this instance sends mail to avcheck, in place of a content_filter.
+
+    Empty if there is none.
+    """
+    if _for_everybody(postfix):
+        return "transport_maps"
+    name = "default_transport"
+    return name if leads_to_avcheck(postfix, postfix.value(name)) else ""
+
+
+def _for_everybody(postfix: Postfix) -> bool:
+    """Whether the transport map sends all mail to avcheck that it has no other transport for."""
+    for table in names(postfix.value("transport_maps")):
+        with suppress(Trouble):
+            if leads_to_avcheck(postfix, lookup(postfix.directory, table, "*")):
+                return True
+    return False
 
 
 def leads_to_avcheck(postfix: Postfix, transport: str) -> bool:
@@ -120,10 +135,8 @@ def leads_to_avcheck(postfix: Postfix, transport: str) -> bool:
 
 def other_transports(postfix: Postfix) -> Iterator[tuple[str, str]]:
     """Each parameter by which mail goes past the avcheck of default_transport, and for whom."""
-    for table in names(postfix.value("transport_maps")):
-        with suppress(Trouble):
-            if leads_to_avcheck(postfix, lookup(postfix.directory, table, "*")):
-                return
+    if _for_everybody(postfix):
+        return
     for transport, domains in CLASSES.items():
         whose = names(postfix.value(domains))
         if whose and not leads_to_avcheck(postfix, postfix.value(transport)):

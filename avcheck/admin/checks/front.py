@@ -24,7 +24,7 @@ def filter_used(look: Look) -> Iterator[Result]:
         text += " (access tables may say FILTER, and transport tables its name)"
         yield Result(WARNING, text, f"grep -rn {printable(pipe.name)}: /etc/postfix")
     else:
-        yield Result(ERROR, text, _in_main_cf(postfix, f"{FILTER}={pipe.name}:dummy"))
+        yield Result(ERROR, text, in_main_cf(postfix, f"{FILTER}={pipe.name}:dummy"))
 
 
 def front_doors(look: Look) -> Iterator[Result]:
@@ -69,7 +69,7 @@ def _beside(postfix: Postfix, way: str, door: Door) -> Result | None:
         return _proxied(postfix, way, door)
     if doors.by_transport(postfix):
         return None
-    remedy = _of_door(door, way) if door.own else _in_main_cf(postfix, way, door)
+    remedy = _of_door(door, way) if door.own else in_main_cf(postfix, way, door)
     if not door.filter:
         if _of_this_host(postfix, door) and _other_filters(postfix):
             text = f"mail from {name}, which only this host reaches, goes round avcheck"
@@ -141,7 +141,7 @@ def _local(postfix: Postfix, way: str) -> Result | None:
     return Result(WARNING, text, own)
 
 
-def _in_main_cf(postfix: Postfix, way: str, door: Door | None = None) -> str:
+def in_main_cf(postfix: Postfix, way: str, door: Door | None = None) -> str:
     """The line that has mail filtered, where the way back goes on taking mail unfiltered.
 
     In main.cf if each way back has a filter of its own, for all the doors; else below them.

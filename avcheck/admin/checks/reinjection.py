@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from avcheck.admin import doors, spawned
+from avcheck.admin.checks import front
 from avcheck.admin.doors import is_here, listens_at, names
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import Line, Pipe
@@ -63,7 +64,15 @@ def reinjection_loop(look: Look) -> Iterator[Result]:
                 "avcheckctl setup postfix",
             )
         return
-    if postfix.filters(line, pipe):
+    if parameter := doors.by_transport(postfix):
+        text = f"{parameter} sends what comes back at {way} to avcheck again: mail goes round, and"
+        # The other way to have mail filtered, of which the way back can be left out.
+        filter_ = front.in_main_cf(postfix, f"content_filter={pipe.name}:dummy")
+        others = "default_transport = smtp"
+        if parameter != "default_transport":
+            others = f"# and take the line with * out of {printable(postfix.value(parameter))}"
+        yield Result(ERROR, f"{text} then {_end(settings)}", f"{filter_}\n{others}")
+    elif postfix.filters(line, pipe):
         yield Result(
             ERROR,
             f"{way} leads back to avcheck: mail goes round, and then {_end(settings)}",

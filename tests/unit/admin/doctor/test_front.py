@@ -91,6 +91,17 @@ def test_transports_in_place_of_a_filter(site: Site) -> None:
     assert levels("filter_used", site.look()) == {WARNING}
 
 
+def test_a_transport_is_for_what_comes_back_as_well(site: Site) -> None:
+    """So there have to be two instances."""
+    site.main["default_transport"] = "avcheck:dummy"
+    (result,) = found("reinjection_loop", site.look())
+    assert "default_transport sends what comes back" in result.text
+    assert result.level == ERROR
+    assert result.remedy == "content_filter = avcheck:dummy\ndefault_transport = smtp"
+    site.change("-S 127.0.0.1:10026", "-S 127.0.0.1:10027")
+    assert levels("reinjection_loop", site.look()) == {WARNING}  # of the other instance
+
+
 @pytest.mark.parametrize(("where", "level"), [("avcheck:dummy", OK), ("smtp:", ERROR)])
 def test_a_transport_map_for_everybody_else(site: Site, where: str, level: str) -> None:
     table = site.directory / "transport"
@@ -98,6 +109,11 @@ def test_a_transport_map_for_everybody_else(site: Site, where: str, level: str) 
     site.main |= {"content_filter": "", "default_transport": "avcheck:dummy"}
     site.main["transport_maps"] = f"texthash:/nowhere, texthash:{table}"
     assert levels("front_doors", site.look()) == {level}
+    if level == OK:
+        (result,) = found("reinjection_loop", site.look())
+        assert result.remedy.startswith(
+            "content_filter = avcheck:dummy\n# and take the line with *"
+        )
 
 
 def test_a_proxy_in_the_place_of_a_filter(site: Site) -> None:
