@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, time
 
@@ -73,6 +74,15 @@ def test_the_largest_message(site: Site, clamd: KnowingClamd, words: bytes, leve
 def test_how_large_the_largest_is(site: Site, limit: str, size: int) -> None:
     site.main["message_size_limit"] = limit
     assert tried._size(site.own()) == size
+
+
+def test_how_to_go_on_with_a_scanner_that_is_blind(site: Site, clamd: KnowingClamd) -> None:
+    clamd.blind = True
+    look = site.own()
+    (result,) = found("scanner_knows_virus", look)
+    assert result.remedy == "avcheckctl probe --postfix"
+    (result,) = found("scanner_knows_virus", replace(look, postfix=None))
+    assert result.remedy == "avcheckctl probe -s ... -d ..."
 
 
 def test_what_is_not_tried(site: Site, clamd: KnowingClamd) -> None:
