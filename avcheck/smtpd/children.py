@@ -169,20 +169,27 @@ class Children:
 
 
 class Worker:
-    """In the child: serves one connection after the other, as long as the parent hands them."""
+    """In the child: serves one connection after the other, as long as the parent hands them.
+
+    A signal ends that, but no connection is lost by it: one that has been handed over is served
+    all the same, and hears of it.
+    """
 
     def __init__(self, link: socket.socket, settings: Settings, called: bytes) -> None:
         self._link = link
         self._settings = settings
         self._called = called
         self._waiting = False
+        self._stopped = 0  # by this signal
 
     def serve(self, connection: int) -> None:
         """Serve this connection, a descriptor, and others."""
         session.begin()
         while connection >= 0:
             client = Client(connection, connection)
-            served = session.serve(client, self._settings, self._called)
+            # A signal from here on is for the session, which hears it when it is ready.
+            with process.signals_blocked():
+                served = session.serve(client, self._settings, self._called, self._stopped)
             client.close()
             process.tick_no_more()
             process.catch_signals(self._signal)
@@ -190,21 +197,40 @@ class Worker:
             connection = self._next() if served.is_well else -1
 
     def _next(self) -> int:
-        """The next connection; -1 if there will be none, or a signal has come."""
+        """The next connection; -1 if there will be none."""
+        self._link.setblocking(False)
         try:
-            self._waiting = True
             self._link.send(READY)
+            self._wait()
+            if self._stopped:
+                self._link.shutdown(socket.SHUT_RD)  # what is there can be read all the same
             said = self._link.recvmsg(1, socket.CMSG_SPACE(_SIZE), socket.MSG_CMSG_CLOEXEC)
-        except (OSError, Stopped):
+        except OSError:  # nothing is there, or the parent is gone
             return -1
-        finally:
-            self._waiting = False
         for _, _, descriptor in said[1]:
             return int.from_bytes(descriptor, byteorder)
         return -1
 
+    def _wait(self) -> None:
+        """Wait for a word of the parent, its end, or a signal.
+
+        A signal that comes just before that is noticed with the next connection.
+        """
+        waiting = poll()
+        waiting.register(self._link.fileno(), POLLIN)
+        try:
+            self._waiting = True
+            if not self._stopped:
+                waiting.poll()
+        except Stopped:
+            return
+        finally:
+            self._waiting = False
+
     def _signal(self, number: int, frame: FrameType | None) -> None:
-        """One that comes just before it is waited for is noticed with the next connection."""
-        if self._waiting and number != process.ALARM:
+        if number == process.ALARM:
+            return
+        self._stopped = int(number)
+        if self._waiting:
             self._waiting = False
             raise Stopped(f"stopped by signal {int(number)}", HELD)

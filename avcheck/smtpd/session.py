@@ -61,9 +61,10 @@ class Session:
         """Whether this process may serve another one: no signal has come, and nothing broke."""
         return not (self._stopped or self._broken)
 
-    def serve(self) -> None:
+    def serve(self, stopped: int = 0) -> None:
         """Have the whole conversation; never raises."""
         process.catch_signals(self._signal)
+        self._stopped = self._stopped or stopped
         run_.make_current(None)
         process.tick(1.0)
         try:
@@ -197,10 +198,13 @@ class Session:
         report.note(f"client={client}: {text}")
 
 
-def serve(client: Client, settings: Settings, called: bytes) -> Session:
-    """Serve one connection; returns what it was."""
+def serve(client: Client, settings: Settings, called: bytes, stopped: int = 0) -> Session:
+    """Serve one connection; returns what it was.
+
+    stopped is a signal that has come before: then the client only hears that.
+    """
     session = Session(client, settings, called)
-    session.serve()
+    session.serve(stopped)
     return session
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mta import Site, until
+from tests.support.servers.daemon import suspend
 from tests.support.smtp_client import WIRE, Listening, Talk, words
 
 # The command with other numbers, or with something else broken.
@@ -105,6 +106,28 @@ def test_a_signal_in_a_session_is_the_end_of_the_child(site: Site) -> None:
         served(server).quit()
 
 
+@pytest.mark.parametrize("whom", ["parent", "child"])
+def test_a_connection_that_was_handed_over_hears_of_the_signal(site: Site, whom: str) -> None:
+    """The child that it is for was about to take it."""
+    with Listening(words(site, *ONE)) as server:
+        served(server).quit()
+        [child] = server.children
+        until(lambda: state(child) == "S")
+        suspend(child)
+        parent = server.process.pid
+        usual = files(parent)
+        talk = server.connect()
+        until(lambda: not queued(server) and files(parent) == usual)
+        os.kill(parent if whom == "parent" else child, signal.SIGHUP)
+        if whom == "parent":
+            until(lambda: files(parent) < usual)  # it does not listen any more
+        os.kill(child, signal.SIGCONT)
+        assert talk.hear().startswith(b"220 ")
+        assert talk.hear().startswith(b"421 4.3.2 ")
+        talk.hung_up()
+        until(lambda: child not in server.children)
+
+
 def test_children_end_with_their_parent_and_after_the_message_in_hand(site: Site) -> None:
     site.clamd(hold="asked")
     with Listening(words(site)) as server:
@@ -126,6 +149,16 @@ def test_children_end_with_their_parent_and_after_the_message_in_hand(site: Site
         busy.quit()
         until(lambda: not any(map(runs, children)))
     assert site.left == []
+
+
+def queued(server: Listening) -> int:
+    """How many connections nobody has accepted yet."""
+    port = f":{server.socket.getsockname()[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        fields = line.split()
+        if fields[1].endswith(port) and fields[3] == "0A":
+            return int(fields[4].partition(":")[2], 16)
+    raise AssertionError("nobody listens")
 
 
 def state(pid: int) -> str:
