@@ -33,6 +33,9 @@ _ERR = 2
 READER_MAX = 1.0
 PIPE_ROOM = 4096
 
+# Seconds for syslog to take a line.
+LOG_MAX = 0.2
+
 # Where syslog daemons listen, and LOG_MAIL with LOG_INFO, LOG_NOTICE and LOG_WARNING.
 LOG = "/dev/log"
 _INFO = 22
@@ -147,15 +150,16 @@ def note(line: str) -> None:
 
 
 def log(line: str, priority: int) -> None:
-    """Send the line to syslog; raises OSError if it cannot be taken at once.
+    """Send the line to syslog; raises OSError if it is not taken in LOG_MAX seconds.
 
-    Not by syslog(3), which waits when the daemon does not read: after the message has
-    been handed on, a wait is what makes Postfix kill us and bounce it.
+    Not by syslog(3), which waits for ever when the daemon does not read: after the message has
+    been handed on, such a wait is what makes Postfix kill us and bounce it.  A little is waited,
+    because a socket keeps ten lines only (net.unix.max_dgram_qlen), if systemd does not change it.
     """
     stamp = strftime("%b %e %H:%M:%S", localtime())  # RFC 3164 4.1.2
     daemon = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # knows no with in _socket
     try:
-        daemon.settimeout(0)
+        daemon.settimeout(LOG_MAX)
         daemon.connect(LOG)
         daemon.send(f"<{priority}>{stamp} avcheck[{unix.getpid()}]: {line}".encode()[:2000])
     finally:

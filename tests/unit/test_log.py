@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from avcheck.run import Run
 from avcheck.settings import Settings
 from avcheck.verdict import CLEAN, INFECTED, Answer, Finding
 from tests.support.syslog import INFO, NOTICE, WARNING, Log
-from tests.support.wire import no_file
+from tests.support.wire import PATIENCE, no_file
 
 # The same without a namespace, for those who are not root.
 
@@ -71,6 +73,33 @@ def test_a_full_log_raises_nothing(ours: Log, capfd: pytest.CaptureFixture[str])
     assert report.success(run(), "said", 0) == 0
     assert report.failure(run(), Defer("why")) == 75
     assert capfd.readouterr() == ("said\n", "4.3.0 avcheck: why\n")
+
+
+def test_a_full_log_gets_the_line_when_there_is_room(
+    ours: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "LOG_MAX", PATIENCE)
+    ours.fill()
+    this = threading.get_native_id()
+    has_ended = threading.Event()
+    said = []
+
+    def read() -> None:
+        place = Path(f"/proc/self/task/{this}/stat")
+        while not has_ended.is_set() and place.read_text().rpartition(")")[2].split()[0] != "S":
+            pass  # it does not wait yet
+        said.append(ours.socket.recv(65536))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    report.success(run(), "said", 0)
+    has_ended.set()
+    reader.join()
+    ours.socket.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            said.append(ours.socket.recv(65536))
+    assert said[-1].endswith(b"status=0 (said)")
 
 
 def test_nothing_stays_open(ours: Log) -> None:
