@@ -10,6 +10,7 @@ from typing import ClassVar
 
 # What a mail system may call: avcheck, or the guard, where it was put or where pip puts it.
 NAME = "avcheck"
+BY_SMTP = "avcheck-smtp"
 GUARD = "/usr/local/libexec/avcheck-guard"
 GUARDS = (os.path.basename(GUARD), "avcheck-guard.sh")
 

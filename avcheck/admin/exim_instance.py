@@ -12,8 +12,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from avcheck.admin import asking, places, programs, spawned
+from avcheck.admin import asking, inetd, places, programs
 from avcheck.admin.account import account
+from avcheck.admin.calls import BY_SMTP
 from avcheck.admin.doors import PUBLIC, is_here
 from avcheck.admin.exim_doors import Door, doors_of, size_of
 from avcheck.admin.exim_options import (
@@ -101,7 +102,7 @@ class Exim:
 
 def calls_of(transports: Mapping[str, Options]) -> tuple[Transport, ...]:
     """Those of the transports that run avcheck, or send mail to it."""
-    sockets = tuple(spawned.listeners())
+    sockets = inetd.listeners(BY_SMTP)
     found = (
         transport_of(name, each) or smtp_transport_of(name, each, sockets)
         for name, each in transports.items()

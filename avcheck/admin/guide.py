@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avcheck.admin import exim, postfix
-from avcheck.admin.calls import GUARD
+from avcheck.admin.calls import BY_SMTP, GUARD
 from avcheck.admin.master_cf import Line
 from avcheck.admin.output import Trouble
 from avcheck.admin.pages import (
@@ -84,7 +84,6 @@ WAYS = {
 UNDONE = ("undo-smtp", "remove-smtp", "remove-before")
 
 # The program of a spawn(8) service of these ways.
-SMTP_FILTER = "avcheck-smtp"
 
 # The sections that every mail system needs, and the one that a set-up ends with.
 COMMON = ("Accounts and directories", "clamd", "avcheck itself")
@@ -208,7 +207,7 @@ def set_up(system: str, way: str = PIPE) -> str:
 def _filters_by_smtp(line: Line) -> bool:
     """Whether it is a spawn(8) service that runs avcheck-smtp."""
     programs = [each.removeprefix("argv=") for each in line.arguments if each.startswith("argv=")]
-    return line.command == "spawn" and SMTP_FILTER in map(os.path.basename, programs)
+    return line.command == "spawn" and BY_SMTP in map(os.path.basename, programs)
 
 
 def already(system: str, block: str, text: str, way: str = PIPE) -> str:

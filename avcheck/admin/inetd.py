@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
+from avcheck.admin import units
 from avcheck.admin.units import SIZE_MAX, Socket
 
 INETD = "/etc/inetd.conf"
@@ -20,6 +21,11 @@ WRAPPER = "tcpd"
 
 # A service, or the defaults, of xinetd.
 BLOCK = re.compile(r"^\s*(?:service\s+(\S+)|(defaults))\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL)
+
+
+def listeners(program: str) -> tuple[Socket, ...]:
+    """What listens on a port of this host, and starts a program of that name; of systemd, too."""
+    return (*units.sockets(program), *sockets(program))
 
 
 def sockets(program: str) -> Iterator[Socket]:

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from avcheck.address import Address
-from avcheck.admin import peer, places, programs
+from avcheck.admin import inetd, peer, places, programs
 from avcheck.admin.account import account
+from avcheck.admin.calls import BY_SMTP
 from avcheck.admin.master_cf import Line, Pipe, pipe_of, port_number, services, setting
 from avcheck.admin.output import Trouble
+from avcheck.admin.units import Socket
 from avcheck.printable import printable
 
 # The parameters by which mail goes through a filter: after it was taken, and before that.
@@ -43,12 +45,16 @@ DIRECTORY = "name the directory with main.cf and master.cf: --postfix=/etc/postf
 
 @dataclass(frozen=True)
 class Postfix:
-    """An instance: the services of master.cf and the parameters in force, expanded."""
+    """An instance: the services of master.cf and the parameters in force, expanded.
+
+    sockets are those of this host that avcheck-smtp is started by, and not by master(8).
+    """
 
     lines: tuple[Line, ...]
     parameters: Mapping[str, str]
     pipes: tuple[Pipe, ...] = field(default=())
     directory: str = ""
+    sockets: tuple[Socket, ...] = ()
 
     @property
     def command(self) -> str:
@@ -73,14 +79,15 @@ class Postfix:
         return int(line.limit) if line.limit.isdigit() else 0
 
     def looks_like_one(self) -> str:
-        """Words on each pipe(8) service that is meant to run avcheck, and does not."""
+        """Words on each pipe(8) or spawn(8) service that is meant to run avcheck, and does not."""
         said = ""
         filtered = self.value(FILTER).partition(":")[0]
         for line in self.lines:
             words = [printable(each, 80) for each in line.arguments if not each.startswith("-o")]
             called = [os.path.basename(each.removeprefix("argv=")) for each in words]
-            near = difflib.get_close_matches("avcheck", called, 1, 0.7)
-            if line.command == "pipe" and (line.name == filtered or near or "avcheck" in called):
+            meant = {"pipe": "avcheck", "spawn": "avcheck-smtp"}.get(line.command, "")
+            near = meant and difflib.get_close_matches(meant, called, 1, 0.7)
+            if meant and (line.name == filtered or near):
                 argv = " ".join(words)
                 shown = argv[argv.find("argv=") :][:120] if "argv=" in argv else "no argv="
                 said += f"; {printable(line.name)} looks like it, with {shown}"
@@ -127,7 +134,7 @@ def read(directory: str = "") -> Postfix:
     lines = services(ask(directory, "-F"), ask(directory, "-P", "-x"))
     parameters = dict(setting(line) for line in ask(directory, "-x").splitlines())
     pipes = tuple(pipe for line in lines if (pipe := pipe_of(line)) is not None)
-    return Postfix(lines, parameters, pipes, directory)
+    return Postfix(lines, parameters, pipes, directory, inetd.listeners(BY_SMTP))
 
 
 def ask(directory: str, *options: str) -> str:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from avcheck.address import Address
-from avcheck.admin import guide, inetd, peer, units
-from avcheck.admin.calls import Call
+from avcheck.admin import peer
+from avcheck.admin.calls import BY_SMTP, Call
 from avcheck.admin.master_cf import Line, Pipe, port_number
 from avcheck.admin.postfix import Postfix
 from avcheck.admin.services import Service, of_call
-from avcheck.admin.units import Socket
 from avcheck.settings import Settings
 
 # The programs of Postfix that send by SMTP.
@@ -47,7 +46,7 @@ class Spawn(Call):
 def found(postfix: Postfix) -> tuple[Spawn, ...]:
     """The services of master.cf, and the others that this Postfix hands mail to."""
     spawns = [spawn for line in postfix.lines if (spawn := _spawn_of(line)) is not None]
-    for each in listeners():
+    for each in postfix.sockets:
         unit = Spawn(
             each.name,
             each.argv,
@@ -62,12 +61,6 @@ def found(postfix: Postfix) -> tuple[Spawn, ...]:
         if used and not any(line.port == each.port for line in postfix.lines):
             spawns.append(unit)
     return tuple(spawns)
-
-
-def listeners() -> Iterator[Socket]:
-    """What listens on a port of this host, and starts avcheck-smtp, but for master(8)."""
-    yield from units.sockets(guide.SMTP_FILTER)
-    yield from inetd.sockets(guide.SMTP_FILTER)
 
 
 def avchecks(postfix: Postfix) -> tuple[Service, ...]:
@@ -119,7 +112,7 @@ def _spawn_of(line: Line) -> Spawn | None:
         elif name == "argv" and equals:
             rest = line.arguments[number + 1 :]
             argv = (value, *rest) if value else rest
-            if not argv or os.path.basename(argv[0]) != guide.SMTP_FILTER:
+            if not argv or os.path.basename(argv[0]) != BY_SMTP:
                 return None
             account, _, group = user.partition(":")
             return Spawn(line.name, argv, account, group, line.port, line)

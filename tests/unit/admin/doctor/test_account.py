@@ -231,6 +231,17 @@ def test_what_looks_like_avcheck_is_named(site: Site, argv: str) -> None:
     assert "avcheck looks like it, with argv=" in said.err
 
 
+def test_what_looks_like_avcheck_smtp_is_named(site: Site) -> None:
+    spawn = "127.0.0.1:10025 inet n n n - 10 spawn\n    user=x argv=/x/avchek-smtp --config /y\n"
+    site.change("@libexec/avcheck-guard @bin/avcheck", "/bin/cat")
+    site.main["content_filter"] = "scan:[127.0.0.1]:10025"
+    site.master += spawn
+    instance = site.postfix()
+    assert instance.looks_like_one() == (
+        "; 127.0.0.1:10025 looks like it, with argv=/x/avchek-smtp --config /y"
+    )
+
+
 def test_the_account_of_postfix_itself(site: Site) -> None:
     site.main["mail_owner"] = SOMEBODY
     (result,) = found("pipe_user", site.look())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avcheck.admin import exim_instance, pages, spawned
+from avcheck.admin import exim_instance, inetd, pages
 from avcheck.admin.exim_options import SmtpTransport, options, smtp_transport_of
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look
 from avcheck.admin.services import of_call
@@ -157,7 +157,7 @@ def test_what_is_no_transport_to_avcheck(driver: str, hosts: str, port: str) -> 
 
 
 def test_it_is_found_among_the_transports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawned, "listeners", lambda: iter([UNIT]))
+    monkeypatch.setattr(inetd, "listeners", lambda program: (UNIT,))
     calls = exim_instance.calls_of({"avcheck": BySmtp().transport, "onward": {"driver": "smtp"}})
     assert [(call.name, call.program) for call in calls] == [("avcheck", "/x/avcheck-smtp")]
 

@@ -160,6 +160,7 @@ def test_one_that_accepts_itself_reads_its_files_once(after: Sessions) -> None:
             assert levels("smtp_restarted", look) == {OK}
             for file in (program, after.file):
                 os.utime(file, (time() + 9, time() + 9))
+                assert levels("smtp_restarted", look) == {ERROR}
                 (result,) = found("smtp_restarted", look)
                 assert (result.level, result.remedy) == (ERROR, f"kill -HUP {played.pid}")
                 assert result.text.startswith(str(file))
