@@ -62,9 +62,10 @@ EVERY = (
     Option(PIPE, "f", "from", "ADDRESS", "sender", arguments.sender, None,
            "Envelope sender; empty or <> for a bounce.  Required."),
     Option(BOTH, "s", "scanner", "TYPE[:WHERE]", "scanners", arguments.scanner, (),
-           "A scanner to ask.  May be given again: each must answer.  Required without -c.", True),
+           "A scanner to ask.  May be given again: each must answer.  Required (avcheck: only "
+           "without -c).", True),
     Option(BOTH, "d", "spool", "DIR", "spool", arguments.directory, None,
-           "Directory for messages while they are checked.  Required without -c."),
+           "Directory for messages while they are checked.  Required (avcheck: only without -c)."),
     Option(BOTH, "t", "timeout", "SECONDS", "timeout", arguments.seconds, arguments.FOREVER,
            "Time to wait for the scanners."),
     Option(BOTH, "", "deadline", "SECONDS", "deadline", arguments.seconds, 900.0,

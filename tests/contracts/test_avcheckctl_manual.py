@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 
@@ -89,3 +90,23 @@ def test_mandoc_finds_nothing_wrong(name: str) -> None:
     )
     assert done.stdout == ""
     assert all(len(line) <= 80 for line in (MAN / name).read_text().splitlines())
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """The command lines in the --help of each command."""
+    for name, command in commands():
+        for line in (command.help or "").splitlines():
+            if line.strip().startswith(f"avcheckctl {name} "):
+                yield name, line.strip()
+
+
+@pytest.mark.parametrize(("name", "line"), sorted(examples()))
+def test_the_examples_of_help_are_right_usage(name: str, line: str) -> None:
+    command = dict(commands())[name]
+    words = shlex.split(line.partition(" | ")[0], comments=True)[1 + len(name.split()) :]
+    with click.Context(command, info_name=name) as context:
+        command.make_parser(context).parse_args(words)
+
+
+def test_there_are_examples() -> None:
+    assert len(list(examples())) > 8

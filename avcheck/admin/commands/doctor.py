@@ -102,7 +102,7 @@ def command(
     \b
     avcheckctl doctor --postfix
     avcheckctl doctor --exim
-    avcheckctl doctor --sendmail
+    avcheckctl doctor --sendmail-cf
     avcheckctl doctor -s clamd -d /var/spool/avcheck -S 127.0.0.1:10026
     """
     with Progress("checking", asking.LIMIT):
