@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -31,6 +32,10 @@ for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # thos
         python = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, python)
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of tests that stay to the end: no garbage is looked for among them
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
