@@ -146,32 +146,42 @@ ICAP = [
 ]
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.fixture(scope="module")
+def server() -> Iterator[Icap]:
+    """A server that is now this product and now that one."""
+    with Icap("eset") as daemon:
+        assert isinstance(daemon, Icap)
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def rspamd_icap(open_directory: Path, server: Icap) -> Iterator[Rspamd]:
+    rule = {
+        "type": "icap", "servers": server.where, "scheme": "respmod",
+        "use_http_3xx_as_threat": "true",
+    }  # fmt: skip
+    with Rspamd(open_directory / "rspamd-icap", rule, module="external_services") as client:
+        yield client
+
+
+@pytest.mark.parametrize(("product", "kind"), ICAP)
 def test_rspamd_and_avcheck_understand_a_product_alike(
-    desk: Desk, open_directory: Path, product: str
+    desk: Desk, server: Icap, rspamd_icap: Rspamd, product: str, kind: str
 ) -> None:
-    with Icap(product) as server:
-        assert isinstance(server, Icap)
-        rule = {
-            "type": "icap", "servers": server.where, "scheme": "respmod",
-            "use_http_3xx_as_threat": "true",
-        }  # fmt: skip
-        directory = open_directory / f"rspamd-{product}"
-        with Rspamd(directory, rule, module="external_services") as rspamd:
-            for kind in [kind for each, kind in ICAP if each == product]:
-                message = play(kind)
-                said, names = theirs(rspamd, message)
-                ended = desk.check(message, desk.words(f"icap:{server.where}/respmod"))
-                our = ours(ended)
-                if our == "encrypted":  # a "fail" of Symantec, and a name of McAfee, to rspamd
-                    assert said in ("fail", "found")
-                else:
-                    assert OUR_VERDICTS[our] == said, (kind, said, names, ended)
-                if our == "infected" and ended.names:
-                    assert names[0] == ended.names, (kind, names, ended)
-                # Both sent all of it, we with ours before it, and with the line ends of a pipe.
-                ours_sent = FRONT + message.replace(b"\r\n", b"\n")
-                assert server.bodies[-2:] == [message, ours_sent]
+    server.product = PRODUCTS[product]
+    message = play(kind)
+    said, names = theirs(rspamd_icap, message)
+    ended = desk.check(message, desk.words(f"icap:{server.where}/respmod"))
+    our = ours(ended)
+    if our == "encrypted":  # a "fail" of Symantec, and a name of McAfee, to rspamd
+        assert said in ("fail", "found")
+    else:
+        assert OUR_VERDICTS[our] == said, (kind, said, names, ended)
+    if our == "infected" and ended.names:
+        assert names[0] == ended.names, (kind, names, ended)
+    # Both sent all of it, we with ours before it, and with the line ends of a pipe.
+    ours_sent = FRONT + message.replace(b"\r\n", b"\n")
+    assert server.bodies[-2:] == [message, ours_sent]
 
 
 @pytest.mark.parametrize("kind", ["clean", "infected", "error"])
