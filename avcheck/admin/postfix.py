@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ from avcheck.printable import printable
 # The parameters by which mail goes through a filter: after it was taken, and before that.
 FILTER = "content_filter"
 PROXY = "smtpd_proxy_filter"
+
+# The lists of restrictions in the order in which they are asked, and one whose first item is a
+# FILTER for everybody.
+RESTRICTIONS = ("client", "helo", "sender", "recipient", "data", "end_of_data")
+FIRST = re.compile(r"\s*check_\w+_access\s+static:\{\s*FILTER\s+([^\s{}]+)\s*\}", re.IGNORECASE)
 
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
@@ -119,7 +125,16 @@ class Postfix:
         What smtpd(8) hands to a proxy it does not queue, and so has no filter.
         """
         takes = line.command in ("smtpd", "pickup", "qmqpd") and not self.proxy(line)
-        return self.value(FILTER, line).strip() if takes else ""
+        named = self._for_everybody(line) if line.command == "smtpd" else ""
+        return (named or self.value(FILTER, line).strip()) if takes else ""
+
+    def _for_everybody(self, line: Line) -> str:
+        """The FILTER that smtpd(8) names for whoever comes; empty if there is none.
+
+        It takes the place of the content_filter, and the last one counts.
+        """
+        values = [self.value(f"smtpd_{each}_restrictions", line) for each in RESTRICTIONS]
+        return next((found[1] for each in reversed(values) if (found := FIRST.match(each))), "")
 
     def filters(self, line: Line, pipe: Pipe) -> bool:
         """Whether mail that comes in by that service goes to the pipe by content_filter."""

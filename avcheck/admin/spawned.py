@@ -144,11 +144,13 @@ def endpoint(where: str) -> tuple[str, str]:
 class Client:
     """A service by whose content_filter mail comes to avcheck-smtp.
 
-    transport is what sends it; None if it is not in master.cf.
+    transport is what sends it; None if it is not in master.cf.  others are the next hops that
+    it tries if the first one, which is avcheck-smtp, does not take it.
     """
 
     line: Line
     transport: Line | None
+    others: tuple[str, ...] = ()
 
 
 def after_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Client]:
@@ -159,8 +161,10 @@ def after_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Client]:
         named = [each for each in postfix.lines if each.name == name.strip()]
         transport = next((each for each in named if each.type != "inet"), None)
         known = transport is None or transport.command in CLIENTS
-        if name and known and is_at(postfix, hop.strip(), spawn):
-            yield Client(line, transport)
+        hops = tuple(hop.replace(",", " ").split())
+        if name and known and any(is_at(postfix, each, spawn) for each in hops):
+            others = tuple(each for each in hops if not is_at(postfix, each, spawn))
+            yield Client(line, transport, others)
 
 
 def before_queue(postfix: Postfix, spawn: Spawn) -> Iterator[Line]:

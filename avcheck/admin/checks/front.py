@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from avcheck.admin import doors, spawned
 from avcheck.admin.doors import Door
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Line
 from avcheck.admin.postfix import FILTER, PROXY, Postfix
 from avcheck.printable import printable
+
+# The programs that deliver mail, or send it elsewhere, for good.
+DELIVER = ("smtp", "lmtp", "local", "virtual")
 
 
 def filter_used(look: Look) -> Iterator[Result]:
@@ -79,7 +83,27 @@ def _beside(postfix: Postfix, way: str, door: Door) -> Result | None:
         text = f"content_filter of {name} names {printable(door.filter)}, which is not in master.cf"
         return Result(ERROR, f"{text}: its mail waits", remedy)
     text = f"mail from {name} goes to {printable(door.filter)}, and not to avcheck"
+    line = next((each for each in postfix.lines if each.name == door.filter), door.line)
+    if goes_out(postfix, line, postfix.filter(door.line)):
+        return Result(ERROR, f"{text}, unscanned", remedy)
     return Result(WARNING, f"{text}: see that it comes there later", remedy)
+
+
+def goes_out(postfix: Postfix, line: Line, target: str) -> bool:
+    """Whether what the transport sends to that next hop is delivered, and scanned by nobody.
+
+    What is sent to a port of this host may come back, to a door that only this host reaches.
+    """
+    host, port = spawned.endpoint(target.partition(":")[2])
+    if line.command not in DELIVER:
+        return False
+    if not port:
+        return not target.partition(":")[2].strip()
+    if not doors.is_here(host):
+        return False
+    back = {each.port for each in doors.ways_back(postfix)}
+    others = any(_of_this_host(postfix, each) for each in doors.doors(postfix))
+    return port in back or not others
 
 
 def _of_door(door: Door, way: str) -> str:

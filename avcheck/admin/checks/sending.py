@@ -19,8 +19,8 @@ from avcheck.admin.exim_options import SmtpTransport
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import Line
 from avcheck.admin.places import AS_ROOT
-from avcheck.admin.postfix import Postfix
-from avcheck.admin.spawned import Spawn
+from avcheck.admin.postfix import FILTER, Postfix
+from avcheck.admin.spawned import Client, Spawn
 from avcheck.deliver import smtp_replies
 from avcheck.exits import EXPIRED, Defer
 from avcheck.printable import printable
@@ -136,20 +136,34 @@ def smtp_client(look: Look) -> Iterator[Result]:
     if (found := sessions.of(look)) is None:
         return
     postfix, spawn = found
-    transports = {
-        id(client.transport): client.transport
-        for client in spawned.after_queue(postfix, spawn)
-        if client.transport is not None
-    }
+    clients = list(spawned.after_queue(postfix, spawn))
+    transports = {id(each.transport): each.transport for each in clients if each.transport}
+    several = {result for each in clients if (result := _several(postfix, spawn, each))}
     for line in transports.values():
-        bad = list(_faults(postfix, line))
+        bad = [*several, *_faults(postfix, line)]
         yield from bad
         if not bad:
             yield Result(OK, f"{line.name} brings mail to {spawn.name} as it is")
 
 
+def _several(postfix: Postfix, spawn: Spawn, client: Client) -> Result | None:
+    """What to say of a filter with several next hops."""
+    if not client.others:
+        return None
+    name, other = postfix.filter(client.line).partition(":")[0], printable(client.others[0])
+    text = f"while avcheck-smtp takes no mail, {printable(name)} sends it to {other}, unscanned"
+    filter_ = f"{printable(name)}:[127.0.0.1]:{spawn.port}"
+    own = FILTER in client.line.overrides
+    remedy = f"{sessions.shown(client.line)}{FILTER}=" if own else f"{FILTER} = "
+    return Result(ERROR, text, f"{remedy}{filter_}")
+
+
 def _faults(postfix: Postfix, line: Line) -> Iterator[Result]:
-    name, kind, set_ = printable(line.name), line.command, sessions.shown(line)
+    name, kind, set_ = printable(line.name), "smtp", sessions.shown(line)
+    if line.command == "lmtp":
+        text = f"{name} is lmtp(8), and says LHLO, which avcheck-smtp does not know: mail bounces"
+        yield Result(ERROR, text, f"{name} {line.type}  -  -  n  -  {line.limit}  smtp")
+        return
     fallback = f"{kind}_fallback_relay"
     if relay := postfix.value(fallback, line).strip():
         text = f"while avcheck-smtp cannot be reached, {name} sends mail to {printable(relay, 80)}"

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from avcheck.admin import doors, spawned
 from avcheck.admin.checks import front
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
-from avcheck.admin.master_cf import Line
-from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import Postfix
 from avcheck.printable import printable
 
@@ -20,18 +18,19 @@ ASKED = re.compile(
     r"|(milter_|mime_|nested_)?header_checks|body_checks|milter_header_checks"
 )
 
-# A table in a parameter, and the action in a table's text, or in a static: or inline: one.
+# A table in a parameter: a file, or one that only a lookup says something about.
 INDEXED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")
 TABLE = re.compile(rf"\b({'|'.join(INDEXED)}|texthash|pcre|regexp|cidr):(/[^\s,{{}}]+)")
-STATIC = re.compile(r"\b(?:static|inline):\{([^{}]*)\}")
 ACTION = re.compile(r"\bFILTER\s+([^\s,{}]+)", re.IGNORECASE)
+OPAQUE = re.compile(
+    r"\b(?:ldap|lmtp|memcache|mongodb|mysql|nis|nisplus|pgsql|socketmap|sqlite|tcp):[^\s,{}]+"
+)
+
+# The action, in the text of a table, or in a parameter that has the whole table in it.
 COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 # Bytes of a table that are read.
 SIZE_MAX = 4 * 1024 * 1024
-
-# The programs that deliver mail, or send it elsewhere, for good.
-DELIVER = ("smtp", "lmtp", "local", "virtual")
 
 
 def filter_tables(look: Look) -> Iterator[Result]:
@@ -41,10 +40,11 @@ def filter_tables(look: Look) -> Iterator[Result]:
     if postfix is None or not every or look.service.call != every[0].call:
         return  # said once, and not for each avcheck
     bad = False
-    for place, text in sorted(set(_texts(postfix))):
+    for place, text in dict.fromkeys(_texts(postfix)):
         if text is None:
             bad = True
-            yield Result(SKIPPED, f"{printable(place)} cannot be read for FILTER", AS_ROOT)
+            said = f"{printable(place)} may have FILTER, and cannot be read for that"
+            yield Result(SKIPPED, said, f"postmap -q KEY {printable(place)}")
             continue
         for target in sorted(set(ACTION.findall(COMMENT.sub("", text)))):
             if result := _judged(postfix, place, target):
@@ -65,18 +65,12 @@ def _judged(postfix: Postfix, place: str, target: str) -> Result | None:
     if line is None:
         said = f"{text}, and {printable(name)} is not in master.cf: that mail waits"
         return Result(ERROR, said, remedy)
-    if line.command in DELIVER and not _to_another(postfix, target):
+    remote = not doors.is_here(spawned.endpoint(target.partition(":")[2])[0])
+    if front.goes_out(postfix, line, target) or (line.command in front.DELIVER and remote):
         said = f"{text}: a message with one such recipient goes round avcheck, unscanned"
         return Result(ERROR, said, remedy)
     said = f"{text}, and not avcheck: see that such mail comes there later"
     return Result(WARNING, said, remedy)
-
-
-def _to_another(postfix: Postfix, target: str) -> bool:
-    """Whether the next hop is on this host, and not our way back: another filter, as it seems."""
-    host, port = spawned.endpoint(target.partition(":")[2])
-    back = {line.port for line in doors.ways_back(postfix)}
-    return bool(port) and doors.is_here(host) and port not in back
 
 
 def _corrected(place: str, target: str, avcheck: str) -> str:
@@ -94,25 +88,24 @@ def _texts(postfix: Postfix) -> Iterator[tuple[str, str | None]]:
     The source of an indexed one.
     """
     for parameter, value in _values(postfix):
-        for found in STATIC.finditer(value):
-            yield parameter, found[1]
+        yield parameter, value
+        for opaque in OPAQUE.finditer(value):
+            yield opaque[0], None
         for found in TABLE.finditer(value):
-            if not os.path.exists(found[2]):
-                continue  # Postfix says so, in its log
             try:
-                with open(found[2], encoding="utf-8", errors="replace") as file:
+                fd = os.open(found[2], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                with open(fd, encoding="utf-8", errors="replace") as file:
                     yield found[0], file.read(SIZE_MAX)
-            except PermissionError:
-                yield found[0], None
             except OSError:
-                continue
+                yield found[0], None
 
 
 def _values(postfix: Postfix) -> Iterator[tuple[str, str]]:
     """The parameters that may say FILTER, those of the services, too."""
-    lines: tuple[Line | None, ...] = (None, *postfix.lines)
-    for line in lines:
-        settings = postfix.parameters if line is None else line.overrides
-        for parameter, value in settings.items():
-            if ASKED.fullmatch(parameter):
+    classes = doors.names(postfix.value("smtpd_restriction_classes"))
+    seen = set()  # mime_header_checks are header_checks, unless they are others
+    for settings in (postfix.parameters, *(line.overrides for line in postfix.lines)):
+        for parameter, value in sorted(settings.items()):
+            if (ASKED.fullmatch(parameter) or parameter in classes) and value not in seen:
+                seen.add(value)
                 yield parameter, value

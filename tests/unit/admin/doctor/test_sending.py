@@ -72,11 +72,23 @@ def test_what_main_cf_says_to_every_client(
     expect(after.look(), "smtp_client", level, said, f"{SCAN}{parameter}=")
 
 
-def test_an_lmtp_client_has_parameters_of_its_own(after: Sessions) -> None:
-    after.site.main |= {"smtp_fallback_relay": "[x.example]", "lmtp_fallback_relay": "[y.example]"}
+def test_an_lmtp_client_is_none(after: Sessions) -> None:
     look = after.look(("10      smtp\n", "10      lmtp\n"))
-    assert "sends mail to [y.example] (lmtp_fallback_relay)" in text("smtp_client", look)
-    assert "x.example" not in text("smtp_client", look)
+    expect(look, "smtp_client", ERROR, "LHLO", "scan unix  -  -  n  -  10  smtp")
+
+
+def test_a_filter_with_several_next_hops(after: Sessions) -> None:
+    after.site.main["content_filter"] = "scan:[127.0.0.1]:10025, [mx.example]"
+    (result,) = found("smtp_client", after.look())
+    assert result.level == ERROR
+    assert "sends it to [mx.example], unscanned" in result.text
+    assert result.remedy == "content_filter = scan:[127.0.0.1]:10025"
+    assert levels("smtp_used", after.look()) == {OK}
+    after.site.main["content_filter"] = "scan:[127.0.0.1]:10025"
+    own = "    -o { content_filter = scan:[127.0.0.1]:10025 [mx.example] }"
+    look = after.look(("smtp inet n - y - - smtpd\n", f"smtp inet n - y - - smtpd\n{own}\n"))
+    (result,) = found("smtp_client", look)
+    assert result.remedy == "smtp inet ... smtpd\n    -o content_filter=scan:[127.0.0.1]:10025"
 
 
 # Who listens.

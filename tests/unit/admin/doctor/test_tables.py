@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import os
 from typing import Any
 
 import pytest
@@ -35,7 +35,7 @@ def others(site: Site) -> Site:
         ("REJECT this is no FILTER", OK, ""),
         ("FILTER relay:[mx.example]", ERROR, "goes round avcheck, unscanned"),
         ("filter relay:", ERROR, "goes round avcheck, unscanned"),
-        ("FILTER relay:[127.0.0.1]:10024", WARNING, "see that such mail comes there"),
+        ("FILTER relay:[127.0.0.1]:10024", ERROR, "goes round avcheck, unscanned"),
         ("FILTER dspam:dummy", WARNING, "see that such mail comes there"),
         ("FILTER avchek:dummy", ERROR, "avchek is not in master.cf"),
     ],
@@ -53,6 +53,14 @@ def test_a_filter_in_a_table(
     assert said in text("filter_tables", others.look())
 
 
+def test_a_filter_that_may_bring_mail_back(others: Site) -> None:
+    """By a door of this host, which goes through avcheck, or is looked at itself."""
+    where = table(others, "FILTER relay:[127.0.0.1]:10024")
+    others.main["header_checks"] = where
+    others.master += "127.0.0.1:10025 inet n - n - - smtpd\n"
+    assert levels("filter_tables", others.look()) == {WARNING}
+
+
 def test_each_place_where_a_table_may_be_named(others: Site) -> None:
     where = table(others, "FILTER relay:", "hash")
     others.change("-       smtpd\n", f"-       smtpd\n    -o smtpd_sender_restrictions={where}\n")
@@ -61,23 +69,58 @@ def test_each_place_where_a_table_may_be_named(others: Site) -> None:
     assert levels("filter_tables", others.look()) == {OK}
     others.main["smtpd_client_restrictions"] = "check_client_access static:{FILTER relay:}"
     assert "smtpd_client_restrictions has FILTER relay:" in text("filter_tables", others.look())
-    others.main["smtpd_client_restrictions"] = "check_client_access hash:/nowhere/at/all"
-    assert levels("filter_tables", others.look()) == {OK}
+    for closed in ("hash:/nowhere/at/all", "mysql:/etc/x.cf", "proxy:ldap:/etc/y.cf"):
+        others.main["smtpd_client_restrictions"] = f"check_client_access {closed}, reject"
+        assert levels("filter_tables", others.look()) == {SKIPPED}
+    others.main["smtpd_client_restrictions"] = ""
     others.main["smtp_header_checks"] = where  # of smtp(8), which knows no FILTER
     assert levels("filter_tables", others.look()) == {OK}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("header_checks", "regexp:{{/^Subject:/ FILTER relay:[mx.example]:25}}"),
+        ("smtpd_sender_restrictions", "check_x inline:{{x=FILTER relay:[mx.example]:25}}"),
+        ("body_checks", "pcre:{{/x/ FILTER relay:[mx.example]:25}}"),
+        ("smtpd_end_of_data_restrictions", "check_x cidr:{{::/0 filter relay:[mx.example]:25}}"),
+        ("nofilter", "check_sender_access static:{FILTER relay:[mx.example]:25}"),
+    ],
+)
+def test_a_filter_in_the_parameter_itself(others: Site, parameter: str, value: str) -> None:
+    others.main["smtpd_restriction_classes"] = "other, nofilter"
+    others.main[parameter] = value
+    (result,) = found("filter_tables", others.look())
+    assert (result.level, parameter in result.text) == (ERROR, True)
+    assert result.remedy == f"in {parameter}: FILTER avcheck:dummy"
+
+
+def test_a_filter_for_everybody_is_one(site: Site) -> None:
+    """Whoever comes first, or in its own list."""
+    every = "check_client_access static:{FILTER avcheck:dummy}, permit_mynetworks"
+    site.main["content_filter"] = ""
+    site.main["smtpd_client_restrictions"] = every
+    pickup = [each for each in found("front_doors", site.look()) if "this host" not in each.text]
+    assert pickup == []
+    assert levels("filter_used", site.look()) == {OK}
+    site.main["smtpd_client_restrictions"] = f"permit_mynetworks, {every}"
+    assert ERROR in levels("front_doors", site.look())
+    site.main["smtpd_client_restrictions"] = every
+    site.main["smtpd_data_restrictions"] = every.replace("avcheck:dummy", "nosuch:")
+    assert "content_filter of smtp names nosuch" in text("front_doors", site.look())
 
 
 def test_a_table_that_we_may_not_read(others: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     where = table(others, "FILTER relay:")
     others.main["header_checks"] = where
-    look, real = others.look(), builtins.open
+    look, real = others.look(), os.open
 
-    def refuse(path: Any, *words: Any, **named: Any) -> Any:
+    def refuse(path: Any, *words: Any, **named: Any) -> int:
         if str(path).endswith("/table"):
             raise PermissionError(13, "Permission denied", path)
         return real(path, *words, **named)
 
-    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert levels("filter_tables", look) == {SKIPPED}
 
 
