@@ -55,14 +55,14 @@ def test_a_fault_breaks_no_promise(
 # avcheck, and then what Python would say of an exception that nobody can catch, such as that of
 # a thread which finds no memory to begin.
 UNCAUGHT = """
-import os, sys
+import posix, sys
 from avcheck import __main__
 
 class Uncaught:
     def __del__(self):
         raise MemoryError
 
-os._exit = lambda status: Uncaught()
+posix._exit = lambda status: Uncaught()
 sys.argv = ["avcheck"]
 __main__.main()
 """

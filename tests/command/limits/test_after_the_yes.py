@@ -27,7 +27,7 @@ from tests.support.mta import KEEP, MAIL, TEMPFAIL, Site
 # which line, counted from the one that commits, MemoryError is raised.  The status is 99 when
 # there were not so many lines.
 TRACED = """
-import os, sys
+import os, posix, sys
 
 number = int(sys.argv[1])
 sys.argv = sys.argv[2:]
@@ -52,12 +52,12 @@ def trace(frame, event, argument):
                 raise MemoryError("a bug")
     return trace
 
-really_leave = os._exit
+really_leave = posix._exit
 
 def leave(status):
     really_leave(status if len(lines) >= number else 99)
 
-os._exit = leave
+posix._exit = os._exit = leave
 with open(sys.argv[0]) as script:
     code = compile(script.read(), sys.argv[0], "exec")
 sys.settrace(trace)
