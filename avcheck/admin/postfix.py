@@ -54,6 +54,7 @@ class Postfix:
     """An instance: the services of master.cf and the parameters in force, expanded.
 
     sockets are those of this host that avcheck-smtp is started by, and not by master(8).
+    given are the parameters of main.cf as they stand there.
     """
 
     lines: tuple[Line, ...]
@@ -61,6 +62,7 @@ class Postfix:
     pipes: tuple[Pipe, ...] = field(default=())
     directory: str = ""
     sockets: tuple[Socket, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -149,7 +151,8 @@ def read(directory: str = "") -> Postfix:
     lines = services(ask(directory, "-F"), ask(directory, "-P", "-x"))
     parameters = dict(setting(line) for line in ask(directory, "-x").splitlines())
     pipes = tuple(pipe for line in lines if (pipe := pipe_of(line)) is not None)
-    return Postfix(lines, parameters, pipes, directory, inetd.listeners(BY_SMTP))
+    given = dict(setting(line) for line in ask(directory, "-n").splitlines())
+    return Postfix(lines, parameters, pipes, directory, inetd.listeners(BY_SMTP), given)
 
 
 def ask(directory: str, *options: str) -> str:
@@ -166,9 +169,11 @@ def lookup(directory: str, table: str, key: str) -> str:
     The table is type:name as main.cf has it.  Raises Trouble if it cannot be read.
     """
     done = _run(directory, "postmap", "-q", key, table)
-    if done.err:
-        raise Trouble(f"{table}: {printable(done.err, 300)}")
-    return os.fsdecode(done.out).strip()
+    # It warns of much that has nothing to do with the table, such as main.cf.
+    errors = [line for line in done.err.splitlines() if b": warning: " not in line]
+    if done.status and errors:
+        raise Trouble(f"{printable(table)}: {printable(errors[-1], 300)}")
+    return os.fsdecode(done.out).strip() if not done.status else ""
 
 
 def _run(directory: str, command: str, *options: str) -> programs.Done:

@@ -93,6 +93,7 @@ CHECKS: tuple[Check, ...] = (
     reinjection.reinjection_mappings,
     running.postfix_reloaded,
     pipe.pipe_flags,
+    pipe.pipe_attributes,
     pipe.pipe_null_sender,
     pipe.pipe_arguments,
     pipe_account.pipe_columns,

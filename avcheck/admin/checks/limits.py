@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from avcheck.admin import amounts
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
-from avcheck.admin.master_cf import Pipe
+from avcheck.admin.master_cf import Line, Pipe
 from avcheck.admin.postfix import Postfix
 from avcheck.printable import printable
 from avcheck.settings import Settings
@@ -49,13 +49,13 @@ def seconds(text: str) -> float:
     return float(int(found[1][:12]) * amounts.SECONDS[found[2] or "s"]) if found else 0.0
 
 
-def _limit(postfix: Postfix, pipe: Pipe) -> tuple[str, str]:
-    """The time that Postfix gives a run, and the parameter that says so."""
-    name = f"{pipe.name}_time_limit"
-    text = postfix.value(name, pipe.line)
-    if text:
-        return text, name
-    return postfix.value("command_time_limit", pipe.line, "1000s"), "command_time_limit"
+def limit_of(postfix: Postfix, line: Line) -> tuple[str, str]:
+    """The time that Postfix gives a command of the service, and the parameter that says so."""
+    name, usual = f"{line.name}_time_limit", "command_time_limit"
+    given = line.overrides.get(name) or postfix.given.get(name, f"${usual}")
+    if given in (f"${usual}", f"${{{usual}}}", f"$({usual})"):
+        return postfix.value(usual, line, "1000s"), usual
+    return postfix.value(name, line), name
 
 
 def pipe_time_limit(look: Look) -> Iterator[Result]:
@@ -63,7 +63,7 @@ def pipe_time_limit(look: Look) -> Iterator[Result]:
     pipe, postfix = look.service.pipe, look.postfix
     if pipe is None or postfix is None:
         return
-    text, parameter = _limit(postfix, pipe)
+    text, parameter = limit_of(postfix, pipe.line)
     limit = seconds(text)
     kills = f"Postfix kills it after {printable(text)} ({parameter}), and bounces the message"
     if limit:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
-from avcheck.admin import spawned
+from avcheck.admin import amounts, spawned
 from avcheck.admin.calls import Call
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.printable import printable
@@ -38,6 +39,33 @@ def pipe_flags(look: Look) -> Iterator[Result]:
         yield Result(WARNING, text, "flags=q")
     if not bad and "q" in flags:
         yield Result(OK, f"flags={flags}: the message is not changed")
+
+
+def pipe_attributes(look: Look) -> Iterator[Result]:
+    """No attribute has mail bounce for its size, or hides avcheck from pipe(8)."""
+    pipe, postfix = look.service.pipe, look.postfix
+    if pipe is None or postfix is None:
+        return
+    bad = False
+    size, largest = pipe.attributes.get("size", "0"), look.message_size_limit
+    if size.isdigit() and 0 < int(size) < (largest or int(size) + 1):
+        bad = True
+        takes = f"of {amounts.binary(largest)}" if largest else "of any size"
+        text = f"size={size}: Postfix takes messages {takes}, and those larger than that bounce"
+        yield Result(ERROR, text, "size=0")
+    if root := pipe.attributes.get("chroot", ""):
+        bad = True
+        text = f"chroot={printable(root)}: pipe(8) finds avcheck nowhere, and all mail waits"
+        yield Result(ERROR, text, f"remove chroot={printable(root)} from {printable(pipe.name)}")
+    if place := pipe.attributes.get("directory", ""):
+        with look.acting():
+            allowed = os.path.isdir(place) and os.access(place, os.X_OK, effective_ids=True)
+        if not allowed:
+            bad = True
+            text = f"directory={printable(place)}: the account cannot go there, and all mail waits"
+            yield Result(ERROR, text, "directory=/")
+    if not bad:
+        yield Result(OK, "no attribute keeps mail away from avcheck")
 
 
 def pipe_null_sender(look: Look) -> Iterator[Result]:

@@ -27,8 +27,9 @@ def queue_lifetime(look: Look) -> Iterator[Result]:
     if postfix is None or not spawned.queued_for(postfix, look.service.call):
         return
     bad = False
+    manager = postfix.service("qmgr")
     for name, what in LIFETIMES.items():
-        text = postfix.value(name, default="5d").strip()
+        text = postfix.value(name, manager, default="5d").strip()
         # The unit is a day where there is none.
         time = seconds(f"{text}d" if text.isdigit() else text)
         if time < DAY:
@@ -36,7 +37,9 @@ def queue_lifetime(look: Look) -> Iterator[Result]:
             when = f"after {amounts.age(time)}" if time else "at once"
             level = WARNING if time else ERROR
             said = f"{name} is {printable(text)}: {what} {when}"
-            yield Result(level, said, f"{name} = 5d")
+            own = manager is not None and name in manager.overrides
+            line = f"qmgr {manager.type} ... {manager.command}\n    -o " if manager and own else ""
+            yield Result(level, said, f"{line}{name}=5d" if line else f"{name} = 5d")
     if not bad:
         yield Result(OK, "mail that waits is tried again for a day or longer")
 

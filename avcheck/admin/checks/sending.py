@@ -10,7 +10,7 @@ from avcheck import conn
 from avcheck.address import Address
 from avcheck.admin import peer, spawned
 from avcheck.admin.calls import Call
-from avcheck.admin.checks import sessions
+from avcheck.admin.checks import net, sessions
 from avcheck.admin.checks.back import heard
 from avcheck.admin.checks.clamd import SOON
 from avcheck.admin.checks.exim_ways import exim_loop
@@ -18,6 +18,7 @@ from avcheck.admin.checks.reach import config
 from avcheck.admin.exim_options import SmtpTransport
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import Line
+from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import FILTER, Postfix
 from avcheck.admin.spawned import Client, Spawn
@@ -32,6 +33,18 @@ CHANGE = {
     "nested_header_checks": "changes mail",
     "body_checks": "changes mail",
     "generic_maps": "rewrites addresses, of local recipients, too",
+}
+
+# What turns the replies of avcheck-smtp into others, and replies as each of them sees them.
+REPLIES = {
+    "smtp_reply_filter": (
+        "451 4.3.2 held back while /var/spool/avcheck/wait exists",
+        "250 2.0.0 Ok",
+    ),
+    "smtp_delivery_status_filter": (
+        "4.3.2 host 127.0.0.1[127.0.0.1] said: 451 4.3.2 held back while /x exists",
+        "2.0.0 250 2.0.0 Ok: queued as 41C7E",
+    ),
 }
 
 # The lengths of lines that are left alone: what SMTP allows is less than what there is.
@@ -177,10 +190,32 @@ def _faults(postfix: Postfix, line: Line) -> Iterator[Result]:
     if length.isdigit() and 0 < int(length) < LONG:
         text = f"{name} breaks lines of more than {length} bytes, before they are scanned"
         yield Result(WARNING, text, f"{set_}{kind}_line_length_limit=0")
+    yield from _rewritten(postfix, line)
     tls = f"{kind}_tls_security_level"
     if (level := postfix.value(tls, line).strip()) in DEMANDS:
         text = f"{name} wants TLS ({tls} = {level}), which avcheck-smtp has not: all mail waits"
         yield Result(ERROR, text, f"{set_}{tls}=none")
+
+
+def _rewritten(postfix: Postfix, line: Line) -> Iterator[Result]:
+    """What its replies are turned into."""
+    name = printable(line.name)
+    for parameter, replies in REPLIES.items():
+        value = postfix.value(parameter, line).strip()
+        if not value:
+            continue
+        remedy = f"{sessions.shown(line)}{parameter}="
+        if table := net.opaque(value):
+            text = f"{name}: what {parameter} does cannot be asked about ({printable(table)})"
+            yield Result(SKIPPED, text, remedy)
+            continue
+        try:
+            other = net.changed(postfix, value, replies)
+        except Trouble as why:
+            other = why.message
+        if other:
+            text = f"{name}: {parameter}: {printable(other)}: mail is lost, bounces, or comes again"
+            yield Result(ERROR, text, remedy)
 
 
 def smtp_xforward(look: Look) -> Iterator[Result]:

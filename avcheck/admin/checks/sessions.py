@@ -161,11 +161,8 @@ def _killed(look: Look, postfix: Postfix, spawn: Spawn) -> Iterator[Result]:
     """Whether a session may last until spawn(8) ends it."""
     if spawn.line is None:
         return  # systemd kills nobody for that
-    name = f"{spawn.name}_time_limit"
-    limit = _seconds(postfix, name, spawn.line, 0.0)
-    if not limit:
-        name = "command_time_limit"
-        limit = _seconds(postfix, name, spawn.line, SPAWN_TIMEOUT)
+    text, name = limits.limit_of(postfix, spawn.line)
+    limit = limits.seconds(text) or SPAWN_TIMEOUT
     settings = look.settings
     needs = settings.session + settings.deadline + BEYOND
     if needs < limit:

@@ -72,6 +72,30 @@ def test_what_main_cf_says_to_every_client(
     expect(after.look(), "smtp_client", level, said, f"{SCAN}{parameter}=")
 
 
+@pytest.mark.parametrize("parameter", ["smtp_reply_filter", "smtp_delivery_status_filter"])
+@pytest.mark.parametrize(
+    ("rule", "level"),
+    [
+        ("/^4(.*)/ 5$1", ERROR),
+        ("/^4.*/ 250 2.0.0 ok", ERROR),
+        ("/^2(.*)/ 4$1", ERROR),
+        ("/^550(.*)/ 450$1", OK),
+        ("/^4(.*/ 5$1", OK),  # Postfix leaves it out
+    ],
+)
+def test_replies_that_become_others(after: Sessions, parameter: str, rule: str, level: str) -> None:
+    table = after.site.directory / "replies"
+    table.write_text(f"{rule}\n")
+    after.site.main[parameter] = f"regexp:{table}"
+    assert levels("smtp_client", after.look()) == {level}
+    if level == ERROR:
+        assert found("smtp_client", after.look())[0].remedy == f"{SCAN}{parameter}="
+    after.site.main[parameter] = "tcp:127.0.0.1:7"
+    assert levels("smtp_client", after.look()) == {SKIPPED}
+    after.site.main[parameter] = "regexp:/nowhere/at/all"
+    assert levels("smtp_client", after.look()) == {ERROR}
+
+
 def test_an_lmtp_client_is_none(after: Sessions) -> None:
     look = after.look(("10      smtp\n", "10      lmtp\n"))
     expect(look, "smtp_client", ERROR, "LHLO", "scan unix  -  -  n  -  10  smtp")

@@ -153,6 +153,13 @@ def test_how_long_mail_waits(site: Site, name: str, value: str, level: str, said
         assert found("queue_lifetime", site.look())[0].remedy == f"{name} = 5d"
 
 
+def test_a_time_of_the_queue_manager_itself(site: Site) -> None:
+    site.master += "qmgr unix n - n 300 1 qmgr\n    -o maximal_queue_lifetime=0\n"
+    (result,) = found("queue_lifetime", site.look())
+    assert result.level == ERROR
+    assert result.remedy == "qmgr unix ... qmgr\n    -o maximal_queue_lifetime=5d"
+
+
 def test_mail_does_not_wait_before_the_queue(site: Site) -> None:
     site.main["maximal_queue_lifetime"] = "1h"
     assert levels("queue_lifetime", Sessions(site, before=True).look()) == set()

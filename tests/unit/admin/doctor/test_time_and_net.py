@@ -46,6 +46,24 @@ def test_time_limits(site: Site, words: str, main: str, own: str, remedy: str) -
         assert levels("deadline", site.look()) == {OK}
 
 
+@pytest.mark.parametrize(
+    ("main", "own", "said"),
+    [
+        ("", "command_time_limit=100s", "after 100s (command_time_limit)"),
+        ("$command_time_limit", "command_time_limit=100s", "after 100s (command_time_limit)"),
+        ("600s", "command_time_limit=100s", "before it would be killed"),
+        ("", "avcheck_time_limit=100s", "after 100s (avcheck_time_limit)"),
+        ("$x", "command_time_limit=600s", "after 90s (avcheck_time_limit)"),
+    ],
+)
+def test_a_limit_of_the_service_itself(site: Site, main: str, own: str, said: str) -> None:
+    site.main |= {"avcheck_time_limit": main, "x": "90s"}
+    if not main:
+        del site.main["avcheck_time_limit"]
+    site.change("10      pipe\n", f"10      pipe\n    -o {own}\n")
+    assert said in text("pipe_time_limit", site.look())
+
+
 def test_the_room_between_the_two_is_named(site: Site) -> None:
     site.change("--deadline 450", "--deadline 590")
     assert "there have to be 30 s between the two" in text("pipe_time_limit", site.look())
@@ -81,6 +99,55 @@ def test_a_net_with_a_hole(site: Site, fault: str) -> None:
     ctl = f"{python} -c 'from avcheck.admin import main; main()'"
     subprocess.run(["sh", "-euc", result.remedy.replace("avcheckctl", ctl, 1)], check=True)
     assert levels("safety_net", site.look()) == {OK}
+
+
+def mended(site: Site) -> set[str]:
+    """What doctor says of the net after its remedy was followed."""
+    (result,) = found("safety_net", site.look())
+    python = shlex.quote(sys.executable)
+    ctl = f"{python} -c 'from avcheck.admin import main; main()'"
+    subprocess.run(["sh", "-euc", result.remedy.replace("avcheckctl", ctl, 1)], check=True)
+    return levels("safety_net", site.look())
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("/^4(\\.[^ ]+ .*)/ 5$1", "'4.3.2 avcheck: held back while"),
+        ("/^4\\.4(.*)/ 2.4$1", "'4.4.1 avcheck: clamd"),
+        ("/^2(.*)/ 4$1", "'2.0.0 delivered via avcheck"),
+    ],
+)
+def test_a_net_that_catches_too_much(site: Site, rule: str, said: str) -> None:
+    site.net.write_text(f"{site.net.read_text()}{rule}\n")
+    assert levels("safety_net", site.look()) == {ERROR}
+    assert said in text("safety_net", site.look())
+    assert mended(site) == {OK}
+    assert rule in site.net.with_name(f"{site.net.name}.before").read_text()
+
+
+def test_a_net_in_main_cf_itself(site: Site) -> None:
+    net = "/^5(\\.3\\.0 Command (died with status|time limit exceeded).*)/ 4$$1"
+    site.main["pipe_delivery_status_filter"] = f"regexp:{{{{{net}}}}}"
+    assert levels("safety_net", site.look()) == {OK}
+    site.main["pipe_delivery_status_filter"] = "regexp:{{/^[45](.*)/ 4$$1}}"
+    assert levels("safety_net", site.look()) == {OK}
+    site.main["pipe_delivery_status_filter"] = "regexp:{{/^9(.*)/ 4$$1}}"
+    (result,) = found("safety_net", site.look())
+    place = f"{site.config}/avcheck_dsn"
+    assert result.remedy == (
+        f"avcheckctl setup postfix --file avcheck_dsn >{place} &&"
+        f" postconf -c {site.config} -e pipe_delivery_status_filter=regexp:{place}"
+    )
+
+
+def test_what_postmap_warns_of_is_no_answer(site: Site) -> None:
+    look = site.look()
+    with (site.config / "main.cf").open("a") as main:
+        main.write("message_size_limit = 1\nmessage_size_limit = 10240000\n")
+    assert levels("safety_net", look) == {OK}
+    site.net.write_text("")
+    assert "does not catch" in text("safety_net", look)
 
 
 def test_nets_that_are_not_asked(site: Site) -> None:
