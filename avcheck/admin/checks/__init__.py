@@ -20,6 +20,7 @@ from avcheck.admin.checks import (
     exim_ways,
     front,
     handling,
+    knock,
     limits,
     main_cf,
     net,
@@ -105,6 +106,7 @@ CHECKS: tuple[Check, ...] = (
     main_cf.bounces,
     queue.queue_lifetime,
     queue.queue_runs,
+    main_cf.soft_bounce,
     main_cf.message_size,
     sessions.smtp_used,
     sending.smtp_answers,
@@ -117,6 +119,7 @@ CHECKS: tuple[Check, ...] = (
     sessions.smtp_refuses,
     front.filter_used,
     front.front_doors,
+    knock.front_answers,
     tables.filter_tables,
     main_cf.filter_mappings,
     net.safety_net,
@@ -179,5 +182,6 @@ def questions(look: Look) -> Iterator[tuple[Any, ...]]:
         yield (back.offers,)
     if program.may_be_run(look):
         yield (program.version,)
+    yield from knock.questions(look)
     if sending.may_be_asked(look):
         yield (sending.hello,)

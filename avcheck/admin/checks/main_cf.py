@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from avcheck import policy
 from avcheck.admin import amounts, spawned
 from avcheck.admin.look import OK, WARNING, Look, Result
 from avcheck.printable import printable
@@ -31,6 +32,21 @@ def bounces(look: Look) -> Iterator[Result]:
             " of its time goes out in its bounce, unscanned",
             "bounce_size_limit = 1",
         )
+
+
+def soft_bounce(look: Look) -> Iterator[Result]:
+    """What is to be refused, or to bounce, does not wait in its place."""
+    postfix, settings = look.postfix, look.settings
+    if postfix is None or look.service.call is None:
+        return
+    rejects = any(action == policy.REJECT for action, _ in settings.on.values())
+    if not rejects and settings.refused != "bounce":
+        return
+    if postfix.value("soft_bounce") == "yes":
+        text = "soft_bounce is on: what avcheck refuses waits, here or with its sender, for days"
+        yield Result(WARNING, text, "soft_bounce = no")
+    else:
+        yield Result(OK, "what avcheck refuses is refused")
 
 
 def message_size(look: Look) -> Iterator[Result]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avcheck.admin import amounts, spawned
 from avcheck.admin.checks.limits import seconds
-from avcheck.admin.doors import names, service_of
+from avcheck.admin.doors import is_here, names, service_of
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.master_cf import Line
 from avcheck.admin.postfix import Postfix
@@ -19,6 +19,14 @@ LIFETIMES = {
     "maximal_queue_lifetime": "mail that waits for the scanner bounces",
     "bounce_queue_lifetime": "a bounce that waits for the scanner is lost",
 }
+
+
+# Limits for each client in a minute, which this host needs to be excepted from.
+LIMITS = (
+    "smtpd_client_connection_rate_limit",
+    "smtpd_client_message_rate_limit",
+    "smtpd_client_recipient_rate_limit",
+)
 
 
 def queue_lifetime(look: Look) -> Iterator[Result]:
@@ -57,6 +65,13 @@ def queue_runs(look: Look) -> Iterator[Result]:
         others = ", ".join(each for each in deferred if each != name)
         text = f"defer_transports has {printable(name)}: mail to avcheck waits for `postqueue -f`"
         yield Result(ERROR, text, f"defer_transports = {printable(others)}".rstrip())
+    for name in sorted({service_of(postfix.filter(line)) for line in queued}):
+        for parameter in (f"{name}_transport_rate_delay", f"{name}_destination_rate_delay"):
+            delay = seconds(postfix.value(parameter, default="0s"))
+            if delay:
+                bad = True
+                text = f"{printable(parameter)}: one message in {amounts.age(delay)} is checked"
+                yield Result(WARNING, text, f"{printable(parameter)} = 0s")
     for line in _used(look, postfix):
         if pattern := _switched_off(postfix, line):
             bad = True
@@ -66,8 +81,27 @@ def queue_runs(look: Look) -> Iterator[Result]:
             ]
             remedy = f"master_service_disable = {printable(' '.join(rest))}".rstrip()
             yield Result(ERROR, text, remedy)
+    for parameter in _few(look, postfix):
+        bad = True
+        text = f"{parameter} holds for what comes back from avcheck as well: mail waits"
+        remedy = "smtpd_client_event_limit_exceptions = $mynetworks"
+        yield Result(WARNING, text, remedy)
     if not bad:
         yield Result(OK, "nothing on the way to avcheck and back is switched off")
+
+
+def _few(look: Look, postfix: Postfix) -> Iterator[str]:
+    """The limits for each client that hold for this host on the way back."""
+    settings = look.settings
+    line = None if settings.program else postfix.listener(settings.server)
+    if line is None or line.command != "smtpd":
+        return
+    exceptions = names(postfix.value("smtpd_client_event_limit_exceptions", line))
+    if any(map(is_here, exceptions)):
+        return
+    for parameter in LIMITS:
+        if postfix.number(parameter, line):
+            yield parameter
 
 
 def _used(look: Look, postfix: Postfix) -> Iterator[Line]:

@@ -184,6 +184,52 @@ def test_what_is_switched_off(site: Site, name: str, value: str, level: str, rem
     assert found("queue_runs", site.look())[0].remedy == remedy
 
 
+@pytest.mark.parametrize(
+    ("parameter", "level", "said"),
+    [
+        ("avcheck_transport_rate_delay", WARNING, "one message in 30 s is checked"),
+        ("avcheck_destination_rate_delay", WARNING, "one message in 30 s is checked"),
+        ("smtp_destination_rate_delay", OK, ""),
+    ],
+)
+def test_what_is_slowed_down(site: Site, parameter: str, level: str, said: str) -> None:
+    site.main[parameter] = "30s"
+    assert levels("queue_runs", site.look()) == {level}
+    assert said in text("queue_runs", site.look())
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "limit", "level"),
+    [
+        ("", "1", WARNING),
+        ("192.0.2.0/24", "1", WARNING),
+        ("192.0.2.0/24, 127.0.0.0/8", "1", OK),
+        ("", "0", OK),
+    ],
+)
+def test_limits_for_a_client(site: Site, exceptions: str, limit: str, level: str) -> None:
+    site.main["smtpd_client_event_limit_exceptions"] = exceptions
+    site.main["smtpd_client_message_rate_limit"] = limit
+    assert levels("queue_runs", site.look()) == {level}
+    if level == WARNING:
+        assert "smtpd_client_message_rate_limit holds" in text("queue_runs", site.look())
+
+
+@pytest.mark.parametrize(
+    ("words", "soft", "level"),
+    [
+        ("--on infected=reject", "yes", {WARNING}),
+        ("--refused bounce", "yes", {WARNING}),
+        ("--on infected=reject", "no", {OK}),
+        ("--deadline 450", "yes", set()),
+    ],
+)
+def test_what_is_refused_waits(site: Site, words: str, soft: str, level: set[str]) -> None:
+    site.main["soft_bounce"] = soft
+    site.change("--deadline 450", f"{words} --deadline 450")
+    assert levels("soft_bounce", site.look()) == level
+
+
 def test_what_is_switched_off_around_a_session(site: Site) -> None:
     after = Sessions(site, before=False)
     for value in ("scan/unix", "127.0.0.1:10025/inet", "127.0.0.1:10026/inet"):
