@@ -165,14 +165,14 @@ class Look:
         """The configuration of the first clamd that is asked, None if it is not known."""
         try:
             return next(iter(self.confs), None)
-        except Skip:
+        except (Skip, Trouble):
             return None
 
     @cached_property
     def confs(self) -> tuple[clamdconf.Conf, ...]:
         """The configurations of the clamds that are asked on this host, each once.
 
-        Raises Skip if none can be read.
+        Raises Skip if none can be read, and Trouble if one is named and cannot.
         """
         asked = [target for scanner, target in self.targets if scanner.type == "clamd"]
         here = [target for target in asked if target.address and peer.is_here(target.address)]
@@ -184,8 +184,10 @@ class Look:
         found = [clamdconf.of(self.clamd_conf, each, self.left) for each in processes]
         confs = {conf.path: conf for conf in found if conf is not None}
         if not confs:
-            name = printable(self.clamd_conf) or "clamd's configuration file"
-            raise Skip(f"{name}: not there, or not readable", "--clamd-conf FILE")
+            if self.clamd_conf:
+                name = printable(self.clamd_conf)
+                raise Trouble(f"--clamd-conf {name}: no file that can be read", f"ls -lL {name}")
+            raise Skip("clamd's configuration: not there, or not readable", "--clamd-conf FILE")
         return tuple(confs.values())
 
     @cached_property

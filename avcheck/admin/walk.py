@@ -50,7 +50,8 @@ class _Walk:
         if stat.S_ISLNK(status.st_mode):
             if not self.may_follow(above, status):
                 text = f"{printable(self.path)}: {printable(name)} in it is a symbolic link"
-                raise Trouble(text, f"name {printable(os.readlink(b'', dir_fd=found))} itself")
+                # Not where it leads: whoever made the link has chosen that.
+                raise Trouble(text, f"see who made it: namei -l {printable(self.path)}")
             self.follow(os.readlink(b"", dir_fd=found))
             return True
         if not stat.S_ISDIR(status.st_mode):

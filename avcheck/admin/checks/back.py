@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from time import monotonic
 
@@ -28,7 +29,7 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
     where = str(settings.server)
     if refused:
         text = f"the mail server {where} takes no mail: {refused}"
-        yield Result(ERROR, text, _open(look))
+        yield Result(ERROR, text, _open(look, refused))
     else:
         yield Result(OK, f"the mail server {where} answers")
     size = offered.get(b"SIZE", b"")
@@ -67,7 +68,7 @@ OFFERS = {
 
 # What the page says below the reinjection listener: this host and nobody else.
 THIS_HOST = """\
-    -o mynetworks=127.0.0.0/8
+    -o mynetworks={host}
     -o smtpd_client_restrictions=
     -o smtpd_helo_restrictions=
     -o smtpd_sender_restrictions=
@@ -91,11 +92,17 @@ def _set_up(look: Look) -> str:
     return "see the second service in `avcheckctl setup postfix`"
 
 
-def _open(look: Look) -> str:
+def _open(look: Look, refused: str) -> str:
     """How the way back takes mail of this host."""
-    if (line := _line(look)) is None:
+    line, postfix = _line(look), look.postfix
+    if line is None or postfix is None:
         return _set_up(look)
-    return f"{printable(line.name)} {line.type} ... smtpd\n{THIS_HOST}"
+    options = THIS_HOST.format(host="127.0.0.0/8" + (",[::1]/128" if ":" in line.host else ""))
+    if "STARTTLS" in refused:
+        options = "    -o smtpd_tls_security_level=none"
+    elif re.search(r": 4\d\d ", refused) and postfix.value("smtpd_milters", line):
+        options = "    -o smtpd_milters="
+    return f"{printable(line.name)} {line.type} ... smtpd\n{options}"
 
 
 def _larger(look: Look) -> str:

@@ -60,6 +60,8 @@ def way(postfix: Postfix) -> str:
             return f"{FILTER}={printable(postfix.filter(client.line))}"
         for line in spawned.before_queue(postfix, spawn):
             return f"{PROXY}={printable(postfix.proxy(line))}"
+        if postfix.service("scan") is None:
+            return f"{PROXY}=127.0.0.1:{spawn.port}"
         return f"{FILTER}=scan:[127.0.0.1]:{spawn.port}"
     return ""
 
@@ -74,6 +76,10 @@ def _beside(postfix: Postfix, way: str, door: Door) -> Result | None:
     if doors.by_transport(postfix):
         return None
     remedy = _of_door(door, way) if door.own else in_main_cf(postfix, way, door)
+    if not door.filter and doors.made_for_the_way_back(postfix, door.line) and _led_away(postfix):
+        text = f"{name} is made for mail that comes back, and -S is no service of this Postfix"
+        place = door.line.name if door.line.host else f"127.0.0.1:{door.line.port}"
+        return Result(WARNING, text, f"-S {printable(place)}")
     if not door.filter:
         if _of_this_host(postfix, door) and _other_filters(postfix):
             text = f"mail from {name}, which only this host reaches, goes round avcheck"
@@ -87,6 +93,15 @@ def _beside(postfix: Postfix, way: str, door: Door) -> Result | None:
     if goes_out(postfix, line, postfix.filter(door.line)):
         return Result(ERROR, f"{text}, unscanned", remedy)
     return Result(WARNING, f"{text}: see that it comes there later", remedy)
+
+
+def _led_away(postfix: Postfix) -> bool:
+    """Whether an avcheck hands mail to a server that is none of this Postfix."""
+    every = [each.settings for each in spawned.avchecks(postfix)]
+    return any(
+        each and not each.program and not each.no_inject and postfix.listener(each.server) is None
+        for each in every
+    )
 
 
 def goes_out(postfix: Postfix, line: Line, target: str) -> bool:

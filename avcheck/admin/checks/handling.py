@@ -54,7 +54,8 @@ def handler(look: Look) -> Iterator[Result]:
         listing = " or ".join(printable(name) for name in names)
         there = any(os.path.isfile(name) for name in names)
         last = printable(next((name for name in names if os.path.isfile(name)), names[-1]))
-        why = "may not be run" if there else "is not there"
+        why = "is not there" if not any(map(os.path.lexists, names)) else "is no file"
+        why = "may not be run" if there else why
         remedy = f"chmod 755 {last}" if there else "install avcheck again, or correct -i"
         yield Result(ERROR, f"the handler ({listing}) {why}: {stays}", remedy)
 

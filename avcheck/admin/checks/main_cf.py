@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from avcheck import policy
 from avcheck.admin import amounts, spawned
 from avcheck.admin.look import OK, WARNING, Look, Result
+from avcheck.admin.master_cf import Line
 from avcheck.printable import printable
+
+MAPPINGS = "receive_override_options"
 
 # The line that sets a limit to the size of a message, by mail system.
 LARGEST = {
@@ -70,15 +73,23 @@ def filter_mappings(look: Look) -> Iterator[Result]:
     for line in spawned.queued_for(postfix, look.service.call) if postfix is not None else ():
         if postfix is None or line.command not in ("smtpd", "pickup"):
             continue
-        options = re.split(r"[,\s]+", postfix.value("receive_override_options", line))
+        options = re.findall(r"[^,\s]+", postfix.value(MAPPINGS, line))
         if "no_address_mappings" in options:
             yield Result(OK, f"{line.name}: aliases wait until after the filter")
         else:
             yield Result(
                 WARNING,
                 f"{line.name}: aliases are expanded before the filter, and again after it",
-                "receive_override_options = no_address_mappings",
+                _without_mappings(line, options),
             )
+
+
+def _without_mappings(line: Line, options: list[str]) -> str:
+    """Where the service is told not to expand aliases; with what it is told already."""
+    value = ",".join(["no_address_mappings", *options])
+    if MAPPINGS in line.overrides:
+        return f"{printable(line.name)} {line.type} ... {line.command}\n    -o {MAPPINGS}={value}"
+    return f"{MAPPINGS} = {value}"
 
 
 def smtputf8(look: Look) -> Iterator[Result]:

@@ -117,7 +117,7 @@ def _closed(place: str) -> str:
 
 
 def interpreter_of(script: bytes) -> bytes:
-    """What the first line of the script names; empty if it is none."""
+    """What the first line of the script names, #! if it names nothing; empty if it is none."""
     try:
         fd = os.open(script, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -127,7 +127,7 @@ def interpreter_of(script: bytes) -> bytes:
     except OSError:
         return b""
     words = line.removeprefix(b"#!").split()
-    return words[0] if line.startswith(b"#!") and words else b""
+    return (words or [b"#!"])[0] if line.startswith(b"#!") else b""
 
 
 def in_first_line(script: str, interpreter: str) -> str:

@@ -70,7 +70,17 @@ def smtp_used(look: Look) -> Iterator[Result]:
         yield Result(OK, f"mail from {', '.join(names)} goes through {spawn.name}")
     else:
         text = f"no mail comes to {spawn.name}: neither content_filter nor {PROXY} names it"
-        yield Result(ERROR, text, f"content_filter = scan:[127.0.0.1]:{spawn.port}")
+        yield Result(ERROR, text, _to_it(postfix, spawn))
+
+
+def _to_it(postfix: Postfix, spawn: Spawn) -> str:
+    """How mail comes there: as it was meant to."""
+    proxied = [door for door in doors.doors(postfix) if door.proxy and not door.checked]
+    if proxied:
+        return "\n".join(f"{door.option}{PROXY}=127.0.0.1:{spawn.port}" for door in proxied)
+    if postfix.service("scan") is None:
+        return "avcheckctl setup postfix --way smtp"
+    return f"content_filter = scan:[127.0.0.1]:{spawn.port}"
 
 
 def smtp_loop(look: Look) -> Iterator[Result]:

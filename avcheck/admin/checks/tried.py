@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 
 from avcheck import scanners
-from avcheck.admin import amounts, asking, known_answer
+from avcheck.admin import amounts, asking, clamdconf, known_answer
 from avcheck.admin.account import account
 from avcheck.admin.archives import EICAR, MEGABYTE, encrypted
-from avcheck.admin.checks.clamd import clamd_targets
+from avcheck.admin.checks.clamd import ADVISED, clamd_targets
 from avcheck.admin.checks.spool import SIZE
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result, Skip
 from avcheck.admin.samples import Mail, attached, mail
@@ -25,6 +26,9 @@ LARGE_MAX = 30 * MEGABYTE
 
 # Made now, for the account that asks may not be able to read Python's own files.
 LOCKED = mail(encrypted(EICAR), "a.zip")
+
+# What clamd has found too much of, or too large.
+EXCEEDED = re.compile(r"Limits\.Exceeded\.(Max\w+)")
 
 # Bytes below which a directory counts as full: the test virus in a mail takes less.
 FULL = 64 * 1024
@@ -83,6 +87,8 @@ def scanner_knows_virus(look: Look) -> Iterator[Result]:
         error = look.ask(doubt, scanner)
         if not error:
             yield Result(OK, f"{name} knows the test virus from an innocent mail")
+        elif limit := _limit(error):
+            yield Result(ERROR, f"{name}: {error}", limit)
         elif full := _full(look):
             yield Result(ERROR, f"{name}: {error}; {full[0]}", full[1])
         else:
@@ -124,7 +130,7 @@ def scanner_largest(look: Look) -> Iterator[Result]:
             yield Result(SKIPPED, f"{name} was not given one: {why.text}", "see spool_room")
             continue
         finding, said = answer.finding, printable(answer.finding.text, 120)
-        remedy = _sizes(scanner, look)
+        remedy = _limit(answer.finding.text) or _sizes(scanner, look)
         if finding.verdict is CLEAN:
             text = f"{name} says that the test virus at the end of a mail of {size} is clean"
             yield Result(ERROR, text, remedy)
@@ -139,6 +145,15 @@ def scanner_largest(look: Look) -> Iterator[Result]:
 
 
 SEE = "see scanner_knows_virus"
+
+
+def _limit(said: str) -> str:
+    """The line for the limit of clamd that it names; empty if it names none."""
+    found = EXCEEDED.search(said)
+    if found is None or found[1] not in clamdconf.DEFAULTS:
+        return ""
+    size = ADVISED.get(found[1])
+    return f"{found[1]} {size}M" if size else f"{found[1]} {clamdconf.DEFAULTS[found[1]]}"
 
 
 def _sizes(scanner: Scanner, look: Look) -> str:

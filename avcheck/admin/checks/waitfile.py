@@ -37,6 +37,12 @@ def waitfile(look: Look) -> Iterator[Result]:
             text = f"waitfile {name}: everybody can make it, and hold back all mail"
             yield Result(ERROR, text, elsewhere)
             return
+        with look.acting():
+            directory = os.path.isdir(settings.waitfile)
+        if directory:
+            text = f"waitfile {name} is a directory: all mail is held back"
+            yield Result(ERROR, text, f"rmdir {name}")
+            return
         note = pausing.read(place)
     except (OSError, Trouble) as why:
         reason = why.strerror if isinstance(why, OSError) else why.message

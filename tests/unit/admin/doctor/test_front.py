@@ -140,6 +140,17 @@ def test_a_proxy_whose_mail_comes_back_to_a_filter(site: Site) -> None:
     assert "submission" not in result.remedy  # a proxy is left alone
 
 
+def test_a_way_back_that_s_does_not_name(site: Site) -> None:
+    """It is not told to filter: it is -S that is wrong."""
+    site.change("-S 127.0.0.1:10026", "-S 127.0.0.1:10027")
+    assert levels("front_doors", site.look()) == {WARNING}
+    (result,) = found("front_doors", site.look())
+    assert result.remedy == "-S 127.0.0.1:10026"
+    assert "-S is no service of this Postfix" in result.text
+    site.change("127.0.0.1:10026 inet", "10026 inet")
+    assert levels("front_doors", site.look()) == {ERROR}  # others reach it
+
+
 def test_mail_of_this_host(site: Site) -> None:
     site.change("1       pickup\n", f"1       pickup\n{EMPTY}")
     assert levels("front_doors", site.look()) == {WARNING}

@@ -219,7 +219,8 @@ def test_settings_that_cannot_be_read_are_skipped_in_so_many_words(
     monkeypatch.setattr(clamdconf, "PLACES", ())
     site.conf.unlink()
     for name in CLAMD:
-        assert levels(name, site.look()) == {SKIPPED}, name
+        assert levels(name, replace(site.look(), clamd_conf="")) == {SKIPPED}, name
+        assert levels(name, site.look()) == {ERROR}, name  # it is named, and is not there
     site.change("clamd:@clamd", "clamd:192.0.2.7")
     for name in CLAMD:
         assert "on another host" in text(name, Look(site.look().service, site.postfix())), name

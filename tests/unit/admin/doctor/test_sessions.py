@@ -76,6 +76,25 @@ def test_one_that_nobody_uses(before: Sessions) -> None:
     assert "no mail comes to 127.0.0.1:10025" in text("smtp_used", look)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "remedy"),
+    [
+        ("127.0.0.1:10024", "smtp inet ... smtpd\n    -o smtpd_proxy_filter=127.0.0.1:10025"),
+        ("", "avcheckctl setup postfix --way smtp"),
+    ],
+)
+def test_how_mail_comes_there_before_the_queue(before: Sessions, proxy: str, remedy: str) -> None:
+    look = before.look(("smtpd_proxy_filter=127.0.0.1:10025", f"smtpd_proxy_filter={proxy}"))
+    (result,) = found("smtp_used", look)
+    assert (result.level, result.remedy) == (ERROR, remedy)
+
+
+def test_how_mail_comes_there_after_the_queue(after: Sessions) -> None:
+    after.site.main["content_filter"] = ""
+    (result,) = found("smtp_used", after.look())
+    assert result.remedy == "content_filter = scan:[127.0.0.1]:10025"
+
+
 def test_one_whose_client_is_missing(after: Sessions) -> None:
     after.site.main["content_filter"] = "scam:[127.0.0.1]:10025"
     look = after.look()
@@ -198,8 +217,8 @@ def test_who_gives_up_at_the_same_time(before: Sessions, old: str, new: str, sai
     [
         # What is left for a session, in whole tens, or a longer limit.
         ("session 700\ndeadline 250\n", "session 620"),
-        ("session 700\ndeadline 890\n", "127.0.0.1:10025_time_limit = 1741s"),
-        ("session 0\ndeadline 890\n", "127.0.0.1:10025_time_limit = 3600s"),
+        ("session 700\ndeadline 890\n", "command_time_limit = 1741s"),
+        ("session 0\ndeadline 890\n", "command_time_limit = 3600s"),
         ("session 630\ndeadline 250\n", "session 620"),
     ],
 )

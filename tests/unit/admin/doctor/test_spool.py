@@ -146,6 +146,13 @@ def test_what_was_left_behind(site: Site) -> None:
     assert levels("spool_left_behind", site.own()) == {WARNING}
 
 
+def test_a_waitfile_that_is_a_directory(site: Site) -> None:
+    look = site.own()
+    (site.spool / "wait").mkdir()
+    (result,) = found("waitfile", look)
+    assert (result.level, result.remedy) == (ERROR, f"rmdir {site.spool}/wait")
+
+
 def test_a_waitfile_that_everybody_can_make(site: Site) -> None:
     everybody = site.directory / "everybody"
     everybody.mkdir()

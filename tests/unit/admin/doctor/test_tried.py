@@ -92,6 +92,28 @@ def test_what_is_not_tried(site: Site, clamd: KnowingClamd) -> None:
     assert levels("scanner_encrypted", site.own("--on encrypted=deliver")) == set()
 
 
+@pytest.mark.parametrize(
+    ("limit", "remedy"),
+    [
+        ("MaxFiles", "MaxFiles 10000"),
+        ("MaxRecursion", "MaxRecursion 17"),
+        ("MaxScanTime", "MaxScanTime 120000"),
+        ("MaxFileSize", "MaxFileSize 400M"),
+        ("MaxOfSomething", "AlertExceedsMax yes"),
+    ],
+)
+def test_the_limit_that_clamd_names(
+    site: Site, clamd: KnowingClamd, limit: str, remedy: str
+) -> None:
+    found_ = f"Heuristics.Limits.Exceeded.{limit} FOUND".encode()
+    clamd.judge = lambda content: found_ if len(content) > MEGABYTE else clamd._judge(content)
+    (result,) = found("scanner_largest", site.own())
+    assert result.remedy.startswith(remedy)
+    clamd.judge = lambda content: found_
+    (result,) = found("scanner_knows_virus", site.own())
+    assert result.remedy == (remedy if limit != "MaxOfSomething" else "avcheckctl probe --postfix")
+
+
 def test_archives_with_a_password(site: Site, clamd: KnowingClamd) -> None:
     assert levels("scanner_encrypted", site.own()) == {WARNING}
     clamd.judge = lambda content: (
