@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avcheck import unix
 from avcheck.admin import amounts
 from avcheck.exits import Defer
 from avcheck.state import hold, waitfile
@@ -119,7 +120,7 @@ def test_avcheck_is_not_stopped_by_a_waitfile_that_it_cannot_read(
             raise PermissionError(13, "Permission denied")
         return really(path, flags, mode, dir_fd=dir_fd)
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(unix, "open", refuse)
     assert deferred(file) == f"held back while {file} exists"
 
 
@@ -127,6 +128,6 @@ def test_a_message_that_is_not_held_back_costs_one_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "avcheck.state.waitfile")
-    monkeypatch.setattr(os, "open", None)
+    monkeypatch.setattr(unix, "open", None)
     hold.refuse_while_paused(bytes(tmp_path / "wait"))
     assert "avcheck.state.waitfile" not in sys.modules
