@@ -62,7 +62,7 @@ lint:
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
-	shellcheck scripts/*.sh benchmarks/*.sh .ci/*
+	shellcheck scripts/*.sh scripts/avcheck-smtp benchmarks/*.sh .ci/*
 	mandoc -T lint -W warning man/*
 
 test:

@@ -68,14 +68,27 @@ case $avcheck in
         ;;
 esac
 
-# The interpreter of a virtual environment lies beside avcheck; otherwise it is the one
-# in avcheck's first line.
-python=${avcheck%/*}/python3
-if ! [ -e "${avcheck%/*}/../pyvenv.cfg" ]; then
-    read -r line <"$avcheck" || exit 127
-    line=${line#'#!'}
-    python=${line%% -*}
-    case $python in /*) ;; *) exit 127 ;; esac
+# Called by a link, it still is avcheck of that directory, with the handler there.
+real=$avcheck
+if [ -L "$real" ]; then real=$(readlink -f "$real"); fi
+here=${real%/*}
+
+# The interpreter of a virtual environment lies beside avcheck; otherwise the directory that the
+# package is in has its name.
+python=$here/python3
+if ! [ -e "$here/../pyvenv.cfg" ]; then
+    [ -e "$avcheck" ] || exit 127
+    name=python3
+    for each in "$here"/../lib/python3*/*-packages/avcheck; do
+        if [ -d "$each" ]; then
+            name=${each%/*/*}
+            name=${name##*/}
+        fi
+    done
+    for each in "$here" /usr/bin /usr/local/bin; do
+        python=$each/$name
+        if [ -x "$python" ]; then break; fi
+    done
 fi
 
 # Run the package, and not the file, which pip leaves empty for a moment.  If the last line
@@ -84,8 +97,9 @@ launch='
 import sys
 try:
     del sys.argv[0]
-    lib = "%s/lib/python%d.%d/" % (sys.argv[0].rsplit("/", 2)[0], *sys.version_info[:2])
-    sys.path += lib + "site-packages", lib + "dist-packages"
+    base = sys.argv.pop(0)
+    lib = "%s/lib/python%d.%d/" % (base, *sys.version_info[:2])
+    sys.path += lib + "site-packages", lib + "dist-packages", base
     try:
         import avcheck
     except ModuleNotFoundError:
@@ -107,6 +121,6 @@ export AVCHECK_CALLER
 AVCHECK_GUARD=$0
 export AVCHECK_GUARD
 
-"$python" -I -S -c "$launch" "$avcheck" "$@"
+"$python" -I -S -c "$launch" "${here%/*}" "$avcheck" "$@"
 leave "$?"
 }

@@ -173,26 +173,22 @@ def test_without_a_word_it_has_to_be_called_by_its_absolute_path(environment: En
     )
 
 
-@pytest.mark.parametrize(
-    ("line", "runs"),
-    [
-        ("#!{python}", True),
-        ("#!{python} -sP", True),
-        ("#!/usr/bin/env python3", False),
-        ("#!python", False),
-        ("", False),
-        ("\x7fELF\0", False),
-    ],
-)
-def test_without_a_virtual_environment_the_first_line_names_the_python(
-    environment: Environment, line: str, runs: bool
+def test_without_a_virtual_environment_it_is_the_python_that_lies_beside(
+    environment: Environment,
 ) -> None:
     environment.main_is("os._exit(7)\n")
     environment.settings.unlink()
-    elsewhere = environment.python.rename(environment.python.with_name("python elsewhere"))
-    environment.avcheck.write_text(line.format(python=elsewhere) + "\n")
-    result = environment.run()
-    if runs:
-        assert result == (7, b"", "")
-    else:
-        assert_deferred(result, 127)
+    version = environment.packages.parent.name
+    environment.python.rename(environment.python.with_name(version))
+    assert environment.run() == (7, b"", "")
+    environment.avcheck.unlink()
+    assert_deferred(environment.run(), 127)
+
+
+def test_a_link_to_avcheck_is_followed(environment: Environment) -> None:
+    """pipx and uv make one; the environment is around the other end."""
+    environment.main_is("os.write(1, os.fsencode(sys.argv[0]))\nos._exit(7)\n")
+    link = environment.directory.parent / "avcheck"
+    link.symlink_to(environment.avcheck)
+    ended = environment.run(guard=[environment.guard_alone(), link])
+    assert ended == (7, os.fsencode(link), "")

@@ -14,8 +14,8 @@ from tests.support.tree import ROOT
 SCRIPT = ROOT / "scripts" / "avcheck-guard.sh"
 PATIENCE = 60
 
-# What the guard says to Python before the words of avcheck: -I -S -c, its code, its name.
-OWN_WORDS = 5
+# What the guard says to Python before the words of avcheck: -I -S -c, its code, where, its name.
+OWN_WORDS = 6
 
 # What Python is to leave with in the place of 0.
 SUCCESS = 200

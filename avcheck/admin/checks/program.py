@@ -92,16 +92,10 @@ def _mend(look: Look) -> str:
     try:
         if places.owner(os.fsencode(place)) != 0 or not os.path.exists(f"{place}/pyvenv.cfg"):
             return ""
-        if closed := _closed(place):
-            return f"chmod -R go+rX {printable(closed)}"
+        closed = _closed(place)
     except (OSError, Trouble):
         return ""
-    python = os.path.join(place, "bin", "python3")
-    interpreter = os.fsdecode(interpreter_of(os.fsencode(program)))
-    with look.acting():
-        gone = bool(interpreter) and not os.access(interpreter, os.X_OK, effective_ids=True)
-        there = os.access(python, os.X_OK, effective_ids=True)
-    return in_first_line(program, python) if gone and there else ""
+    return f"chmod -R go+rX {printable(closed)}" if closed else ""
 
 
 def _closed(place: str) -> str:

@@ -155,8 +155,7 @@ def test_a_handler_without_its_interpreter(site: Site) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="a virtual environment of root's")
 def test_what_is_in_the_way_of_the_program(site: Site) -> None:
     """The remedy is for a virtual environment of root's only: it opens files to everybody."""
-    avcheck, python = site.bin / "avcheck", site.bin / "python3"
-    python.symlink_to("/bin/sh")
+    avcheck = site.bin / "avcheck"
     avcheck.write_text("#!/nowhere/python -I\necho avcheck 1.0.0\n")
     module = site.directory / "module.py"
     module.touch(mode=0o600)
@@ -170,9 +169,6 @@ def test_what_is_in_the_way_of_the_program(site: Site) -> None:
     (result,) = found("program", site.own())
     assert result.remedy == f"chmod -R go+rX {module}"
     module.chmod(0o644)
-    (result,) = found("program", site.own())
-    assert result.remedy == f"sed -i '1s|^#! *[^ ]*|#!{python}|' {avcheck}"
-    python.unlink()
     (result,) = found("program", site.own())
     assert result.remedy.startswith("runuser")
     module.chmod(0o600)
