@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from avcheck.admin import packaged
+
 # What a mail system may call: avcheck, or the guard, where it was put or where pip puts it.
 NAME = "avcheck"
 BY_SMTP = "avcheck-smtp"
-GUARD = "/usr/local/libexec/avcheck-guard"
-GUARDS = (os.path.basename(GUARD), "avcheck-guard.sh")
+DOCUMENTED = "/usr/local/libexec/avcheck-guard"
+GUARDS = (os.path.basename(DOCUMENTED), "avcheck-guard.sh")
+GUARD = packaged.GUARD if packaged.is_packaged() else DOCUMENTED
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,21 @@ if TYPE_CHECKING:
 
     from avcheck.settings import Settings, Target
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it imports pkg_resources, which complains about itself
-    import clamd
+
+def _package() -> Any:
+    """The clamd package; Debian has none, and there our few words of it do."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it imports pkg_resources, which complains of itself
+            import clamd
+    except ImportError:
+        from avcheck.admin import clamd_commands
+
+        return clamd_commands
+    return clamd
+
+
+clamd = _package()
 
 # As clamd says it: ClamAV 1.4.6/27412/Sun Jan  4 09:22:37 2026
 DATE = "%a %b %d %H:%M:%S %Y"
@@ -70,7 +82,7 @@ class _Answer:
         return self.file.read(ANSWER_MAX)
 
 
-class Daemon(clamd.ClamdNetworkSocket):  # type: ignore[misc] # the package has no types
+class Daemon(clamd.ClamdNetworkSocket):  # type: ignore[misc, name-defined] # it has no types
     """A clamd at one place, asked until the deadline (time.monotonic seconds).
 
     Its commands raise Defer when there is no answer.

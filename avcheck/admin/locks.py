@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from typing import Any
 
 import filelock
 
@@ -14,18 +16,12 @@ from avcheck.printable import printable
 def take(folder: Folder, name: bytes) -> filelock.BaseFileLock:
     """Lock the file of that name; raises Trouble if another administrator has it locked.
 
-    To be called as the owner of the directory.  filelock takes paths only, so the
-    descriptor is one; it follows no link in the place of the file, and wherever the
-    directory's owner leads it, it has no more than his permissions.
+    To be called as the owner of the directory, with his umask (see account).  filelock takes
+    paths only, so the descriptor is one; it follows no link in the place of the file, and
+    wherever the directory's owner leads it, it has no more than his permissions.
     """
     place = folder.path.rstrip(b"/") + b"/" + name
-    lock = filelock.FileLock(
-        os.fsdecode(folder.named(name)),
-        timeout=0,
-        mode=0o600,
-        fallback_to_soft=False,
-        is_singleton=False,
-    )
+    lock = _lock(os.fsdecode(folder.named(name)))
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -36,6 +32,14 @@ def take(folder: Folder, name: bytes) -> filelock.BaseFileLock:
         text = f"{printable(place)}: {why.strerror or why}"
         raise Trouble(text, as_root(why)) from why
     return lock
+
+
+def _lock(path: str) -> filelock.BaseFileLock:
+    """The lock, which is flock(2) and nothing weaker, and shared with nobody in this process."""
+    wanted: dict[str, Any] = {"mode": 0o600, "fallback_to_soft": False, "is_singleton": False}
+    # Debian's are older: they never fall back, and share nothing unless they are told to.
+    known = inspect.signature(filelock.FileLock.__init__).parameters
+    return filelock.FileLock(path, 0, **{name: wanted[name] for name in wanted if name in known})
 
 
 def holders(status: os.stat_result, mode: str) -> list[int]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from avcheck.admin import packaged
+
 # What a terminal shows of a line.
 WIDTH = 80
 
@@ -31,8 +33,9 @@ class Block:
 def document(name: str) -> str:
     """The text of docs/NAME.md; raises FileNotFoundError if it was not installed."""
     beside = Path(__file__).parents[2] / "docs" / f"{name}.md"
-    if beside.is_file():  # in a copy of the source
-        return beside.read_text(encoding="utf-8")
+    if beside.is_file():  # in a copy of the source, and in a package of Debian's
+        text = beside.read_text(encoding="utf-8")
+        return packaged.as_packaged(text) if packaged.is_packaged() else text
     for file in metadata.files("avcheck") or ():
         if file.parts[-2:] == ("avcheck", f"{name}.md"):
             return Path(str(file.locate())).read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from avcheck.admin import exim, output
-from avcheck.admin.calls import GUARD
+from avcheck.admin import exim, output, packaged
+from avcheck.admin.calls import DOCUMENTED, GUARD
 from avcheck.admin.checks.clamd import BOOTED
 from avcheck.admin.guide import (
     FILES,
@@ -54,12 +54,16 @@ CLAMD_CONF = (Path("/etc/clamav/clamd.conf"), Path("/etc/clamd.d/scan.conf"))
 
 def programs_here() -> str:
     """The directory with the avcheck that belongs to this avcheckctl, or the documented one."""
+    if packaged.is_packaged():
+        return packaged.PROGRAMS
     scripts = sysconfig.get_path("scripts")
     return scripts if Path(scripts, "avcheck-guard.sh").exists() else PROGRAMS
 
 
 def share_here() -> str:
     """Where the manual pages are that came with this avcheckctl, or the documented place."""
+    if packaged.is_packaged():
+        return packaged.SHARE
     share = f"{sysconfig.get_path('data')}/share"
     return share if Path(share, "man/man1/avcheck.1").exists() else SHARE
 
@@ -177,6 +181,7 @@ def command(
         GROUP: group,
         PROGRAMS: programs_here(),
         SHARE: share_here(),
+        DOCUMENTED: GUARD,
         SPOOL: spool,
         SOCKET: socket or socket_here(),
         PORT: str(port),
