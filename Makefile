@@ -36,7 +36,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check lint test coverage campaigns chaos faults rot fuzz load bench clean
+.PHONY: help demo deb check lint test coverage campaigns
+.PHONY: chaos faults rot fuzz load packages bench clean
 
 help: ## This list
 	@echo 'avcheck: asks an antivirus daemon about a mail message, then hands it on, over, or back'
@@ -51,6 +52,11 @@ demo: ## See it work: a clean, an infected and two held-back messages on a real 
 	@.ci/venv
 	@.venv/bin/python -m demo
 
+deb: ## Build the Debian package: dist/avcheck_*.deb
+	@.ci/packages build-essential debhelper dh-apparmor dh-python pybuild-plugin-pyproject \
+	    python3-click python3-filelock python3-rich python3-setuptools
+	@.ci/deb
+
 check: ## Everything that has to be right: style, types, manual pages, all tests
 	@.ci/venv test
 	@.ci/packages mandoc shellcheck
@@ -62,7 +68,9 @@ lint:
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
-	shellcheck scripts/*.sh scripts/avcheck-smtp benchmarks/*.sh .ci/*
+	shellcheck scripts/*.sh scripts/avcheck-smtp benchmarks/*.sh .ci/* \
+	    debian/avcheck.p* debian/programs/avcheck debian/programs/avcheck-smtp debian/tests/postfix \
+	    tests/campaigns/packages/chroot.sh
 	mandoc -T lint -W warning man/*
 
 test:
@@ -83,6 +91,7 @@ campaigns: ## All of the following, before a release (hours; docs/faults.md)
 	@$(MAKE) fuzz
 	@$(MAKE) load
 	@$(MAKE) chaos
+	@$(MAKE) packages
 
 faults: ## Fail every system call of a run (half an hour)
 	@.ci/venv test
@@ -109,6 +118,11 @@ chaos: ## Messages through each mail system in bad weather (MESSAGES=1000)
 	@.ci/packages --tests
 	@.venv/bin/python -m tests.campaigns chaos --messages $(MESSAGES) --markdown
 
+packages: ## Build, install, upgrade, use and purge the package in bookworm and trixie
+	@.ci/venv test
+	@.ci/packages debootstrap
+	@.venv/bin/python -m tests.campaigns packages --markdown
+
 bench: ## Measure it against the other ways to do the same (takes a while)
 	@.ci/venv test
 	@.ci/packages --tests
@@ -116,6 +130,6 @@ bench: ## Measure it against the other ways to do the same (takes a while)
 	@.venv/bin/python -m benchmarks $(BENCH)
 
 clean: ## Remove everything that the above made here
-	rm -rf .venv build avcheck.egg-info .coverage .coverage.* htmlcov
+	rm -rf .venv build dist avcheck.egg-info .coverage .coverage.* htmlcov
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

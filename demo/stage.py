@@ -15,8 +15,8 @@ from demo.screen import Screen
 from tests.support.servers.clamd import Clamd
 from tests.support.servers.sink import Received, Sink
 
-# Beside the interpreter that runs this: the virtual environment's.
-AVCHECK = Path(sys.executable).with_name("avcheck")
+# Where PROGRAMS says, or beside the interpreter that runs this: the virtual environment's.
+AVCHECK = Path(os.environ.get("PROGRAMS", Path(sys.executable).parent), "avcheck")
 
 # A site that uses the handler has told it where its real quarantine is.
 SITE_SETTINGS = Path("/etc/avcheck/infected.conf")
