@@ -13,9 +13,17 @@ from tests.campaigns.chaos import whole as chaos
 from tests.campaigns.faults import whole as faults
 from tests.campaigns.fuzz import whole as fuzz
 from tests.campaigns.load import whole as load
+from tests.campaigns.packages import whole as packages
 from tests.campaigns.rot import whole as rot
 
-CAMPAIGNS = {"faults": faults, "rot": rot, "fuzz": fuzz, "load": load, "chaos": chaos}
+CAMPAIGNS = {
+    "faults": faults,
+    "rot": rot,
+    "fuzz": fuzz,
+    "load": load,
+    "chaos": chaos,
+    "packages": packages,
+}
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""The Debian package, built, installed and removed in Debians of its own."""
