@@ -252,7 +252,6 @@ def test_debians_own_place_for_packages_is_looked_at(environment: Environment) -
     environment.main_is(WORKS)
     environment.settings.unlink()
     environment.packages.rename(environment.packages.with_name("dist-packages"))
-    environment.avcheck.write_text(f"#!{environment.python}\n")
     assert environment.run() == (0, b"works", "")
 
 

@@ -215,17 +215,15 @@ class Listening:
 
 def with_own_package(site: Site, command: Path) -> Path:
     """The directory of a package of its own, which the command at the site runs from now on."""
-    lib = site.directory / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+    python = "python{}.{}".format(*sys.version_info)
+    lib = site.directory / "lib" / python / "site-packages"
     package = Path(sysconfig.get_path("purelib")) / "avcheck"
     shutil.copytree(package, lib / "avcheck", ignore=shutil.ignore_patterns("__pycache__"))
     place = site.directory / "bin"
     place.mkdir()
     for name in ("avcheck", "avcheck-smtp"):
         shutil.copy(command.with_name(name), place / name)
-    text = (place / "avcheck").read_text()
-    if text.startswith("#!/bin/sh"):  # pip's way where the interpreter's path has a blank
-        own = text.split("\n", 3)[3]
-        (place / "avcheck").write_text(f"#!{command.with_name('python3')}\n{own}")
+    (place / python).symlink_to(Path(sys.executable).resolve())
     site.command = [str(place / "avcheck")]
     return lib / "avcheck"
 

@@ -115,7 +115,13 @@ def install(suite: Suite) -> None:
         for system in exim sendmail; do
             avcheckctl setup $system | never '^[^#].*(/opt/|/usr/local/)'
         done
-        bash -n /usr/share/bash-completion/completions/avcheckctl
+        for each in avcheck avcheckctl; do
+            bash -n /usr/share/bash-completion/completions/$each
+            grep "#compdef $each" /usr/share/zsh/vendor-completions/_$each
+            grep "command $each" /usr/share/fish/vendor_completions.d/$each.fish
+        done
+        _AVCHECK_COMPLETE=bash_complete COMP_WORDS='avcheck --dead' COMP_CWORD=1 \\
+            avcheck | grep plain,--deadline
         _AVCHECKCTL_COMPLETE=bash_complete COMP_WORDS='avcheckctl do' COMP_CWORD=1 \\
             avcheckctl | grep plain,doctor
         for page in man1/avcheck.1 man8/avcheck-smtp.8 man8/avcheckctl.8 man8/uchroot.8; do
