@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from avcheck.admin import exim, packaged, postfix
+from avcheck.admin import exim, postfix
 from avcheck.admin.calls import BY_SMTP, GUARD
 from avcheck.admin.master_cf import Line
 from avcheck.admin.output import Trouble
@@ -91,8 +91,8 @@ LAST = "See that it works"
 
 COMMANDS = "commands, for root"
 
-# The blocks that whoever runs this has behind him.
-DONE = packaged.DONE if packaged.is_packaged() else ("install",)
+# The block that whoever runs this has behind him.
+DONE = "install"
 
 # Where the configuration of the others is, to see whether avcheck is in it.
 CONFIGURATION = {"exim": "/etc/exim4", "sendmail": "/etc/mail"}
@@ -152,7 +152,7 @@ def _to_the_end(system: str) -> list[str]:
 
 def where(block: Block, files: Mapping[str, str]) -> str:
     """What is to be done with a block; empty for one that only shows something."""
-    if block.name in DONE:
+    if block.name == DONE:
         return ""
     return files.get(block.name, COMMANDS if block.kind == "sh" else "")
 
@@ -176,8 +176,8 @@ def explained(section: str, files: Mapping[str, str], page: str = "") -> Iterato
             yield ""
         else:
             yield "#"
-            if part.name in DONE:
-                yield "# (This is done already.)"
+            if part.name == DONE:
+                yield "# (This is done: avcheckctl would not run otherwise.)"
             yield from (f"#     {line}".rstrip() for line in part.text.splitlines())
             yield "#"
     yield ""

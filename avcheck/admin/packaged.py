@@ -13,10 +13,32 @@ PROGRAMS = f"{PLACE}/bin"
 GUARD = f"{PROGRAMS}/avcheck-guard.sh"
 SHARE = "/usr/share"
 
-# The blocks of docs/postfix.md that need not be followed, and what is left of the accounts.
-DONE = ("install", "programs", "tmpfiles")
+# What docs/postfix.md says of the steps that the package has taken, and what is said instead.
 ACCOUNTS = re.compile(r"(?<=^```sh accounts\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 LEFT = re.compile(r"^usermod .*\n", re.MULTILINE)
+PACKAGES = re.compile(r"(?<=^## 1\. The packages\n).*?(?=^## )", re.MULTILINE | re.DOTALL)
+TO_INSTALL = """
+```sh
+apt-get install postfix clamav-daemon
+```
+
+clamd starts once freshclam has fetched its signatures. `clamdscan --ping 30` returns when it
+answers.
+
+"""
+ITSELF = re.compile(
+    r"(?<=^## 4\. avcheck itself\n).*?(^```sh version\n.*?^```\n).*?(?=^## )",
+    re.MULTILINE | re.DOTALL,
+)
+INSTALLED = rf"""
+The package has installed it: `{PROGRAMS}` has avcheck and avcheck-smtp, the guard before them,
+and the handler, `infected.sh`, which stores infected mail in `/var/spool/avcheck/quarantine` and
+tells postmaster. Its settings are explained at its top.
+
+See that the account can run it. This prints the version:
+
+\1
+"""
 
 
 def is_packaged() -> bool:
@@ -25,5 +47,6 @@ def is_packaged() -> bool:
 
 
 def as_packaged(page: str) -> str:
-    """The page, without what the package has done about accounts and directories."""
-    return ACCOUNTS.sub(lambda found: "".join(LEFT.findall(found[0])), page)
+    """The page, without what the package has done."""
+    page = ACCOUNTS.sub(lambda found: "".join(LEFT.findall(found[0])), page)
+    return ITSELF.sub(INSTALLED, PACKAGES.sub(TO_INSTALL, page))

@@ -90,9 +90,14 @@ def test_an_older_filelock_locks_as_well(
 def test_a_page_without_what_the_package_has_done() -> None:
     page = pages.document("postfix")
     assert not packaged.is_packaged()
-    assert set(packaged.DONE) <= set(pages.blocks(page))
-    ours = pages.blocks(packaged.as_packaged(page))
+    ours, theirs = pages.blocks(packaged.as_packaged(page)), pages.blocks(page)
     assert ours.pop("accounts") == "usermod --append --groups avgroup clamav\n"
-    before = pages.blocks(page)
-    assert "useradd" in before.pop("accounts")
-    assert ours == before
+    assert "useradd" in theirs.pop("accounts")
+    for name in ("install", "programs", "tmpfiles"):
+        del theirs[name]
+    assert ours == theirs
+    text = packaged.as_packaged(page)
+    assert packaged.TO_INSTALL in text
+    assert packaged.PROGRAMS in text
+    assert "-m venv" not in text.partition("## 5. ")[0]
+    assert [*map(pages.title, pages.sections(text))] == [*map(pages.title, pages.sections(page))]
