@@ -36,15 +36,8 @@ def main() -> NoReturn:
 
         argv = [unix.fsencode(word) for word in sys.argv]
         status = steps.main(argv[1:], stdin, argv[0])
-    except BaseException:
-        # Before the dialogue; in it nothing is raised.  (A socket that listens takes no words.)
-        try:
-            posix.write(1, BROKEN)
-        except OSError:
-            from time import sleep
-
-            sleep(AGAIN)
-            posix._exit(TEMPFAIL)
+    except BaseException as bug:
+        _tell(bug)
     finally:
         try:
             from avcheck import __main__ as way_out
@@ -52,6 +45,50 @@ def main() -> NoReturn:
             way_out.clean_up()
         finally:
             posix._exit(status)
+
+
+def _tell(bug: BaseException) -> None:
+    """Say it to the log, and to the client; or wait, where a socket listens.
+
+    This is before the dialogue, in which nothing is raised.
+    """
+    text = f"broken installation: {type(bug).__name__}: {bug}"
+    try:
+        from avcheck import report
+
+        report.note(text)
+    except BaseException:  # that is what is broken
+        if _file(2) not in (_file(0), _file(1)):
+            _say(2, f"avcheck-smtp: {text}\n".encode("ascii", "replace"))
+    if _listens():
+        from time import sleep
+
+        sleep(AGAIN)
+    else:
+        _say(1, BROKEN)
+
+
+def _listens() -> bool:
+    """Whether standard input is a socket that listens: the connection is still there."""
+    try:
+        import _socket as socket  # see dial
+
+        here = socket.socket(fileno=posix.dup(0))
+        return bool(here.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except (OSError, ImportError):
+        return False
+
+
+def _file(fd: int) -> tuple[int, int]:
+    status = posix.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _say(fd: int, words: bytes) -> None:
+    try:
+        posix.write(fd, words)
+    except OSError:
+        return
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ class Children:
         self._running: dict[int, Child] = {}  # by process id
         self._heard: dict[int, Child] = {}  # by the descriptor of the link
         self._idle: list[Child] = []  # who has waited longest is the first
+        self._none_more = False
 
     def __len__(self) -> int:
         return len(self._running)
@@ -94,12 +95,17 @@ class Children:
     @property
     def have_room(self) -> bool:
         """Whether another connection could be served."""
-        return bool(self._idle) or len(self._running) < self._most
+        room = len(self._running) < self._most and not self._none_more
+        return bool(self._idle) or room
 
     @property
     def are_busy(self) -> bool:
         """Whether one of them serves a connection, or is about to leave."""
         return len(self._running) > len(self._idle)
+
+    def have_no_more(self) -> None:
+        """There can be no other now, until one of these is idle or has ended."""
+        self._none_more = True
 
     def add(self, pid: int, link: socket.socket) -> None:
         """Take in one that has been given its first connection."""
@@ -128,6 +134,7 @@ class Children:
         else:
             child.idle_since = monotonic()
             self._idle.append(child)
+            self._none_more = False
 
     def dismiss_idle(self) -> None:
         """Have those leave who have waited for too long."""
@@ -150,6 +157,7 @@ class Children:
                 return
             if not pid:
                 return
+            self._none_more = False
             child = self._running.pop(pid, None)
             if child is not None:
                 self._forget(child)

@@ -156,9 +156,9 @@ class Dialogue(Lines):
         return None
 
     def _hello(self, command: Command) -> Event | None:
-        reset, self.transaction = self.transaction is not None, None
+        self.transaction = None
         self.attributes = {}
-        return Hello(command.verb == b"EHLO", reset)
+        return Hello(command.verb == b"EHLO")
 
     def _tell(self, command: Command) -> Event | None:
         forward = command.verb == b"XFORWARD"

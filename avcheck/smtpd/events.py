@@ -10,13 +10,12 @@ if TYPE_CHECKING:
 
 
 class Hello:
-    """EHLO or HELO: greet() is to follow.  reset is whether a transaction was open."""
+    """EHLO or HELO: greet() is to follow.  A transaction that was open is over."""
 
-    __slots__ = ("extended", "reset")
+    __slots__ = ("extended",)
 
-    def __init__(self, extended: bool, reset: bool) -> None:
+    def __init__(self, extended: bool) -> None:
         self.extended = extended
-        self.reset = reset
 
 
 class Mail:

@@ -59,6 +59,7 @@ class Listener:
         self._settings = settings
         self._called = called
         self._stopped = False
+        self._kept = -1  # a connection that waits for a child, for there can be no more of them
         self._wake, self._woken = unix.pipe()
         for fd in (self._wake, self._woken):
             unix.set_blocking(fd, False)
@@ -82,6 +83,7 @@ class Listener:
             elif monotonic() >= last + self._settings.idle:
                 break
         self._socket.close()
+        self._refuse_kept()
         self._children.stop()
         self._wait_for_children()
 
@@ -93,7 +95,8 @@ class Listener:
         listening = self._socket.fileno()
         # What is registered without an event tells of errors, of which it has none.
         self._waiting.register(listening, POLLIN if self._children.have_room else 0)
-        return listening in self._hear(until)
+        ready = self._hear(until)
+        return listening in ready or (self._kept >= 0 and self._children.have_room)
 
     def _hear(self, until: float) -> list[int]:
         """Wait until then for words of the children and for a signal, and follow them.
@@ -115,8 +118,10 @@ class Listener:
 
     def _accept(self) -> None:
         """Take one connection, and have a process for it."""
+        fd, self._kept = self._kept, -1
         try:
-            fd, _ = self._socket._accept()  # type: ignore[attr-defined]
+            if fd < 0:
+                fd, _ = self._socket._accept()  # type: ignore[attr-defined]
         except (BlockingIOError, ConnectionError):  # it is gone, or somebody else's
             return
         except OSError as why:
@@ -128,10 +133,21 @@ class Listener:
                 self._fork(fd)
         except OSError as why:
             report.note(f"fork: {why.strerror}")
-            _say(fd, BUSY)
-            sleep(PAUSE)
-        finally:
+            self._kept = fd
+            if self._children:  # one of them will serve it
+                self._children.have_no_more()
+            else:
+                self._refuse_kept()
+                sleep(PAUSE)
+        else:
             process.close(fd)
+
+    def _refuse_kept(self) -> None:
+        """Let the one that waits for a child come again later."""
+        if self._kept >= 0:
+            _say(self._kept, BUSY)
+            process.close(self._kept)
+            self._kept = -1
 
     def _fork(self, fd: int) -> None:
         """Have a new child for the connection; raises OSError."""
@@ -190,8 +206,8 @@ def _load(settings: Settings) -> None:
     for name in [*(f"avcheck.{each}" for each in _LATER), *_STANDARD]:
         try:
             __import__(name)
-        except ImportError:  # who needs it will say so
-            continue
+        except Exception as why:  # who needs it will say so, too
+            report.note(f"{name}: {type(why).__name__}: {why}")
     for scanner in (*settings.scanners, *settings.backups):
         try:
             scanners.load(scanner.row)

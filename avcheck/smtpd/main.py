@@ -47,6 +47,7 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
     avcheck = unix.absolute(called).rpartition(b"/")[0] + b"/avcheck"
     if stdin < 0:
         return _unusable(Leave("standard input is closed; a connection is expected there"), stdin)
+    in_, out = 0, 1
     try:
         in_, out = _descriptors()
         if client.is_listening(in_):
@@ -58,6 +59,8 @@ def main(argv: list[bytes], stdin: int, called: bytes) -> int:
             session.serve(client.Client(in_, out), settings, avcheck)
     except Stopped:  # before anything was begun
         return OK
+    except Exception as bug:  # in a session nothing is raised
+        return _tell(Leave(f"broken installation: {type(bug).__name__}: {bug}", CONFIG), in_, out)
     return OK
 
 
@@ -77,10 +80,15 @@ def _unusable(why: Leave, stdin: int) -> int:
         from avcheck.options import help
 
         return help.explain(why, rows.SMTP)
-    report.note(f"{why.code} {why.text}")
     if stdin < 0:
+        report.note(f"{why.code} {why.text}")
         return TEMPFAIL
-    in_, out = _descriptors()
+    return _tell(why, *_descriptors())
+
+
+def _tell(why: Leave, in_: int, out: int) -> int:
+    """Say it to the log, and to the client; or wait, where a socket listens."""
+    report.note(f"{why.code} {why.text}")
     try:
         if client.is_listening(in_):
             sleep(AGAIN)

@@ -101,7 +101,7 @@ class Session:
     def _handle(self, event: Event) -> None:
         dialogue, hop = self._dialogue, self._hop
         if isinstance(event, Hello):
-            if hop and event.reset:
+            if hop:  # what XFORWARD has told it is over, too
                 hop.drop()
             offered = hop.offers(self._settings.xclient) if hop else [*kept.OFFERED]
             dialogue.greet([*offered, XFORWARD], event.extended)

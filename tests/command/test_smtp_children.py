@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.mta import Site, until
 from tests.support.servers.daemon import suspend
-from tests.support.smtp_client import WIRE, Listening, Talk, words
+from tests.support.smtp_client import WIRE, Listening, Talk, is_quiet, words
 
 # The command with other numbers, or with something else broken.
 CHANGED = """
@@ -238,3 +238,49 @@ def memory(pid: int) -> int:
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)
     assert found
     return int(found[1])
+
+
+ONE_FORK = """
+fork = listener.unix.fork
+def once():
+    listener.unix.fork = never
+    return fork()
+def never():
+    raise BlockingIOError(11, "no more processes")
+listener.unix.fork = once
+"""
+
+
+def test_where_there_can_be_no_other_clients_wait_for_the_one(site: Site) -> None:
+    with Listening(changed(site, ONE_FORK)) as server:
+        first = served(server)
+        second, third = server.connect(), server.connect()
+        until(lambda: not queued(server) or state(server.process.pid) == "S")
+        assert is_quiet(second)
+        assert is_quiet(third)
+        for before, talk in ((first, second), (second, third)):
+            before.quit()
+            talk.hello()
+            assert talk.send().startswith(b"250 ")
+        assert len(server.children) == 1
+        third.quit()
+
+
+def test_one_that_waits_so_is_told_when_all_ends(site: Site) -> None:
+    with Listening(changed(site, ONE_FORK)) as server:
+        first = served(server)
+        usual = files(server.process.pid)
+        second = server.connect()
+        until(lambda: files(server.process.pid) > usual)
+        server.process.send_signal(signal.SIGTERM)
+        assert second.hear().startswith(b"421 4.3.2 Too busy")
+        second.hung_up()
+        assert first.hear().startswith(b"421 4.3.2 ")
+
+
+def test_where_there_can_be_none_clients_are_told(site: Site) -> None:
+    with Listening(changed(site, ONE_FORK.replace("= once", "= never"))) as server:
+        talk = server.connect()
+        assert talk.hear().startswith(b"421 4.3.2 Too busy")
+        talk.hung_up()
+        assert server.process.poll() is None

@@ -319,3 +319,16 @@ def test_python_s_own_client_gets_along_with_it(site: Site) -> None:
         client.noop()
         client.quit()
     assert site.delivered == [CONTENT, CONTENT]
+
+
+def test_what_xforward_has_told_ends_with_the_next_ehlo(site: Site) -> None:
+    """At the next hop as here (XFORWARD_README)."""
+    server = site.smtp(offers=(b"PIPELINING", b"XFORWARD NAME ADDR IDENT"))
+    with spawn(site) as talk:
+        talk.hello()
+        talk.ask(b"XFORWARD NAME=mx.example ADDR=192.0.2.1 IDENT=4XYZ")
+        assert talk.ask(b"EHLO client.example").startswith(b"250")
+        assert talk.send().startswith(b"250 ")
+        talk.quit()
+    verbs = [line[:4] for line in server.commands]
+    assert verbs[:4] == [b"EHLO", b"XFOR", b"RSET", b"MAIL"]

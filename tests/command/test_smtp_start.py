@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,7 @@ from avcheck.smtpd import __main__ as way_in
 from avcheck.smtpd import main
 from tests.support.fakes import PATIENCE
 from tests.support.mta import Site, until
-from tests.support.smtp_client import Listening, Served, spawned, with_own_package, words
+from tests.support.smtp_client import Listening, Served, is_quiet, spawned, with_own_package, words
 
 BROKEN = b"421 4.3.5 Server configuration error\r\n"
 
@@ -78,15 +81,78 @@ def test_who_listens_does_not_start_it_again_at_once(site: Site) -> None:
         assert monotonic() - began > 0.5
 
 
-def test_nor_where_nothing_works(site: Site, command: Path) -> None:
+# What is broken, and whether avcheck's log can be told.
+EARLY = ("exits.py", "smtpd/__main__.py", "__init__.py", "the interpreter")
+LATE = ("smtpd/listener.py", "smtpd/children.py", "settings.py")
+
+
+def broken(site: Site, command: Path, what: str) -> None:
+    """Break the installation, and have it wait for half a second where it waits for five."""
     package = with_own_package(site, command)
-    (package / "exits.py").write_text("1 / 0\n")
-    path = package / "smtpd" / "__main__.py"
-    path.write_text(path.read_text().replace("AGAIN = 5", "AGAIN = 0.5"))
+    place = Path(site.command[-1]).parent
+    for path in (package / "smtpd" / "__main__.py", package / "smtpd" / "main.py"):
+        path.write_text(re.sub(r"AGAIN = 5(.0)?\b", "AGAIN = 0.5", path.read_text()))
+    launcher = place / "avcheck-smtp"
+    launcher.write_text(launcher.read_text().replace("sleep(5)", "sleep(0.5)"))
+    launcher.write_text(launcher.read_text().replace("sleep 5", "sleep 0.5"))
+    if what == "the interpreter":
+        launcher.write_text(launcher.read_text().replace("python=", "python=/nonesuch"))
+    else:
+        (package / what).write_text("1 / 0\n")
+
+
+@pytest.mark.parametrize("what", [*EARLY, *LATE])
+def test_nor_where_nothing_works(site: Site, command: Path, what: str) -> None:
+    broken(site, command, what)
     with Listening(words(site)) as server:
         began = monotonic()
+        talk = server.connect()
         assert server.process.wait(PATIENCE) == 75
         assert monotonic() - began > 0.5
+        assert is_quiet(talk)
+
+
+@pytest.mark.parametrize("what", EARLY)
+def test_standard_error_is_told_if_it_is_not_the_client_s(
+    site: Site, command: Path, what: str
+) -> None:
+    """As systemd starts it by the unit in contrib."""
+    broken(site, command, what)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        done = subprocess.run(
+            words(site),
+            stdin=listening.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 75
+    assert b"broken installation: " in done.stderr
+
+
+@pytest.mark.parametrize("what", [*EARLY, *LATE])
+def test_one_client_hears_one_line_and_no_more(site: Site, command: Path, what: str) -> None:
+    broken(site, command, what)
+    with spawned(words(site)) as talk:
+        if what == "the interpreter":
+            talk.hung_up()
+            assert talk.end() == 75
+        elif what in ("smtpd/listener.py", "smtpd/children.py"):  # it needs neither
+            talk.hello()
+            talk.quit()
+        else:
+            ends_unusable(talk)
+
+
+def test_what_one_message_needs_is_no_other_s_matter(site: Site, command: Path) -> None:
+    package = with_own_package(site, command)
+    for name in ("quarantine.py", "mime.py", "tls.py", "state/slots.py"):
+        (package / name).write_text("def half_of(\n")
+    with Listening(words(site)) as server:
+        talk = server.connect()
+        talk.hello()
+        assert talk.send().startswith(b"250 ")
+        talk.quit()
 
 
 def test_a_signal_ends_that_wait(site: Site) -> None:
