@@ -19,7 +19,7 @@ from avcheck.printable import printable
 
 
 def front_answers(look: Look) -> Iterator[Result]:
-    """Each way in by TCP greets, and takes a sender."""
+    """Each way in by TCP greets, and takes an envelope."""
     postfix, bad = look.postfix, False
     asked = list(_asked(look))
     for door, question in asked:
@@ -28,9 +28,9 @@ def front_answers(look: Look) -> Iterator[Result]:
             refused = look.ask(*question)
         except Defer as why:
             bad = True
-            # A server that is busy lets one more wait.
-            level = WARNING if why.code == EXPIRED else ERROR
-            yield Result(level, f"{name} takes no mail: {why.text}", _log(postfix))
+            # master(8) lets clients wait for a server that dies as it does for one that is busy.
+            busy = ", or is busy" if why.code == EXPIRED else ""
+            yield Result(ERROR, f"{name} takes no mail{busy}: {why.text}", _log(postfix))
             continue
         if refused:
             bad = True
@@ -74,7 +74,7 @@ def _host(postfix: Postfix, door: Door) -> str:
 
 
 def knocked(look: Look, host: str, port: str, wrapped: bool) -> str:
-    """A question: why the server takes no sender for now; raises Defer if it does not greet.
+    """A question: why the server takes no envelope for now; raises Defer if it does not greet.
 
     Where TLS comes first, that it is there is all there is to see.
     """
@@ -87,5 +87,10 @@ def knocked(look: Look, host: str, port: str, wrapped: bool) -> str:
         smtp_replies.want(2, b"EHLO", [heard(link)])
         link.send(b"MAIL FROM:<>\r\n")
         reply = heard(link)
+        if reply.code // 100 == 2:
+            link.send(b"RCPT TO:<postmaster>\r\n")
+            reply = heard(link)
+            if b"4.3." not in reply.lines[0]:  # no fault of its own: it may put off strangers
+                reply = smtp_replies.Reply(250, ())
         link.send(b"QUIT\r\n")
     return str(reply) if reply.code // 100 == 4 else ""

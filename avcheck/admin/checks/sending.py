@@ -67,9 +67,10 @@ def smtp_answers(look: Look) -> Iterator[Result]:
     try:
         look.ask(hello)
     except Defer as why:
-        text = f"{name}: nobody offers the service of avcheck-smtp, and mail waits: {why.text}"
-        # Where all connections are taken, one more waits for its turn.
-        yield Result(WARNING if why.code == EXPIRED else ERROR, text, _start(look, call))
+        # Where all connections are taken, one more waits for its turn, as if nobody were there.
+        busy = " (or all are busy)" if why.code == EXPIRED else ""
+        text = f"{name}: nobody offers the service of avcheck-smtp{busy}, and mail waits"
+        yield Result(ERROR, f"{text}: {why.text}", _start(look, call))
     else:
         yield Result(OK, f"{name}: avcheck-smtp answers")
 

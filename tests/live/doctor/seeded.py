@@ -8,7 +8,7 @@ import smtplib
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.live.doctor.findings import CTL, Finding, doctor, finding
 from tests.live.recipe import MailSystem
@@ -19,7 +19,7 @@ from tests.support.servers.postfix import Postfix
 
 # A line with options of a service, as a remedy writes it.
 SERVICE = re.compile(r"^(\S+) (inet|unix|pass) \.\.\. \S+$")
-ATTRIBUTE = re.compile(r"^(flags|user|null_sender)=\S*$")
+ATTRIBUTE = re.compile(r"^(flags|user|null_sender|size|directory)=\S*$")
 # Seconds by which a file that was changed is made older, for Postfix waits for a new one.
 AGE = 5
 
@@ -87,6 +87,8 @@ class Seeded:
 
     def clear(self) -> None:
         self.postfix.command("postsuper", "-d", "ALL")
+        with suppress(OSError):
+            (self.system.spool / "wait").rmdir()
         for name in ("wait", "wait.lock", "avcheck.old", "metrics.prom", "metrics.prom.lock"):
             (self.system.spool / name).unlink(missing_ok=True)
         assert self.system.left_behind() == []

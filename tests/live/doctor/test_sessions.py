@@ -54,19 +54,24 @@ def test_what_the_page_says_is_right(mail_system: MailSystem, name: str) -> None
 
 def test_what_is_sent_elsewhere_while_nobody_scans(mail_system: MailSystem) -> None:
     """By a fallback relay, as soon as somebody holds mail back."""
-    clean, virus, second = letter(), with_attachment(EICAR), with_attachment(EICAR)
+    clean, virus, other = letter(), with_attachment(EICAR), with_attachment(EICAR)
     with way(mail_system, "after", label="doctor-fallback") as found:
         postfix, option = found.postfix, f"--postfix={found.postfix.config}"
         relay = f"[127.0.0.1]:{found.unfiltered}"
         postfix.command("postconf", "-P", f"scan/unix/smtp_fallback_relay={relay}")
         postfix.reload()
         error = finding(doctor(option), "smtp_client", "error", f"sends mail to {relay}")
+        several = f"scan:[127.0.0.1]:{found.filter}, {relay}"
+        postfix.command("postconf", "-e", f"content_filter={several}")
+        second = finding(doctor(option), "smtp_client", "error", f"sends it to {relay}")
+        assert second.remedy == f"content_filter = scan:[127.0.0.1]:{found.filter}"
+        postfix.command("postconf", "-e", second.remedy)
         mail_system.waitfile.touch()
         try:
             send(found.port, virus)
             postfix.wait_until(lambda: bool(mail_system.delivered(virus)), "a virus that passes")
             follow(found, error.remedy)
-            for message in (second, clean):
+            for message in (other, clean):
                 send(found.port, message)
             postfix.wait_until(lambda: len(postfix.queue()) == 2, "what waits")
         finally:
@@ -74,7 +79,38 @@ def test_what_is_sent_elsewhere_while_nobody_scans(mail_system: MailSystem) -> N
         postfix.command("postqueue", "-f")
         postfix.wait_until(lambda: bool(mail_system.delivered(clean)), "the clean one")
         mail_system.settle(postfix)
-        assert not mail_system.delivered(second)
+        assert not mail_system.delivered(other)
+
+
+def test_what_makes_mail_wait_or_bounce_around_a_session(mail_system: MailSystem) -> None:
+    """Many faults at once, none of which hides another."""
+    with way(mail_system, "after", label="doctor-faults") as found:
+        postfix, option = found.postfix, f"--postfix={found.postfix.config}"
+        replies = postfix.config / "replies"
+        replies.write_text("/^4(.*)/ 5$1\n")
+        for each in (
+            f"smtp_reply_filter=regexp:{replies}",
+            "smtp_tls_security_level=encrypt",
+            "smtp_generic_maps=texthash:/nowhere",
+        ):
+            postfix.command("postconf", "-P", f"scan/unix/{each}")
+        postfix.command("postconf", "-e", "defer_transports=scan", "maximal_queue_lifetime=0")
+        postfix.command("postconf", "-F", f"127.0.0.1:{found.filter}/inet/chroot=y")
+        master = postfix.config / "master.cf"
+        master.write_text(master.read_text().replace(f"user={mail_system.client}", "user=root"))
+        said = doctor(option)
+        for check, words in (
+            ("smtp_client", "smtp_reply_filter: '451"),
+            ("smtp_client", "wants TLS"),
+            ("smtp_client", "rewrites addresses"),
+            ("queue_runs", "defer_transports has scan"),
+            ("queue_lifetime", "bounces at once"),
+            ("pipe_columns", "chroot is y"),
+            ("pipe_user", "spawn(8) refuses that"),
+        ):
+            assert finding(said, check, "error", words).remedy
+        postfix.command("postconf", "-F", "scan/unix/command=lmtp")
+        assert finding(doctor(option), "smtp_client", "error", "LHLO")
 
 
 def test_what_goes_round_behind_the_queue_bounces(mail_system: MailSystem) -> None:

@@ -101,6 +101,25 @@ def test_a_table_that_names_another_filter(site: Seeded) -> None:
     assert site.clean_arrives()
 
 
+def test_parameters_that_name_another_filter(site: Seeded) -> None:
+    """Each of them for itself; the virus passes, for the last one counts."""
+    site.set(
+        header_checks="regexp:{{/^Subject:/ FILTER smtp:}}",
+        smtpd_end_of_data_restrictions="check_client_access cidr:{{127.0.0.0/8 FILTER smtp:}}",
+        smtpd_restriction_classes="nofilter",
+        nofilter="check_sender_access static:{FILTER smtp:}",
+        smtpd_data_restrictions="check_client_access mysql:/nowhere.cf",
+        default_filter_nexthop=site.system.sink.address,
+    )
+    found = [each for each in site.doctor() if each.check == "filter_tables"]
+    errors = [each.text.partition(" ")[0] for each in found if each.level == "error"]
+    assert sorted(errors) == ["header_checks", "nofilter", "smtpd_end_of_data_restrictions"]
+    assert ["mysql" in each.text for each in found if each.level == "skipped"] == [True]
+    site.set(smtpd_data_restrictions="")
+    site.reload()
+    assert set(site.virus_passes()) >= {"front", "door"}
+
+
 def test_what_goes_round_waits_and_does_not_bounce(site: Seeded) -> None:
     back_to_the_front(site)
     site.reload()

@@ -17,6 +17,7 @@ from time import monotonic
 import pytest
 
 from avcheck.admin import checks
+from tests.live.doctor.findings import finding
 from tests.live.doctor.seeded import AGE, Seeded
 from tests.support.letters import EICAR, with_attachment
 from tests.support.servers.daemon import suspend
@@ -42,6 +43,11 @@ def without_overrides(site: Seeded) -> None:
     site.write("master.cf", re.sub(r"    -o receive_override_options=.*\n", "", text))
 
 
+def limit_of_commands(site: Seeded) -> None:
+    site.postconf("-X", "avcheck_time_limit")
+    site.postconf("-P", "avcheck/unix/command_time_limit=100s")
+
+
 Fault = tuple[Callable[[Seeded], None], str, str, str]
 FAULTS: dict[str, Fault] = {
     # Mail bounces.
@@ -65,6 +71,27 @@ FAULTS: dict[str, Fault] = {
     "a time that is never reached": (
         lambda site: option(site, "--deadline 450", "-t 500 --deadline 450"),
         "deadline", "warning", "never reached",
+    ),
+    "a limit of commands on the service": (
+        limit_of_commands, "pipe_time_limit", "error", "after 100s (command_time_limit)",
+    ),
+    "a net that catches too much": (
+        lambda site: net(site, site.saved["avcheck_dsn"] + "/^4(\\.[^ ]+ .*)/ 5$1\n"),
+        "safety_net", "error", "held back while",
+    ),
+    "a net in main.cf": (
+        lambda site: site.set(pipe_delivery_status_filter="regexp:{{/^9(.*)/ 4$$1}}"),
+        "safety_net", "error", "does not catch",
+    ),
+    "a size of the pipe": (
+        lambda site: site.change(" flags=q", " size=300 flags=q"),
+        "pipe_attributes", "error", "larger than that bounce",
+    ),
+    "aliases on both ways": (
+        lambda site: site.postconf(
+            "-P", f"127.0.0.1:{site.door}/inet/receive_override_options=no_milters"
+        ),
+        "filter_mappings", "warning", "before the filter, and again",
     ),
     "aliases on neither way": (without_overrides, "reinjection_mappings", "error", "never"),
     "a way back that refuses": (
@@ -94,6 +121,17 @@ FAULTS: dict[str, Fault] = {
     "no privileges": (
         lambda site: site.postconf("-F", "avcheck/unix/unprivileged=y"),
         "pipe_columns", "error", "unprivileged",
+    ),
+    "a directory that is not there": (
+        lambda site: site.change(" flags=q", " directory=/root/nodir flags=q"),
+        "pipe_attributes", "error", "cannot go there",
+    ),
+    "one message at a time": (
+        lambda site: site.set(avcheck_transport_rate_delay="30s"),
+        "queue_runs", "warning", "one message in 30 s",
+    ),
+    "a waitfile that is a directory": (
+        lambda site: (site.system.spool / "wait").mkdir(), "waitfile", "error", "is a directory",
     ),
     "a group of Postfix's": (
         lambda site: site.change(f":{site.system.group}", ":postdrop"),
@@ -132,6 +170,24 @@ def test_what_makes_mail_wait_or_bounce_is_found_and_mended(site: Seeded, fault:
     site.follow(found.remedy)
     assert not [each for each in site.doctor() if (each.check, each.level) == (check, level)]
     assert site.only_clean_arrives()
+
+
+def test_what_is_found_beside_other_faults(site: Seeded) -> None:
+    """Remedies are for a person here, who has to look first."""
+    door = f"127.0.0.1:{site.door}"
+    site.postconf("-P", f"{door}/inet/smtpd_timeout=soon")
+    site.change(" flags=q", " chroot=/nowhere flags=q")
+    site.change("-- ${recipient}", "-- ${user}@${domain}")
+    # postmap warns of it, and not of the net.
+    twice = "message_size_limit = 1\nmessage_size_limit = 3000000\n"
+    site.write("main.cf", (site.postfix.config / "main.cf").read_text() + twice)
+    site.reload()
+    found = site.doctor()
+    assert door in finding(found, "front_answers", "error", "takes no mail").text
+    assert finding(found, "pipe_attributes", "error", "chroot=/nowhere")
+    assert finding(found, "pipe_arguments", "error")
+    assert finding(found, "safety_net", "ok")
+    assert "reinjection_answers" not in {each.check for each in found if each.level != "ok"}
 
 
 def test_a_correction_that_postfix_has_not_read(site: Seeded) -> None:
@@ -244,7 +300,8 @@ LOOKED_AT = {
     "user=": "pipe_user",
     "null_sender=": "pipe_null_sender",
     "argv=": "program",
-    "size=, eol=, directory=": "(they refuse or change nothing that is documented to be set)",
+    "size=, chroot=, directory=": "pipe_attributes",
+    "eol=": "(it changes nothing where it is not set)",
     "-o SERVICE_time_limit": "pipe_time_limit",
     "-o pipe_delivery_status_filter": "safety_net",
     "a service twice": "pipe_once",
@@ -259,7 +316,10 @@ LOOKED_AT = {
     "internal_mail_filter_classes": "(notices of Postfix's own: docs/postfix.md, section 10)",
     "message_size_limit": "message_size",
     "bounce_size_limit": "bounces",
-    "soft_bounce": "safety_net",
+    "soft_bounce": "soft_bounce",
+    "transport_rate_delay, destination_rate_delay": "queue_runs",
+    "smtpd_client_event_limit_exceptions": "queue_runs",
+    "whatever smtpd(8) refuses to start with": "front_answers",
     "maximal_queue_lifetime, bounce_queue_lifetime": "queue_lifetime",
     "defer_transports, master_service_disable": "queue_runs",
     "SERVICE_destination_recipient_limit": "pipe_recipients",
@@ -273,6 +333,7 @@ LOOKED_AT = {
     "smtp_fallback_relay": "smtp_client",
     "smtp_*_checks, smtp_generic_maps, smtp_line_length_limit": "smtp_client",
     "smtp_tls_security_level": "smtp_client",
+    "smtp_reply_filter, smtp_delivery_status_filter": "smtp_client",
     "smtp_data_done_timeout, smtpd_proxy_timeout": "smtp_times",
     "local_transport, virtual_transport, relay_transport": "front_doors",
     # the way back

@@ -29,6 +29,8 @@ def door(site: Site, port: int, *options: str) -> Look:
         ({}, OK, "at every way in"),
         ({"MAIL": b"451 4.7.1 Service unavailable\r\n"}, WARNING, "for now: 451 4.7.1 Service"),
         ({"MAIL": b"530 5.7.0 Must issue a STARTTLS command first\r\n"}, OK, "at every way in"),
+        ({"RCPT 1": b"451 4.3.5 Server configuration error\r\n"}, WARNING, "now: 451 4.3.5"),
+        ({"RCPT 1": b"450 4.2.0 Greylisted\r\n"}, OK, "at every way in"),
         ({"greeting": b"421 4.3.0 not now\r\n"}, ERROR, "421 4.3.0 not now"),
         ({"EHLO": b"500 what\r\n"}, ERROR, "500 what"),
     ],
@@ -44,7 +46,8 @@ def test_a_door_is_asked(site: Site, replies: dict[str, bytes], level: str, said
 def test_a_door_that_is_shut_or_busy(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         look = door(site, mute.getsockname()[1])
-        assert levels("front_answers", replace(look, until=monotonic() + 0.2)) == {WARNING}
+        (result,) = found("front_answers", replace(look, until=monotonic() + 0.2))
+        assert (result.level, "or is busy" in result.text) == (ERROR, True)
     (result,) = found("front_answers", replace(look, said={}))
     assert result.level == ERROR
     assert result.remedy.endswith("/var/log/mail.log | tail")
