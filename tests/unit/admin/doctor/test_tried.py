@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, time
+from time import time
 
 import pytest
 
@@ -219,16 +220,41 @@ def test_a_scanner_whose_module_is_broken_is_a_sentence(
 def test_questions_are_asked_side_by_side_and_within_one_limit(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A scanner and a mail server that take connections and say nothing."""
+    """Scanners and a mail server that take connections and say nothing until all have asked."""
     monkeypatch.setattr(asking, "LIMIT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         where = f"127.0.0.1:{mute.getsockname()[1]}"
         look = site.own(f"-s clamd:{where} -s sophie:{where} -S {where}")
-        began = monotonic()
+        asking_now: list[int] = []
+        taker = threading.Thread(target=take, args=(mute, asking_now))
+        taker.start()
         results = list(doctor.examine(sites.Site((look.service,)), str(site.conf)))
-    assert monotonic() - began < 4
+        mute.shutdown(socket.SHUT_RDWR)
+        taker.join()
+    assert max(asking_now) >= 3
     errors = {each.check for each in results if each.level == ERROR}
     assert {"scanner_answers", "reinjection_answers"} <= errors
+
+
+def take(mute: socket.socket, asking_now: list[int]) -> None:
+    """Take connections until it is shut down; notes how many there are at a time."""
+    taken: list[socket.socket] = []
+    while True:
+        try:
+            taken.append(mute.accept()[0])
+        except OSError:
+            break
+        # Who has given up has closed.
+        for each in [*taken]:
+            each.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while each.recv(4096):
+                    pass
+                each.close()
+                taken.remove(each)
+        asking_now.append(len(taken))
+    for each in taken:
+        each.close()
 
 
 def test_a_question_that_fails_fails_where_it_is_asked() -> None:
