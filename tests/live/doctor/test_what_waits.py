@@ -43,6 +43,12 @@ def without_overrides(site: Seeded) -> None:
     site.write("master.cf", re.sub(r"    -o receive_override_options=.*\n", "", text))
 
 
+def dead_milter(site: Seeded) -> None:
+    back(site, "receive_override_options=no_unknown_recipient_checks")
+    back(site, "smtpd_milters=inet:127.0.0.1:1")
+    back(site, "milter_default_action=tempfail")
+
+
 def limit_of_commands(site: Seeded) -> None:
     site.postconf("-X", "avcheck_time_limit")
     site.postconf("-P", "avcheck/unix/command_time_limit=100s")
@@ -97,6 +103,13 @@ FAULTS: dict[str, Fault] = {
     "a way back that refuses": (
         lambda site: back(site, "mynetworks=192.0.2.0/24"),
         "reinjection_answers", "error", "RCPT",
+    ),
+    "a way back that wants TLS": (
+        lambda site: back(site, "smtpd_tls_security_level=encrypt"),
+        "reinjection_answers", "error", "STARTTLS",
+    ),
+    "a way back with a milter that is gone": (
+        dead_milter, "reinjection_answers", "error", "451 4.7.1",
     ),
     "a way back that is small": (
         lambda site: back(site, "message_size_limit=100000"),

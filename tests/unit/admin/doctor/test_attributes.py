@@ -37,6 +37,27 @@ def test_attributes_of_the_pipe(
     assert found("pipe_attributes", look)[0].remedy == remedy
 
 
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ([], "receive_override_options = no_address_mappings,no_milters"),
+        (
+            ["receive_override_options=no_header_body_checks"],
+            "smtp inet ... smtpd\n"
+            "    -o receive_override_options=no_address_mappings,no_header_body_checks",
+        ),
+    ],
+)
+def test_where_a_door_is_told_not_to_expand_aliases(
+    site: Site, options: list[str], remedy: str
+) -> None:
+    site.main["receive_override_options"] = "no_milters"
+    lines = "".join(f"    -o {each}\n" for each in options)
+    site.change("-       -       smtpd\n", f"-       -       smtpd\n{lines}")
+    (result, *_) = found("filter_mappings", site.look())
+    assert result.remedy == remedy
+
+
 def test_a_size_where_there_is_no_limit(site: Site) -> None:
     site.main["message_size_limit"] = "0"
     site.change("flags=q", "size=50000000 flags=q")

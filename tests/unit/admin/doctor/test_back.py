@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from avcheck.admin.checks import back
 from avcheck.admin.look import ERROR, WARNING, Look
 from tests.support.doctor_site import US, Site, found
 from tests.support.exim_site import EximSite
@@ -40,6 +41,29 @@ def by_sendmail(site: Site, where: str) -> Look:
 
 def elsewhere(site: Site, where: str) -> Look:
     return site.own(f"-S {where}")
+
+
+@pytest.mark.parametrize(
+    ("reply", "options"),
+    [
+        (b"530 5.7.0 Must issue a STARTTLS command first", ["smtpd_tls_security_level=none"]),
+        (b"451 4.7.1 Service unavailable", ["smtpd_milters="]),
+        (b"550 5.7.1 no", ["mynetworks=127.0.0.0/8", "smtpd_client_restrictions="]),
+    ],
+)
+def test_the_remedy_is_for_what_was_said(site: Site, reply: bytes, options: list[str]) -> None:
+    site.main["smtpd_milters"] = "inet:127.0.0.1:8891"
+    with FakeSmtp(answers={"MAIL": reply + b"\r\n"}) as server:
+        (result,) = found("reinjection_answers", by_postfix(site, server.where))
+    first, *lines = result.remedy.splitlines()
+    assert first == f"{server.where} inet ... smtpd"
+    assert [line.strip().removeprefix("-o ") for line in lines][: len(options)] == options
+
+
+def test_a_way_back_by_the_other_protocol(site: Site) -> None:
+    line = site.change("127.0.0.1:10026 inet", "[::1]:10026 inet").postfix()
+    look = Look(site.own("-S [::1]:10026").service, line, str(site.conf))
+    assert "mynetworks=127.0.0.0/8,[::1]/128" in back._open(look, "RCPT TO:<x>: 554 no")
 
 
 # What is looked at; words of the remedy if it refuses mail, and if it takes small mail only.

@@ -49,6 +49,24 @@ def test_handlers(site: Site) -> None:
     assert levels("handler", site.own(" ".join(f"--on {each}=defer" for each in verdicts))) == set()
 
 
+def test_a_handler_that_cannot_be_run(site: Site) -> None:
+    handler = site.bin / "infected.sh"
+    handler.write_text("#!\n")
+    assert "needs #!, which cannot be run" in text("handler", site.own())
+    handler.unlink()
+    os.mkfifo(handler, 0o755)
+    assert "infected.sh) is no file: infected mail" in text("handler", site.own())
+    handler.unlink()
+    assert "infected.sh) is not there: infected mail" in text("handler", site.own())
+
+
+def test_a_quarantine_that_is_a_link(site: Site) -> None:
+    """Nobody is told to name where it leads: a stranger may have chosen that."""
+    (site.spool / "q").symlink_to("/etc")
+    for each in found("quarantine", site.own("--on infected=quarantine:@spool/q")):
+        assert "/etc" not in each.remedy
+
+
 def test_quarantines(site: Site) -> None:
     look = site.own("--on infected=quarantine:@spool/q")
     assert levels("quarantine", site.own()) == set()  # the handler keeps none
