@@ -82,6 +82,21 @@ def test_what_is_sent_elsewhere_while_nobody_scans(mail_system: MailSystem) -> N
         assert not mail_system.delivered(other)
 
 
+def test_a_proxy_at_the_wrong_port(mail_system: MailSystem) -> None:
+    clean, virus = letter(), with_attachment(EICAR)
+    with way(mail_system, "before", label="doctor-proxy") as found:
+        door = f"127.0.0.1:{found.port}/inet"
+        found.postfix.command("postconf", "-P", f"{door}/smtpd_proxy_filter=127.0.0.1:1")
+        error = finding(doctor(f"--postfix={found.postfix.config}"), "smtp_used", "error")
+        assert "content_filter" not in error.remedy
+        follow(found, error.remedy)
+        for message in (virus, clean):
+            send(found.port, message)
+        found.postfix.wait_until(lambda: bool(mail_system.delivered(clean)), "the clean one")
+        mail_system.settle(found.postfix)
+        assert not mail_system.delivered(virus)
+
+
 def test_what_makes_mail_wait_or_bounce_around_a_session(mail_system: MailSystem) -> None:
     """Many faults at once, none of which hides another."""
     with way(mail_system, "after", label="doctor-faults") as found:

@@ -65,6 +65,10 @@ FAULTS: dict[str, Fault] = {
         back_to_the_front, [],
         "reinjection_loop", "error", "goes round", "-S 127.0.0.1:",
     ),
+    "-S to nowhere": (
+        lambda site: site.change(f"-S 127.0.0.1:{site.back}", "-S 127.0.0.1:1"), [],
+        "front_doors", "warning", "-S is no service of this Postfix", "-S 127.0.0.1:",
+    ),
     "-S to sendmail, which is filtered": (
         back_by_sendmail, [],
         "reinjection_loop", "error", "goes round", "-S 127.0.0.1:",
@@ -120,6 +124,17 @@ def test_parameters_that_name_another_filter(site: Seeded) -> None:
     assert set(site.virus_passes()) >= {"front", "door"}
 
 
+def test_a_filter_for_everybody_is_as_good(site: Seeded) -> None:
+    every = "check_client_access static:{FILTER avcheck:dummy}"
+    site.set(content_filter="", smtpd_client_restrictions=every)
+    site.postconf("-P", "pickup/unix/content_filter=avcheck:dummy")
+    site.reload()
+    bad = {each.check for each in site.doctor() if each.level == "error"}
+    assert bad == set()
+    assert site.virus_passes() == []
+    assert site.clean_arrives()
+
+
 def test_what_goes_round_waits_and_does_not_bounce(site: Seeded) -> None:
     back_to_the_front(site)
     site.reload()
@@ -151,6 +166,7 @@ SMALL = {"MaxFileSize": "1M", "MaxScanSize": "1M"}
         (SMALL, "scanner_largest", "clean or not"),
         ({"StreamMaxLength": "1M"}, "clamd_limits", "StreamMaxLength is 1M"),
         ({"MaxThreads": "2"}, "clamd_threads", "clamd scans 2"),
+        ({"MaxFiles": "2"}, "scanner_largest", "Exceeded.MaxFiles"),
         ({"ScanMail": "no"}, "clamd_looks_inside", "ScanMail is off"),
         ({"AlertEncrypted": "no"}, "scanner_encrypted", "password is clean"),
     ],

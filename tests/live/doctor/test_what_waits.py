@@ -43,6 +43,11 @@ def without_overrides(site: Seeded) -> None:
     site.write("master.cf", re.sub(r"    -o receive_override_options=.*\n", "", text))
 
 
+def refused_later(site: Seeded) -> None:
+    site.set(soft_bounce="yes")
+    option(site, " --deadline", " --refused bounce --deadline")
+
+
 def dead_milter(site: Seeded) -> None:
     back(site, "receive_override_options=no_unknown_recipient_checks")
     back(site, "smtpd_milters=inet:127.0.0.1:1")
@@ -122,6 +127,15 @@ FAULTS: dict[str, Fault] = {
     # All mail waits.
     "a service that is deferred": (
         lambda site: site.set(defer_transports="avcheck"), "queue_runs", "error", "postqueue",
+    ),
+    "what is refused waits": (
+        refused_later, "soft_bounce", "warning", "what avcheck refuses waits",
+    ),
+    "a limit for this host": (
+        lambda site: site.set(
+            smtpd_client_event_limit_exceptions="", smtpd_client_message_rate_limit="1"
+        ),
+        "queue_runs", "warning", "holds for what comes back",
     ),
     "a service that is switched off": (
         lambda site: site.set(master_service_disable=f"127.0.0.1:{site.back}/inet"),
