@@ -101,10 +101,18 @@ class Look:
             user = self._owner(us)
         if us not in (0, user):
             raise Skip("only root can see what the account of avcheck sees", AS_ROOT)
+        if user == 0 and self.spool_owner != 0:
+            raise Skip("as root nothing is looked at that is the account's", self._see_account)
         if self.spool_owner not in (user, 0):
             text = f"spool {printable(self.settings.spool)} is not {account_name(user)}'s"
             raise Skip(text, "see spool_owner")
         return user, group
+
+    @property
+    def _see_account(self) -> str:
+        """Which check says that the account is root's, or missing."""
+        names = {"Exim": "exim_account", "sendmail": "sendmail_account"}
+        return f"see {names.get(self.system, 'pipe_user')}"
 
     @cached_property
     def spool_owner(self) -> int:

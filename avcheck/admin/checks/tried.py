@@ -148,12 +148,14 @@ SEE = "see scanner_knows_virus"
 
 
 def _limit(said: str) -> str:
-    """The line for the limit of clamd that it names; empty if it names none."""
+    """The line for the limit of clamd that it names; empty if it names none, or a size.
+
+    Of sizes the others are too small as well, as a rule.
+    """
     found = EXCEEDED.search(said)
-    if found is None or found[1] not in clamdconf.DEFAULTS:
+    if found is None or found[1] in ADVISED or found[1] not in clamdconf.DEFAULTS:
         return ""
-    size = ADVISED.get(found[1])
-    return f"{found[1]} {size}M" if size else f"{found[1]} {clamdconf.DEFAULTS[found[1]]}"
+    return f"{found[1]} {clamdconf.DEFAULTS[found[1]]}"
 
 
 def _sizes(scanner: Scanner, look: Look) -> str:

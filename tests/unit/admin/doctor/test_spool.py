@@ -92,6 +92,15 @@ def test_an_account_that_is_not_the_spools_is_one_error(
     assert result.remedy.startswith(remedy)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
+def test_an_avcheck_that_is_to_run_as_root_looks_at_nothing(site: Site) -> None:
+    site.user = "root"
+    look = owned_by(site.look(), pwd.getpwnam(SOMEBODY).pw_uid)
+    (result,) = found("spool_usable", look)
+    assert (result.level, result.remedy) == (SKIPPED, "see pipe_user")
+    assert levels("pipe_user", look) == {ERROR}
+
+
 def test_the_words_to_make_a_spool_name_the_accounts_of_the_service(site: Site) -> None:
     site.spool.rmdir()
     (result,) = found("spool_usable", site.look())
