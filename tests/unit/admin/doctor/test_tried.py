@@ -116,6 +116,14 @@ def test_the_limit_that_clamd_names(
     assert result.remedy == ("avcheckctl probe --postfix" if probe else remedy)
 
 
+def test_who_is_asked_about_archives(site: Site) -> None:
+    """clamd, which can be told to say that they are encrypted."""
+    asked: list[Any] = list(tried.questions(site.own("-s sophie:/nowhere")))
+    locked = [scanner.type for question, scanner in asked if question is tried.locked]
+    assert locked == ["clamd"]
+    assert len(asked) == 5
+
+
 def test_archives_with_a_password(site: Site, clamd: KnowingClamd) -> None:
     assert levels("scanner_encrypted", site.own()) == {WARNING}
     clamd.judge = lambda content: (
