@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 
