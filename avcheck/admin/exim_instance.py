@@ -1,6 +1,6 @@
 """What an Exim says of itself: its configuration, and where it sends mail that comes in where.
 
-Everything comes from exim(8) itself (`-bP`, `-bt`, `-be`, `-brt`); no file of it is parsed.
+Everything comes from exim(8) itself (`-bP`, `-bt`, `-be`, `-brt`, `-bh`); no file of it is parsed.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from avcheck.admin import asking, inetd, places, programs
-from avcheck.admin.account import account
+from avcheck.admin import asking, exim_program, inetd, places
 from avcheck.admin.calls import BY_SMTP
 from avcheck.admin.doors import PUBLIC, is_here
 from avcheck.admin.exim_doors import Door, doors_of, size_of
@@ -25,16 +23,10 @@ from avcheck.admin.exim_options import (
     smtp_transport_of,
     transport_of,
 )
+from avcheck.admin.exim_program import Said, ask
+from avcheck.admin.exim_session import MESSAGES, Session, dialogue, session
 from avcheck.admin.master_cf import port_number
-from avcheck.admin.output import Trouble
-from avcheck.admin.postfix import PLACES
 from avcheck.admin.services import of_call
-from avcheck.printable import printable
-
-NAMES = ("exim4", "exim")
-
-# Bytes that a command of it may write: some hundred for each option.
-OUTPUT_MAX = 16 * 1024 * 1024
 
 # Whom mail is for when it is asked where it goes: this host, and elsewhere.
 ADDRESSES = ("postmaster", "postmaster@example.net")
@@ -43,8 +35,6 @@ ADDRESSES = ("postmaster", "postmaster@example.net")
 LOCAL = "0"
 
 ROUTED = re.compile(r"^ +router = (\S+?)(?:, transport = (\S+))?$", re.MULTILINE)
-
-GUIDE = "avcheckctl setup exim"
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,8 @@ class Exim:
 
     hops are where mail goes that comes in at a port (LOCAL: from this host), by port; where
     Exim did not say it in time, None.  sizes are the largest message by port, 0 for any.
+    sessions are what becomes of each of MESSAGES at a port that mail comes back to,
+    where that is known.
     """
 
     main: Options
@@ -72,6 +64,7 @@ class Exim:
     hops: Mapping[str, tuple[Hop, ...] | None] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     retries: Mapping[str, str] = field(default_factory=dict)
+    sessions: Mapping[tuple[str, str], Session] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
@@ -82,6 +75,11 @@ class Exim:
     def backs(self) -> set[str]:
         """The ports that mail comes back to, of each avcheck, but for those of others."""
         return {port for call in self.calls if self.is_way_back(port := back_of(call))}
+
+    @property
+    def fronts(self) -> list[str]:
+        """The ports of all other mail, and what is in place of one for that of this host."""
+        return [*sorted({door.port for door in self.doors} - self.backs), LOCAL]
 
     def is_way_back(self, port: str) -> bool:
         """Whether the port is there for mail that comes back, and for nothing else.
@@ -131,26 +129,29 @@ def read(configuration: str = "") -> Exim:
     found = doors_of(main)
     backs = {port for call in calls if (port := back_of(call))}
     ports = dict.fromkeys([*(door.port for door in found), *sorted(backs), LOCAL])
-    said = _answers(configuration, main, list(ports), _protocol(calls))
+    ours = sorted(backs & {door.port for door in found})
+    said = _answers(configuration, main, list(ports), ours, _protocol(calls))
     hops = {port: _hops([said["route", port, address] for address in ADDRESSES]) for port in ports}
     sizes = {door.port: size_of(said["size", door.port, ""].text) for door in found}
     retries = {address: said["retry", "", address].text for address in ADDRESSES}
-    return Exim(main, routers, transports, calls, path, found, hops, sizes, retries)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What Exim answered; not in time if late is set."""
-
-    text: str = ""
-    late: bool = False
+    sessions = {
+        (port, name): session(each.text, each.errors)
+        for port in ours
+        for name in MESSAGES
+        if not (each := said["session", port, name]).late
+    }
+    return Exim(main, routers, transports, calls, path, found, hops, sizes, retries, sessions)
 
 
 def _answers(
-    configuration: str, main: Options, ports: list[str], protocol: str
+    configuration: str, main: Options, ports: list[str], backs: list[str], protocol: str
 ) -> dict[tuple[str, str, str], Said]:
-    """Where mail goes, how large it may be, and when it is tried again; asked side by side."""
+    """Where mail goes, how large it may be, when it is tried again, and what is said to some.
+
+    All of it is asked side by side.
+    """
     words: dict[tuple[str, str, str], list[str]] = {}
+    given = {}
     for port in ports:
         for address in ADDRESSES:
             words["route", port, address] = [*_from(port, protocol), "-bt", address]
@@ -159,18 +160,26 @@ def _answers(
     for address in ADDRESSES:
         full = address if "@" in address else f"{address}@{main.get('qualify_domain', '')}"
         words["retry", "", address] = ["-brt", full]
+    for port in backs:
+        for name, message in MESSAGES.items():
+            words["session", port, name] = ["-oMi", f"127.0.0.1.{port}", "-bh", "127.0.0.1"]
+            given["session", port, name] = dialogue(message)
     questions: dict[tuple[str, str, str], Callable[[], object]] = {
-        key: functools.partial(_said, configuration, each) for key, each in words.items()
+        key: functools.partial(exim_program.said, configuration, each, given.get(key, b""))
+        for key, each in words.items()
     }
     answers = asking.side_by_side(questions)
     return {key: each.get() for key, each in answers.items()}  # type: ignore[misc] # Said
 
 
 def _from(port: str, protocol: str) -> list[str]:
-    """The options that say where a message came in, as for `exim -bs` (-oMa, -oMi)."""
+    """The options that say where a message came in, as for `exim -bs` (-oMa, -oMi).
+
+    Nobody has authenticated there (-oMai), as whoever runs exim has.
+    """
     if port == LOCAL:
         return ["-oMr", protocol] if protocol else []
-    return ["-oMa", "127.0.0.1.1025", "-oMi", f"127.0.0.1.{port}"]
+    return ["-oMa", "127.0.0.1.1025", "-oMi", f"127.0.0.1.{port}", "-oMai", ""]
 
 
 def _protocol(calls: tuple[Transport, ...]) -> str:
@@ -183,48 +192,9 @@ def _protocol(calls: tuple[Transport, ...]) -> str:
     return ""
 
 
-def _said(configuration: str, words: list[str]) -> Said:
-    try:
-        return Said(os.fsdecode(_run(configuration, *words).out))
-    except TimeoutError:
-        return Said(late=True)
-
-
 def _hops(said: list[Said]) -> tuple[Hop, ...] | None:
     """Where the mail goes, for each of the addresses, each hop once; None if one is not known."""
     if any(each.late for each in said):
         return None
     found = [Hop(one[1], one[2] or "") for each in said for one in ROUTED.finditer(each.text)]
     return tuple(dict.fromkeys(found))
-
-
-def ask(configuration: str, *words: str) -> str:
-    """The output of exim(8); raises Trouble if it fails, as for a mistake in its configuration."""
-    try:
-        done = _run(configuration, *words)
-    except TimeoutError as why:
-        raise Trouble(f"exim {' '.join(words)}: {why.strerror}") from why
-    if done.status != 0:
-        said = printable(done.err or done.out, 300)
-        remedy = places.AS_ROOT if os.geteuid() else f"exim4 -bV; {GUIDE}"
-        raise Trouble(f"exim {' '.join(words)}: {said}", remedy)
-    return os.fsdecode(done.out)
-
-
-def _run(configuration: str, *words: str) -> programs.Done:
-    """How the command ends; raises TimeoutError if it does not, and Trouble if it cannot be run."""
-    found = filter(None, (shutil.which(name, path=PLACES) for name in NAMES))
-    program = next(found, None)
-    if program is None:
-        raise Trouble(
-            "exim: not found; is Exim installed here?",
-            "without Exim, give avcheck's options in place of --exim",
-        )
-    argv = [program, *(["-C", configuration] if configuration else []), *words]
-    try:
-        with account(0):
-            return programs.run(argv, asking.LIMIT, OUTPUT_MAX)
-    except TimeoutError:
-        raise
-    except OSError as why:
-        raise Trouble(f"exim {' '.join(words)}: {why.strerror}") from why

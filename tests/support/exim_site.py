@@ -6,6 +6,7 @@ from avcheck.admin import guide
 from avcheck.admin.exim_doors import doors_of
 from avcheck.admin.exim_instance import LOCAL, Exim, Hop
 from avcheck.admin.exim_options import Transport, options, transport_of
+from avcheck.admin.exim_session import ODD, PLAIN, Session
 from avcheck.admin.look import Look
 from avcheck.admin.services import of_call
 
@@ -35,6 +36,7 @@ class EximSite:
         avcheck, onward = (Hop("avcheck", "avcheck"),), (Hop("onward", "onward"),)
         self.hops: dict[str, tuple[Hop, ...] | None] = {"25": avcheck, LOCAL: avcheck, BACK: onward}
         self.retries = {"postmaster": "Retry rule: *  *  F,2h,15m; G,16h,1h,1.5; F,4d,6h; \n"}
+        self.sessions = {(BACK, PLAIN): Session(), (BACK, ODD): Session()}
         self.sizes = {"25": 50 * 1024**2, BACK: 0}
 
     def command(self, old: str, new: str) -> EximSite:
@@ -42,6 +44,10 @@ class EximSite:
         assert old in self.transport["command"], old
         self.transport["command"] = self.transport["command"].replace(old, new)
         return self
+
+    def say(self, session: Session) -> None:
+        """With that for an answer to a plain message that comes back."""
+        self.sessions[BACK, PLAIN] = session
 
     @property
     def call(self) -> Transport:
@@ -60,6 +66,7 @@ class EximSite:
             self.hops,
             self.sizes,
             self.retries,
+            self.sessions,
         )
 
     def look(self) -> Look:

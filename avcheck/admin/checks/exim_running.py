@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avcheck.admin import exim, peer
-from avcheck.admin.exim_instance import NAMES, Exim
+from avcheck.admin.exim_instance import Exim
+from avcheck.admin.exim_program import NAMES
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.places import AS_ROOT
 from avcheck.printable import printable

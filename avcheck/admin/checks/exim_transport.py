@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 
 from avcheck import exits, policy
-from avcheck.admin.checks.limits import FOREVER, ROOM, compared
+from avcheck.admin.checks import exim_smtp
+from avcheck.admin.checks.limits import compared
 from avcheck.admin.checks.pipe_account import account_of, own_account
-from avcheck.admin.doors import is_here
 from avcheck.admin.exim_doors import seconds
-from avcheck.admin.exim_options import OFF, ON, SmtpTransport, Transport, hosts_of
+from avcheck.admin.exim_options import OFF, ON, SmtpTransport, Transport
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.printable import printable
 
@@ -32,6 +32,8 @@ CHANGE = {
     "envelope_to_add": (OFF, "adds an Envelope-to header"),
     "use_bsmtp": (OFF, "puts the envelope before the message"),
     "use_crlf": (OFF, "changes the ends of lines"),
+    "return_path": ("", "changes the sender"),
+    "dkim_private_key": ("", "signs the message before it is scanned"),
 }
 
 # The options by which mail is lost, or bounces by accident, or waits for a person.
@@ -43,11 +45,9 @@ KEEP = {
     "use_shell": (OFF, ERROR, "a shell takes the addresses, which strangers choose, apart"),
     "restrict_to_path": (OFF, ERROR, "mail bounces: the command has a path"),
     "allow_commands": ("", ERROR, "mail bounces unless the command is among these"),
+    "shadow_transport": ("", WARNING, "a copy of all mail goes there, infected or not"),
     "freeze_exec_fail": (OFF, WARNING, "mail is frozen while the program is missing"),
 }
-
-# The lengths of lines that are let through; Exim's own limit is 998.
-LONG = 1_000_000
 
 # What avcheck, a handler, the guard, Python and a shell leave with if something goes wrong.
 STATUSES = frozenset({1, 2, *range(64, 79), 120, 126, 127})
@@ -86,7 +86,7 @@ def exim_keeps(look: Look) -> Iterator[Result]:
             bad = True
             text = f"transport {printable(call.name)}: {_shown(call, option)}: {what}"
             yield Result(level, text, call.line(option, good))
-    others = _elsewhere(look, call) if call.by_smtp else filter(None, [_errors(look, call)])
+    others = exim_smtp.wrong(look, call) if call.by_smtp else filter(None, [_errors(look, call)])
     for result in others:
         bad = True
         yield result
@@ -97,30 +97,6 @@ def exim_keeps(look: Look) -> Iterator[Result]:
 def _shown(call: Transport, option: str) -> str:
     value = call.options[option]
     return {ON: option, OFF: f"no {option}"}.get(value, f"{option} = {printable(value, 80)}")
-
-
-def _elsewhere(look: Look, call: Transport) -> Iterator[Result]:
-    """What is wrong with where an smtp transport sends mail, and what it does not send."""
-    shown = f"transport {printable(call.name)}"
-    hosts = [host for host in hosts_of(call.options) if not is_here(host)]
-    if hosts:
-        text = f"{shown}: mail goes to {printable(hosts[0])}, too, and is not scanned there"
-        yield Result(ERROR, text, call.line("hosts", "127.0.0.1"))
-    if call.options.get("fallback_hosts", ""):
-        text = f"{shown}: while avcheck-smtp takes no mail, fallback_hosts get it, unscanned"
-        yield Result(ERROR, text, call.line("fallback_hosts", ""))
-    for name, router in look.exim.routers.items() if look.exim else ():
-        if router.get("transport") == call.name and router.get("fallback_hosts", ""):
-            text = f"router {printable(name)}: while avcheck-smtp takes no mail, fallback_hosts"
-            remedy = f"remove fallback_hosts from the router {printable(name)}"
-            yield Result(ERROR, f"{text} get it, unscanned", remedy)
-    if call.options.get("allow_localhost") != ON:
-        text = f"{shown} without allow_localhost: Exim does not send mail to its own host"
-        yield Result(ERROR, f"{text}, and all of it waits", call.line("allow_localhost"))
-    longest = call.options.get("message_linelength_limit", "998")
-    if longest.isdigit() and 0 < int(longest) < LONG:
-        text = f"{shown}: mail with a line of more than {longest} bytes bounces"
-        yield Result(ERROR, text, call.line("message_linelength_limit", "1000000000"))
 
 
 def _errors(look: Look, call: Transport) -> Result | None:
@@ -155,7 +131,7 @@ def exim_time_limit(look: Look) -> Iterator[Result]:
     if call is None:
         return
     if call.by_smtp:
-        yield _waits(look, call)
+        yield exim_smtp.waits(look, call)
         return
     text = call.options.get("timeout", "1h")
     defers = call.options.get("timeout_defer") == ON
@@ -164,22 +140,6 @@ def exim_time_limit(look: Look) -> Iterator[Result]:
     limit = seconds(text) or float("inf")
     level = WARNING if defers else ERROR
     yield compared(look.settings, limit, kills, call.line("timeout", "600s"), level)
-
-
-def _waits(look: Look, call: Transport) -> Result:
-    """Whether an smtp transport waits for the reply to a message."""
-    text, deadline = call.options.get("final_timeout", "10m"), look.settings.deadline
-    limit = seconds(text) or float("inf")
-    if limit > deadline:
-        return Result(OK, "avcheck-smtp gives up before Exim does")
-    said = f"Exim waits {printable(text)} (final_timeout), and --deadline is {deadline:g}"
-    remedy = call.line("final_timeout", f"{deadline + ROOM:.0f}s")
-    if deadline == FOREVER:
-        said, remedy = (
-            f"avcheck-smtp never gives up, and Exim does after {printable(text)}",
-            (f"deadline {limit / 2:.0f}"),
-        )
-    return Result(ERROR, f"{said}: mail may be delivered twice", remedy)
 
 
 def exim_retry(look: Look) -> Iterator[Result]:

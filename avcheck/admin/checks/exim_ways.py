@@ -8,27 +8,12 @@ from collections.abc import Iterator
 from avcheck.admin.doors import PUBLIC, is_here
 from avcheck.admin.exim_doors import EVERYWHERE, Door
 from avcheck.admin.exim_instance import LOCAL, Exim, back_of
-from avcheck.admin.exim_options import OFF, ON, Options, Transport
+from avcheck.admin.exim_options import ON, Transport
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.printable import printable
 
 # The port of the documents.
 BACK = "10026"
-
-# The options of a router by which mail goes past it, and what they are unless it does.
-NARROW = {
-    "driver": "accept",
-    "check_local_user": OFF,
-    "domains": "",
-    "ignore_target_hosts": "",
-    "local_part_prefix": "",
-    "local_part_suffix": "",
-    "local_parts": "",
-    "require_files": "",
-    "senders": "",
-    "unseen": OFF,
-    "verify_only": OFF,
-}
 
 # The commands of a filter that deliver without a router, the options without which Exim
 # refuses them, and its comments.
@@ -42,47 +27,18 @@ COMMENT = re.compile(r"#.*")
 FILTER_MAX = 1024 * 1024
 
 
-def _looks(look: Look) -> tuple[Exim, Transport] | None:
+def looks(look: Look) -> tuple[Exim, Transport] | None:
     """The Exim, and its avcheck that is looked at."""
     call = look.service.call
     return (look.exim, call) if look.exim is not None and isinstance(call, Transport) else None
 
 
-def exim_router(look: Look) -> Iterator[Result]:
-    """A router sends all mail to this transport, and no other comes before it."""
-    looks = _looks(look)
-    if looks is None:
-        return
-    exim, call = looks
-    mine = [name for name, each in exim.routers.items() if each.get("transport") == call.name]
-    remedy = _router(exim, call)
-    if not mine:
-        text = f"no router has the transport {printable(call.name)}: no mail goes to avcheck"
-        yield Result(ERROR, text, remedy)
-        return
-    bad = False
-    for name in _before(exim, mine[0]):
-        bad = True
-        text = f"router {printable(name)} comes before {printable(mine[0])}"
-        yield Result(ERROR, f"{text}, and what it takes goes round avcheck, unscanned", remedy)
-    for option in _narrow(exim.routers[mine[-1]]):
-        bad = True
-        text = f"router {printable(mine[-1])}: with {option} not all mail goes to avcheck"
-        yield Result(ERROR, text, remedy)
-    if exim.routers[mine[-1]].get("verify_recipient") != OFF:
-        bad = True
-        text = f"router {printable(mine[-1])} without no_verify: every address exists, for callers"
-        yield Result(WARNING, text, remedy)
-    if not bad:
-        yield Result(OK, f"router {printable(mine[0])} is the first, and sends all mail to avcheck")
-
-
 def exim_system_filter(look: Look) -> Iterator[Result]:
     """The filter that comes before all routers saves no mail, and hands none to a program."""
-    looks = _looks(look)
-    if looks is None or looks[1] != looks[0].calls[0] or not looks[0].main.get("system_filter"):
+    looked = looks(look)
+    if looked is None or looked[1] != looked[0].calls[0] or not looked[0].main.get("system_filter"):
         return
-    main = looks[0].main
+    main = looked[0].main
     path = main["system_filter"]
     ways = [name for name in FILTERED if main.get(name)]
     if ways and (command := _saves(path)):
@@ -102,36 +58,14 @@ def _saves(path: str) -> str:
     return found[0] if found else ""
 
 
-def _before(exim: Exim, mine: str) -> Iterator[str]:
-    """The routers that take mail before avcheck's does, to something else."""
-    names = list(exim.routers)
-    for name in names[: names.index(mine)]:
-        router = exim.routers[name]
-        avchecks = router.get("transport") in exim.names
-        verifies = ON in (router.get("verify_only"), router.get("expn_only"))
-        # What an alias stands for begins with the first router again.
-        expands = router.get("driver") == "redirect" and not any(
-            router.get(f"{kind}_transport") for kind in ("file", "pipe", "directory")
-        )
-        if not (avchecks or verifies or expands):
-            yield name
-
-
-def _narrow(router: Options) -> Iterator[str]:
-    """The options of avcheck's router by which mail goes past it."""
-    for option, value in NARROW.items():
-        if router.get(option, value) != value:
-            yield f"{option} = {printable(router[option], 80)}"
-
-
 def exim_routes(look: Look) -> Iterator[Result]:
     """Mail from every way in goes to avcheck, as Exim itself says (exim -bt)."""
-    looks = _looks(look)
-    if looks is None or looks[1] != looks[0].calls[0]:
+    looked = looks(look)
+    if looked is None or looked[1] != looked[0].calls[0]:
         return  # said once, and not for each avcheck
-    exim, call = looks
+    exim, call = looked
     bad = False
-    for port in [*sorted({door.port for door in exim.doors} - exim.backs), LOCAL]:
+    for port in exim.fronts:
         where = f"mail that comes in at port {port}" if port != LOCAL else "mail of this host"
         hops = exim.hops.get(port)
         round_ = [hop for hop in hops or () if hop.transport not in exim.names]
@@ -142,7 +76,7 @@ def exim_routes(look: Look) -> Iterator[Result]:
             bad = True
             to = f"to router {printable(round_[0].router)}" if round_ else "nowhere"
             level = ERROR if port != LOCAL else WARNING  # as for Postfix: it is nobody else's
-            yield Result(level, f"{where} goes {to}, round avcheck, unscanned", _router(exim, call))
+            yield Result(level, f"{where} goes {to}, round avcheck, unscanned", router(exim, call))
     if not bad:
         yield Result(OK, "mail from every way in goes to avcheck")
 
@@ -155,10 +89,10 @@ def _is_told(exim: Exim) -> bool:
 
 def exim_loop(look: Look) -> Iterator[Result]:
     """What comes back is not sent to avcheck again."""
-    looks = _looks(look)
-    if looks is None or look.settings.no_inject:
+    looked = looks(look)
+    if looked is None or look.settings.no_inject:
         return
-    exim, call = looks
+    exim, call = looked
     port = LOCAL if look.settings.program else back_of(call)
     way = "the program of -S" if look.settings.program else str(look.settings.server)
     if not look.settings.program and not _is_mine(look, exim, port):
@@ -194,11 +128,11 @@ def _ready(exim: Exim) -> str:
 def _other_way(exim: Exim, call: Transport, port: str) -> str:
     """How mail comes back without coming round; no port of others is told to go unfiltered."""
     if exim.is_way_back(port):
-        return _router(exim, call)
+        return router(exim, call)
     return f"-S 127.0.0.1:{_ready(exim)}"
 
 
-def _router(exim: Exim, call: Transport) -> str:
+def router(exim: Exim, call: Transport) -> str:
     """avcheck's router as it has to be."""
     back = back_of(call)
     port = back if exim.is_way_back(back) else _ready(exim)
@@ -214,10 +148,10 @@ def _router(exim: Exim, call: Transport) -> str:
 
 def exim_private(look: Look) -> Iterator[Result]:
     """Only this host can reach the port that mail comes back to: nobody scans what comes there."""
-    looks = _looks(look)
-    if looks is None or look.settings.program or look.settings.no_inject:
+    looked = looks(look)
+    if looked is None or look.settings.program or look.settings.no_inject:
         return
-    exim, call = looks
+    exim, call = looked
     port = back_of(call)
     open_ = [door for door in exim.doors if door.port == port and not is_here(door.host)]
     hops = exim.hops.get(port) or ()

@@ -22,6 +22,9 @@ from tests.support.servers.ports import free_port
 # The first line of a remedy: what has to have the lines below it, and where it is.
 SECTION = re.compile(r"^(\S+):  # begin (routers|transports)(, the first.*)?$")
 
+# A remedy for an option that is to go.
+REMOVED = re.compile(r"remove (\w+) from the router (\w+)")
+
 # A message that goes round comes to a queue each time: so often it is tried, and no more.
 ROUNDS = 3
 
@@ -99,6 +102,8 @@ class SeededExim:
                 self._put_first(name, kind, lines)
             else:
                 self._set(name, kind, lines)
+        elif removed := REMOVED.fullmatch(remedy):
+            self._set(removed[2], "routers", [], removed[1])
         elif first.endswith("# begin retry"):
             self.change("begin retry\n", f"begin retry\n{first.partition('#')[0]}\n")
         elif re.match(r"^\w+ = ", first):
@@ -129,10 +134,10 @@ class SeededExim:
         new = "\n".join([f"{name}:", *lines, ""])
         self.change(f"begin {kind}\n", f"begin {kind}\n{new}")
 
-    def _set(self, name: str, kind: str, lines: list[str]) -> None:
+    def _set(self, name: str, kind: str, lines: list[str], without: str = "") -> None:
         old = self._block(name, kind)
         assert old, name
-        new = old
+        new = re.sub(rf"^  {without}\b.*\n", "", old, flags=re.M) if without else old
         for line in lines:
             option = re.sub(r"^no_", "", line.split("=")[0].strip())
             # With the lines that it goes on over.

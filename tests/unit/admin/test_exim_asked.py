@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from avcheck.admin import asking, exim_instance
+from avcheck.admin import asking, exim_instance, exim_program
 from avcheck.admin.exim_instance import LOCAL, Hop
 from avcheck.admin.output import Trouble
 from tests.support.admin import avcheckctl
@@ -22,6 +22,7 @@ case "$*" in
 *"-bP routers") printf '\\navcheck router:\\ntransport = avcheck\\n' ;;
 *"-bP transports") printf '\\navcheck transport:\\ndriver = pipe\\ncommand = %s\\n' "$COMMAND" ;;
 *-bP) printf 'local_interfaces = <; 0.0.0.0 ; 127.0.0.1.10026\\nqualify_domain = here\\n' ;;
+*-bh*) cat >>@/heard; printf '220 x\n250-x\n250 x\n250 x\n250 x\n354 x\n550 no\n' ;;
 *10026*-bt*) [ -z "$SLOW" ] || exec sleep 30; echo 'x is undeliverable: no' ;;
 *-bt*) printf 'x@y\\n  router = avcheck, transport = avcheck\\n' ;;
 *-be*) echo 50M ;;
@@ -34,10 +35,10 @@ COMMAND = "/o/avcheck -d /s -s clamd -S 127.0.0.1:10026 -f '$SENDER' -- $pipe_ad
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "exim4"
-    program.write_text(SAYS.replace("@", str(tmp_path), 2).replace("@/exim", f"{tmp_path}/exim"))
+    program.write_text(SAYS.replace("@/exim.", f"{tmp_path}/exim.").replace("@/", f"{tmp_path}/"))
     program.chmod(0o755)
     (tmp_path / "exim.conf").touch()
-    monkeypatch.setattr(exim_instance, "PLACES", str(tmp_path))
+    monkeypatch.setattr(exim_program, "PLACES", str(tmp_path))
     monkeypatch.setenv("COMMAND", COMMAND)
     return tmp_path
 
@@ -49,9 +50,12 @@ def test_it_says_where_mail_goes(place: Path) -> None:
     assert found.hops == {"25": (Hop("avcheck", "avcheck"),), "10026": (), LOCAL: found.hops["25"]}
     assert found.sizes == {"25": 50 << 20, "10026": 50 << 20}
     asked = (place / "asked").read_text()
-    assert "-oMa 127.0.0.1.1025 -oMi 127.0.0.1.10026 -bt postmaster\n" in asked
+    assert "-oMa 127.0.0.1.1025 -oMi 127.0.0.1.10026 -oMai  -bt postmaster\n" in asked
     assert "-brt postmaster@here\n" in asked
     assert "-C" not in asked
+    assert "-oMi 127.0.0.1.10026 -bh 127.0.0.1\n" in asked
+    assert {each.refused for each in found.sessions.values()} == {"550 no"}
+    assert (place / "heard").read_text().count("\nDATA\n") == len(found.sessions) == 2
 
 
 def test_another_configuration_is_named_each_time(place: Path) -> None:

@@ -25,6 +25,8 @@ CHECKS = (
     "exim_routes",
     "exim_loop",
     "exim_private",
+    "exim_takes",
+    "exim_command",
     "exim_reserve",
     "exim_account",
     "exim_message",
@@ -188,6 +190,8 @@ CHANGES = {
     "envelope_to_add": "yes",
     "use_bsmtp": "yes",
     "use_crlf": "yes",
+    "return_path": "x@y",
+    "dkim_private_key": "/k",
 }
 
 
@@ -211,6 +215,7 @@ KEEPS = {
     "restrict_to_path": ("yes", ERROR),
     "allow_commands": ("true", ERROR),
     "freeze_exec_fail": ("yes", WARNING),
+    "shadow_transport": ("keep", WARNING),
     "temp_errors": ("75:73", ERROR),
 }
 
@@ -265,18 +270,6 @@ def test_of_two_ways_back_the_one_that_does_not_come_round_is_named() -> None:
     site.hops["10027"] = AVCHECK  # neither: then the router is what is wrong
     (result,) = found("exim_loop", site.look())
     assert result.remedy == "-S 127.0.0.1:10026"
-
-
-def test_what_may_come_before_avcheck() -> None:
-    site = EximSite()
-    site.before = {
-        "aliases": {"driver": "redirect"},
-        "callouts": {"driver": "accept", "verify_only": "yes", "transport": "x"},
-        "senders": {"driver": "accept", "transport": "avcheck"},
-    }
-    assert levels("exim_router", site.look()) == {OK}
-    site.before["aliases"]["pipe_transport"] = "address_pipe"
-    assert "aliases comes before senders" in text("exim_router", site.look())
 
 
 def test_what_exim_does_not_say_is_skipped() -> None:

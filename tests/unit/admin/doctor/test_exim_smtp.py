@@ -47,6 +47,8 @@ CHECKS = (
     "exim_account",
     "exim_message",
     "exim_keeps",
+    "exim_command",
+    "exim_takes",
     "exim_time_limit",
     "exim_bounce",
 )
@@ -55,6 +57,26 @@ CHECKS = (
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_documented_transport_is_right(check: str) -> None:
     assert levels(check, BySmtp().look()) == {OK}
+
+
+DEMANDS = {
+    "protocol = lmtp": "speaks no LMTP, and all mail bounces",
+    "protocol = smtps": "has no TLS, all mail waits",
+    "hosts_require_tls = *": "wants TLS, which avcheck-smtp has not: all mail waits",
+    "hosts_require_auth = 127.0.0.1": "wants AUTH",
+    "hosts_require_dane = *": "all mail bounces",
+}
+
+
+@pytest.mark.parametrize("line", DEMANDS)
+def test_what_avcheck_smtp_has_not(line: str) -> None:
+    site = BySmtp()
+    option, _, value = line.partition(" = ")
+    site.transport[option] = value
+    remedy = "protocol = smtp" if option == "protocol" else f"{option} ="
+    expect(site.look(), "exim_keeps", ERROR, DEMANDS[line], remedy)
+    site.transport |= {"protocol": "smtp", "hosts_require_tls": "192.0.2.1", option: ""}
+    assert levels("exim_keeps", site.look()) == {OK}
 
 
 def test_what_is_not_asked_of_a_transport_by_smtp() -> None:
