@@ -1,6 +1,7 @@
 """What two sendmails say of themselves: the front door, and the one behind it that delivers.
 
-Everything comes from sendmail(8) in its test mode (`-bt`), but for W= of a mailer.
+Everything comes from sendmail(8) in its test mode (`-bt`), but for some equates of a
+mailer, and the rules.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from avcheck.admin.account import account
 from avcheck.admin.output import Trouble
 from avcheck.admin.postfix import PLACES
 from avcheck.admin.sendmail_options import COMPLAINT, TRIED, Door, Equates, Mailer, mailer_of
+from avcheck.admin.sendmail_rules import Rule, rules
 from avcheck.printable import printable
 
 USUAL = "/etc/mail/avcheck.cf"
@@ -41,7 +43,7 @@ class Half:
     """One of the two: its options and mailers, and where it sends mail.
 
     hops are mailer and host for each of ADDRESSES; complaints are what it says against its
-    configuration.
+    configuration; rules are those of its rulesets.
     """
 
     configuration: str
@@ -50,6 +52,7 @@ class Half:
     doors: tuple[Door, ...]
     hops: tuple[tuple[str, str], ...]
     complaints: tuple[str, ...] = ()
+    rules: Mapping[str, list[Rule]] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -112,10 +115,10 @@ def _half(path: str) -> Half:
     places.refuse_strangers(files, "sendmail", remedy, TRUSTED)
     text = ask(path, "=M", *(f"/parse {address}" for address in ADDRESSES))
     with open(path, encoding="utf-8", errors="replace") as file:
-        waits = sendmail_options.waits(file.read())
+        configuration = file.read()
+    untold = sendmail_options.untold(configuration)
     mailers = {
-        name: each | ({"W": waits[name]} if name in waits else {})
-        for name, each in sendmail_options.mailers(text).items()
+        name: each | untold.get(name, {}) for name, each in sendmail_options.mailers(text).items()
     }
     return Half(
         path,
@@ -124,6 +127,7 @@ def _half(path: str) -> Half:
         sendmail_options.doors(text),
         tuple(sendmail_options.parsed(text)),
         tuple(found[1] for found in COMPLAINT.finditer(text)),
+        rules(configuration),
     )
 
 

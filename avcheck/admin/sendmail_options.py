@@ -15,13 +15,14 @@ from typing import ClassVar
 from avcheck.admin.calls import Call, runs_avcheck
 from avcheck.admin.master_cf import port_number
 
-# The equates of a mailer by their letter: P, S, R, U, F, L, E, T, A.
+# The equates of a mailer by their letter: P, S, R, U, F, L, E, M, T, A.
 Equates = Mapping[str, str]
 
 MAILER = re.compile(r"^(?:> )*mailer \d+ \((\S+)\): (P=.*)$")
 EQUATE = re.compile(r"\b([PSRMUFLETr])=(\S*) (?=[PSRMUFLETrA]=)")
-DEFINED = re.compile(r"M([^\s,]+),(?:.*?[,\s])?W=(\w+)")
-OPTION = re.compile(r"^setoption (\w+) \(.*?\)(\.\w+)?=(.*)$")
+DEFINED = re.compile(r"M([^\s,]+),(.*)")
+UNTOLD = re.compile(r"(?:^|[,\s])([WD/])=([^,\s]+)")
+OPTION = re.compile(r"^setoption (\w+) \(.*?\)((?:\.[\w-]+)*)=(.*)$")
 PARSED = re.compile(r"^(?:> )*mailer (\S+), (?:host (\S*), )?user ")
 TRIED = re.compile(r"^Rcode = \d+, addr = ?(.*)$", re.MULTILINE)
 COMPLAINT = re.compile(r"^(?:> )*\S+: line \d+: (.*)$", re.MULTILINE)
@@ -68,11 +69,12 @@ def mailers(text: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def waits(configuration: str) -> dict[str, str]:
-    """W= of each mailer that has it, by its name: what no sendmail tells, its file does."""
+def untold(configuration: str) -> dict[str, dict[str, str]]:
+    """W=, D= and /= of each mailer, by its name: what no sendmail tells, its file does."""
     whole = re.sub(r"\n[ \t]+", " ", configuration)
-    found = (DEFINED.match(line) for line in whole.splitlines())
-    return {match[1]: match[2] for match in found if match}
+    found = (match for line in whole.splitlines() if (match := DEFINED.match(line)))
+    heads = {match[1]: re.split(r"[,\s]A=", match[2])[0] for match in found}
+    return {name: dict(UNTOLD.findall(head)) for name, head in heads.items()}
 
 
 def mailer_of(name: str, equates: Equates) -> Mailer | None:

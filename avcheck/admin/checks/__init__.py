@@ -141,6 +141,7 @@ CHECKS: tuple[Check, ...] = (
     exim_transport.exim_keeps,
     exim_command.exim_command,
     exim_transport.exim_time_limit,
+    exim_transport.exim_delivers,
     exim_transport.exim_retry,
     exim_transport.exim_bounce,
     sendmail_ways.sendmail_reads,

@@ -34,8 +34,9 @@ def reinjection_answers(look: Look) -> Iterator[Result]:
         yield Result(OK, f"the mail server {where} answers")
     size = offered.get(b"SIZE", b"")
     if size.isdigit() and 0 < int(size[:18]) <= look.message_size_limit:
-        text = f"{where} takes {amounts.binary(int(size[:18]))} at most, and what is larger waits"
-        yield Result(WARNING, text, _larger(look))
+        level, then = (ERROR, "bounces") if settings.refused == "bounce" else (WARNING, "waits")
+        text = f"{where} takes {amounts.binary(int(size[:18]))} at most, and what is larger {then}"
+        yield Result(level, text, _larger(look))
     if b"8BITMIME" not in offered:
         text = f"{where} offers no 8BITMIME: mail with umlauts would wait for ever"
         yield Result(ERROR, text, OFFERS[look.system]["8BITMIME"])

@@ -11,7 +11,7 @@ from avcheck.admin.checks import exim_smtp
 from avcheck.admin.checks.limits import compared
 from avcheck.admin.checks.pipe_account import account_of, own_account
 from avcheck.admin.exim_doors import seconds
-from avcheck.admin.exim_options import OFF, ON, SmtpTransport, Transport
+from avcheck.admin.exim_options import OFF, ON, SmtpTransport, Transport, listed
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.printable import printable
 
@@ -51,6 +51,12 @@ KEEP = {
 
 # What avcheck, a handler, the guard, Python and a shell leave with if something goes wrong.
 STATUSES = frozenset({1, 2, *range(64, 79), 120, 126, 127})
+
+# The options of the main section that Exim is not to have, and what becomes of mail then.
+MAIN = {
+    "mua_wrapper": "mail bounces at once, where it would wait",
+    "deliver_drop_privilege": "Exim cannot run avcheck as its account, and all mail waits",
+}
 
 RETRY = "*  *  F,2h,15m; G,16h,1h,1.5; F,4d,6h  # begin retry"
 DAY = 86400.0
@@ -158,6 +164,29 @@ def exim_retry(look: Look) -> Iterator[Result]:
             yield Result(WARNING, f"{text}, should the scanner be away longer", RETRY)
         else:
             yield Result(OK, f"mail for {printable(address)} waits for a day or longer")
+
+
+def exim_delivers(look: Look) -> Iterator[Result]:
+    """No option of the main section keeps mail, or has it bounce."""
+    exim, call = look.exim, _call(look)
+    if exim is None or call is None or call != exim.calls[0]:
+        return
+    bad = [
+        Result(ERROR, f"{option}: {what}", f"{option} = false")
+        for option, what in MAIN.items()
+        if exim.main.get(option) == ON
+    ]
+    if "*" in listed(exim.main.get("hold_domains", "")):
+        text = "hold_domains has *: all mail waits until somebody delivers it by hand (exim -M)"
+        bad.append(Result(ERROR, text, "hold_domains ="))
+    never = listed(exim.main.get("never_users", ""))
+    if not call.by_smtp and call.user in never:
+        text = f"never_users has {printable(call.user)}: Exim does not run avcheck, and mail waits"
+        others = " : ".join(each for each in never if each != call.user)
+        bad.append(Result(ERROR, text, f"never_users = {printable(others)}"))
+    yield from bad
+    if not bad:
+        yield Result(OK, "no option of the main section keeps mail, or has it bounce")
 
 
 def exim_account(look: Look) -> Iterator[Result]:

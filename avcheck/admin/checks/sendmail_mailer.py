@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from avcheck.admin import amounts
@@ -11,6 +12,7 @@ from avcheck.admin.checks.pipe_account import own_account
 from avcheck.admin.checks.sendmail_ways import looks
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.sendmail_instance import SENDERS
+from avcheck.admin.sendmail_options import Mailer
 from avcheck.printable import printable
 
 # The flags of a mailer that change the message, or the envelope, and how.
@@ -33,6 +35,22 @@ WANTED = {
     "h": "the domain is folded to small letters",
     "n": "a From line is put before the message",
     "u": "the local part is folded to small letters",
+}
+
+# Those by which mail bounces, or waits.
+KEEP = {
+    "%": "keeps mail until somebody asks for it (ETRN)",
+    "e": "keeps mail for a run of the queue, where HoldExpensive is set",
+    "w": "refuses mail for whoever has no account on this host",
+    "z": "speaks LMTP, and avcheck does not: all mail waits",
+}
+
+# What mail may wait, for each priority that it may have: the option, and the macro.
+RETURNS = {
+    "": "confTO_QUEUERETURN",
+    ".normal": "confTO_QUEUERETURN_NORMAL",
+    ".urgent": "confTO_QUEUERETURN_URGENT",
+    ".non-urgent": "confTO_QUEUERETURN_NONURGENT",
 }
 
 FLAGS = "F=nuh8"
@@ -93,10 +111,12 @@ def sendmail_keeps(look: Look) -> Iterator[Result]:
         results.append(
             Result(WARNING, text, pair.front.define("confPRIVACY_FLAGS", printable(flags)))
         )
-    waits = _seconds(options.get("Timeout.queuereturn", "5d"))
-    if waits < DAY:
-        text = f"mail that waits for the scanner bounces after {amounts.age(waits)}"
-        results.append(Result(WARNING, text, pair.front.define("confTO_QUEUERETURN", "5d")))
+    for name, macro in RETURNS.items():
+        waits = _seconds(options.get(f"Timeout.queuereturn{name}", "5d"))
+        if waits < DAY:
+            text = f"mail that waits for the scanner bounces after {amounts.age(waits)}"
+            results.append(Result(WARNING, text, pair.front.define(macro, "5d")))
+    results += _refused(look, call)
     deadline, wait = look.settings.deadline, _seconds(call.equates.get("W", "0s"), "s")
     if deadline == FOREVER:
         text = "avcheck never gives up by itself, and sendmail cannot be relied on to end it"
@@ -108,6 +128,25 @@ def sendmail_keeps(look: Look) -> Iterator[Result]:
     yield from results
     if not results:
         yield Result(OK, "mail bounces only where that is wanted")
+
+
+def _refused(look: Look, call: Mailer) -> Iterator[Result]:
+    """What the mailer does not take, or sendmail does not give it."""
+    shown = f"mailer {printable(call.name)}"
+    limit, largest = _number(call.equates.get("M", "0")), look.message_size_limit
+    if limit and not 0 < largest <= limit:
+        text = f"{shown}: M={limit}: what is larger bounces, and nobody has scanned it"
+        yield Result(ERROR, text, "M=0")
+    for flag, what in KEEP.items():
+        if flag in call.flags:
+            yield Result(ERROR, f"{shown}: F={printable(call.flags)}: {flag} {what}", FLAGS)
+    if root := call.equates.get("/", ""):
+        text = f"{shown}: /={printable(root)}: there is neither the guard nor avcheck below it"
+        yield Result(ERROR, text, f"take /={printable(root)} out of {shown}")
+    places = call.equates.get("D", "/").split(":")
+    if not any(each.startswith("$") or os.path.isdir(each) for each in places):
+        text = f"{shown}: D={printable(call.equates['D'])} is not there, and all mail waits"
+        yield Result(ERROR, text, "D=/")
 
 
 def _seconds(text: str, usual: str = "d") -> float:

@@ -5,30 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from avcheck.admin import sendmail_rules
 from avcheck.admin.doors import is_here
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import port_number
 from avcheck.admin.sendmail_instance import BEHIND, Half, Sendmail
 from avcheck.admin.sendmail_options import Door, Mailer
+from avcheck.admin.sendmail_rules import REFUSES
 from avcheck.deliver import sendmail as program
 from avcheck.printable import printable
 
 # The port of the documents.
 BACK = "10026"
 
-# What sendmail calls a mailer that refuses the address.
-REFUSES = ("*error*", "error")
-
 # A mailer with this for its program speaks SMTP, to the port that its arguments end with.
 SMTP = "[IPC]"
 
-# A table's tabs would be blanks on a terminal, and sendmail needs tabs: printf(1) makes them.
+# A table's tabs would be blanks on a terminal, and sendmail needs tabs: sed(1) makes them.  The
+# rules come first in LOCAL_RULE_0, and nothing else is taken away.
 RULES = (
-    "sed -i.before '/^LOCAL_RULE_0/,$d' {source} && printf '"
-    "LOCAL_RULE_0\\n"
+    "{{ grep -q '^LOCAL_RULE_0' {source} || echo LOCAL_RULE_0 >>{source}; }} && "
+    "sed -i.before '0,/^LOCAL_RULE_0/s/^LOCAL_RULE_0.*/&\\n"
     "R$* < @ $* > $*\\t$#{mailer} $@ scan $: $1 < @ $2 > $3\\n"
-    "R$+\\t$#{mailer} $@ scan $: $1\\n"
-    "' >>{source} && m4 {source} >{configuration}"
+    "R$+\\t$#{mailer} $@ scan $: $1/' {source} && m4 {source} >{configuration}"
 )
 
 
@@ -70,22 +69,28 @@ def sendmail_routes(look: Look) -> Iterator[Result]:
     if (looked := looks(look)) is None or looked[1] != looked[0].calls[0]:
         return  # said once, and not for each avcheck
     pair, call = looked
-    others = [name for name, _ in pair.front.hops if name not in (*pair.names, *REFUSES)]
+    front = pair.front
+    remedy = RULES.format(
+        source=printable(front.source),
+        configuration=printable(front.configuration),
+        mailer=printable(call.name),
+    )
+    others = [name for name, _ in front.hops if name not in (*pair.names, *REFUSES)]
+    rules = [*sendmail_rules.before(front.rules, pair.names)]
     if others:
         text = f"mail goes to the mailer {printable(others[0])}, round avcheck, unscanned"
-        front = pair.front
-        yield Result(
-            ERROR,
-            text,
-            RULES.format(
-                source=printable(front.source),
-                configuration=printable(front.configuration),
-                mailer=printable(call.name),
-            ),
+        yield Result(ERROR, text, remedy)
+    for rule, mailer in [] if others else rules:
+        text = (
+            f"LOCAL_RULE_0: R{printable(rule.left, 80)} comes before avcheck's rules, and what it"
         )
-    elif not pair.front.hops:
+        text += f" takes goes to the mailer {printable(mailer)}, unscanned"
+        yield Result(ERROR, text, remedy)
+    if others or rules:
+        return
+    if not front.hops:
         text = "where mail goes is not known"
-        yield Result(SKIPPED, text, f"sendmail -C {printable(pair.front.configuration)} -bv root")
+        yield Result(SKIPPED, text, f"sendmail -C {printable(front.configuration)} -bv root")
     else:
         yield Result(OK, "the front door sends all mail to avcheck")
 

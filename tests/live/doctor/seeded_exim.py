@@ -106,10 +106,10 @@ class SeededExim:
             self._set(removed[2], "routers", [], removed[1])
         elif first.endswith("# begin retry"):
             self.change("begin retry\n", f"begin retry\n{first.partition('#')[0]}\n")
-        elif re.match(r"^\w+ = ", first):
+        elif re.match(r"^\w+ =", first):
             for line in remedy.splitlines():
-                option = line.partition(" = ")[0]
-                self.text = re.sub(rf"^{option} = .*\n", "", self.text, flags=re.M)
+                option = line.partition(" =")[0]
+                self.text = re.sub(rf"^{option} =.*\n", "", self.text, flags=re.M)
                 self.change("queue_only\n", f"queue_only\n{line}\n")
         elif remedy.startswith("-"):
             for option, value in re.findall(r"(--?\w[\w-]*) (\S+)", remedy):

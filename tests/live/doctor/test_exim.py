@@ -247,6 +247,7 @@ LOOKED_AT = {
     "message_size_limit": "reinjection_answers",
     "smtputf8_advertise_hosts": "(UTF-8 addresses wait, and avcheck says so)",
     "bounce_return_body": "exim_bounce",
+    "hold_domains, never_users, mua_wrapper, deliver_drop_privilege": "exim_delivers",
     "retry rules": "exim_retry",
     "the order of routers": "exim_router",
     "the router's condition": "exim_router",

@@ -138,6 +138,21 @@ def test_what_bounces_or_changes_or_doubles_mail(site: SeededExim) -> None:
     assert site.only_clean_arrives()
 
 
+def test_options_that_keep_mail(site: SeededExim) -> None:
+    """And one by which it bounces, which is not tried here: nothing would come in."""
+    lines = f"hold_domains = *\nnever_users = root : {site.system.client}\n"
+    site.change("queue_only\n", f"queue_only\n{lines}deliver_drop_privilege = true\n")
+    site.restart()
+    assert not arrives(site)
+    faults = [
+        ("exim_delivers", "error", "hold_domains has *"),
+        ("exim_delivers", "error", f"never_users has {site.system.client}"),
+        ("exim_delivers", "error", "deliver_drop_privilege: Exim cannot run avcheck"),
+    ]
+    follow(site, faults)
+    assert site.only_clean_arrives()
+
+
 def at_data(site: SeededExim, name: str, lines: str) -> None:
     """An ACL for what comes back, after its message."""
     old = f"acl_smtp_data = ${{if eq{{$received_port}}{{{site.back}}}{{acl_avcheck}}"

@@ -27,6 +27,7 @@ CHECKS = (
     "exim_private",
     "exim_takes",
     "exim_command",
+    "exim_delivers",
     "exim_reserve",
     "exim_account",
     "exim_message",

@@ -86,6 +86,22 @@ FAULTS: dict[str, Fault] = {
         lambda site: change(site, "transport", current_directory="relative"),
         "exim_command", ERROR, "cannot go there", "current_directory = /",
     ),
+    "held": (
+        lambda site: change(site, "main", hold_domains="x : *"),
+        "exim_delivers", ERROR, "hold_domains has *", "hold_domains =",
+    ),
+    "never": (
+        lambda site: change(site, "main", never_users="root : avclient : x"),
+        "exim_delivers", ERROR, "never_users has avclient", "never_users = root : x",
+    ),
+    "a wrapper": (
+        lambda site: change(site, "main", mua_wrapper="yes"),
+        "exim_delivers", ERROR, "mail bounces at once", "mua_wrapper = false",
+    ),
+    "no privilege": (
+        lambda site: change(site, "main", deliver_drop_privilege="yes"),
+        "exim_delivers", ERROR, "all mail waits", "deliver_drop_privilege = false",
+    ),
 }  # fmt: skip
 
 

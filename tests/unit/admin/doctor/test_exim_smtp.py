@@ -75,7 +75,7 @@ def test_what_avcheck_smtp_has_not(line: str) -> None:
     site.transport[option] = value
     remedy = "protocol = smtp" if option == "protocol" else f"{option} ="
     expect(site.look(), "exim_keeps", ERROR, DEMANDS[line], remedy)
-    site.transport |= {"protocol": "smtp", "hosts_require_tls": "192.0.2.1", option: ""}
+    site.transport |= {option: "", "protocol": "smtp", "hosts_require_tls": "192.0.2.1"}
     assert levels("exim_keeps", site.look()) == {OK}
 
 

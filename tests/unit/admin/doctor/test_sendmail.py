@@ -16,7 +16,7 @@ from avcheck.admin.sendmail_options import (
     mailers,
     options,
     parsed,
-    waits,
+    untold,
 )
 from tests.support.doctor_site import expect, found, levels
 from tests.support.sendmail_site import SendmailSite
@@ -221,8 +221,8 @@ def test_a_wait_that_is_long_enough(wait: str) -> None:
 
 def test_how_long_sendmail_waits_is_in_its_file() -> None:
     text = "Mlocal, P=/x, W=5\nMavcheck,\tP=/x,\n\tF=8, W=10m,\n\tA=y W=1\nMesmtp, P=[IPC], A=TCP\n"
-    assert waits(text) == {"local": "5", "avcheck": "10m"}
-    assert waits("#Mx, W=5\nHM, W=6\n") == {}
+    assert untold(text) == {"local": {"W": "5"}, "avcheck": {"W": "10m"}, "esmtp": {}}
+    assert untold("#Mx, W=5\nHM, W=6\n") == {}
 
 
 def test_the_port_of_the_one_behind_is_named() -> None:
