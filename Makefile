@@ -48,7 +48,7 @@ help: ## This list
 	@echo 'Everything stays in .venv; Debian packages that are missing are named and installed, by root'
 	@echo 'or by a sudo that asks no questions.  PYTHON=/usr/bin/python3.12 chooses an interpreter.'
 
-demo: ## See it work: a clean, an infected and two held-back messages on a real clamd
+demo: ## See it work: clean, infected, held-back and refused messages on a real clamd
 	@.ci/venv
 	@.venv/bin/python -m demo
 

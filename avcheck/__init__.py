@@ -19,7 +19,8 @@ unix, the system's calls.
 Before all of them: loading, which finds these modules; and uchroot is a program of its own.
 
 smtpd is the other way in: many messages, on a connection that standard input is.  It has the
-same journey for each of them.
+same journey for each of them.  admin is avcheckctl, and nothing of the journey imports it.
+state has what runs share in files (hold, attempts, slots, canary, metrics), deliver the ways on.
 
 What belongs to this one message, such as its deadline and whether somebody else has it by
 now, travels with it as a Run (run, which asks caller; process is what belongs to them all).

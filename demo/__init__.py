@@ -1,4 +1,4 @@
-"""`make demo`: four messages go their ways, on a real clamd, as a mail system would send them.
+"""`make demo`: five messages go their ways, on a real clamd, as a mail system would send them.
 
 screen    what is shown, and whether all went as it should
 letters   the messages

@@ -64,8 +64,8 @@ HELP = {
     "deadline": "Time for a whole run of avcheck, 900 unless given; 0: no limit.",
     "timeout": "Time to wait for the scanners, as avcheck does.",
     "slots": "At most N scans at a time on this host.",
-    "canary": "The known-answer test of avcheck, whose results are looked at.",
-    "attempts": "The poison brake of avcheck, whose counts are looked at.",
+    "canary": "Show the results of --canary.",
+    "attempts": "Show the counts of --attempts.",
 }
 
 

@@ -216,7 +216,7 @@ def test_exim_that_is_killed_during_a_scan_delivers_the_message_once(
 ) -> None:
     message = letter()
     clamd = host.read("/run/clamav/clamd.pid").strip()
-    host.run("kill", "-STOP", clamd)
+    host.suspend("clamd")
     try:
         host.local(message)
         host.wait_until(lambda: connections_to_clamd(host), "scan")

@@ -125,7 +125,7 @@ def test_a_postfix_killed_during_a_scan_delivers_once(
     """The run that has lost its Postfix must not hand on: the message is tried again."""
     clamd = machine.run("pidof", "-s", "clamd").strip()
     message, virus = letter(), with_attachment(EICAR)
-    machine.run("kill", "-STOP", clamd)
+    machine.suspend("clamd")
     try:
         assert machine.by_sendmail(message, BOB)
         assert machine.by_sendmail(virus, BOB)

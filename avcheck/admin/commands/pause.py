@@ -39,7 +39,7 @@ GRACE = 10.0
     "length",
     type=amounts.duration,
     metavar="TIME",
-    help="How long it will take (90s, 10m, 2h): to be told to who looks, it ends nothing.",
+    help="How long it will take (90s, 10m, 2h): shown by status; the pause does not end by itself.",
 )
 @click.option("--wait", is_flag=True, help="Wait until no message is in flight any more.")
 @click.option(
@@ -64,7 +64,7 @@ def command(
     """Hold all mail back: the mail system keeps it and tries again later.
 
     With a COMMAND, wait until no message is in flight, run it, wait until every scanner
-    knows the test virus from an innocent mail again, and resume.  If a scanner does not,
+    can tell the test virus from a clean message again, and resume.  If a scanner does not,
     mail stays held back; so it does if this is interrupted, which ends the command.
 
     Exit status: 0 done, 1 the command failed or mail stays held back, 2 nothing was done.

@@ -15,6 +15,9 @@ from typing import Self
 START_MAX = 60.0
 STOP_MAX = 30.0
 
+# Seconds for a command to end.
+COMMAND_MAX = 200.0
+
 # A program in the foreground has no other way to say that it is ready than to answer.
 LOOK = 0.02
 
@@ -143,14 +146,18 @@ def output_of(
     words: Sequence[str], stdin: bytes = b"", environment: Mapping[str, str] | None = None
 ) -> str:
     """What a command says; raises RuntimeError with that unless it exits 0."""
-    done = subprocess.run(
-        words,
-        env=environment,
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            words,
+            env=environment,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=COMMAND_MAX,
+        )
+    except subprocess.TimeoutExpired as why:
+        raise RuntimeError(str(why)) from why
     said = done.stdout.decode(errors="replace")
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(words)}: status {done.returncode}\n{said}")

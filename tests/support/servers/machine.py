@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -107,6 +108,7 @@ class Machine:
         self._directory = directory
         self._stack = contextlib.ExitStack()
         self._pid = 0
+        self._init = -1
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -124,12 +126,14 @@ class Machine:
                 stdout=subprocess.PIPE,
                 env={"PATH": packages.PLACES},
             )
+            stack.callback(self._wait_for_end)
             stack.enter_context(process)
             stack.callback(process.kill)
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             self._pid = int(children.read_text())
+            self._init = os.pidfd_open(self._pid)
             self.put("/usr/local/sbin/systemctl", SYSTEMCTL.read_text(), 0o755)
             self._stack = stack.pop_all()
         return self
@@ -141,6 +145,13 @@ class Machine:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def _wait_for_end(self) -> None:
+        """Wait for its first process, with which all the others have ended."""
+        if self._init >= 0:
+            select.select([self._init], [], [], PATIENCE)
+            os.close(self._init)
+            self._init = -1
 
     def path(self, name: str) -> Path:
         """A file of the machine, as it is seen from outside."""
@@ -187,6 +198,16 @@ class Machine:
             return self.path(name).read_text(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def suspend(self, program: str) -> None:
+        """SIGSTOP for a program, and wait until it has stopped (see suspend of daemon.py)."""
+        pid = self.run("busybox", "pidof", program).split()[0]
+        self.run("kill", "-STOP", pid)
+        self.wait_until(lambda: self._is_suspended(pid), f"end of {program}")
+
+    def _is_suspended(self, pid: str) -> bool:
+        threads = self.shell(f"cat /proc/{pid}/task/*/stat").splitlines()
+        return all(each.rpartition(")")[2].split()[0] == "T" for each in threads)
 
     def wait_until(self, true: Callable[[], object], what: str) -> None:
         """Wait for something that the machine's programs do by themselves."""

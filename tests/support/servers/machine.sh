@@ -75,6 +75,7 @@ first() {
     printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s %s\n' "$1" "${1%%.*}" >/etc/hosts
     printf '%s\n' "$1" >/etc/hostname
     printf '%s\n' "$1" >/etc/mailname
+    echo 512 >/proc/sys/net/unix/max_dgram_qlen  # as systemd does it
     busybox syslogd -O /var/log/syslog
     echo ready
     # Whoever loses its parent becomes a child of this shell, and wait takes care of its end.
