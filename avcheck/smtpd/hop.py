@@ -114,6 +114,8 @@ class Hop:
 
     def _follow(self, verb: bytes, reply: Reply) -> None:
         """Raise Defer if the reply, which the client would take for final, judges no mail."""
+        if verb == b"RSET":
+            self._has_sender = False
         if verb == b"MAIL":
             self._has_sender = reply.code // 100 == 2
         elif verb != b"RCPT" or not self._has_sender:

@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
+    from avcheck.deliver.smtp_replies import Reply
     from avcheck.settings import Settings
     from avcheck.smtpd.client import Client
     from avcheck.smtpd.events import Event
@@ -113,12 +114,18 @@ class Session:
             else:
                 dialogue.allow()
         elif isinstance(event, Relay):
-            dialogue.answer(hop.ask(event.commands) if hop else kept.answers(event.commands))
+            dialogue.answer(hop.ask(event.commands) if hop else self._keep(event))
         elif isinstance(event, Data):
             if monotonic() < self._ends + TRANSACTION_MAX:
                 self._take()
             else:  # this message might be killed with us (see --session)
                 dialogue.end(ENOUGH)
+
+    def _keep(self, event: Relay) -> list[Reply]:
+        """Take the envelope, which nobody else wants to know yet."""
+        transaction = self._dialogue.transaction
+        known = len(transaction.recipients) if transaction else 0
+        return kept.answers(event.commands, known)
 
     def _take(self) -> None:
         """Take a message, or say why not."""

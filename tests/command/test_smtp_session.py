@@ -332,3 +332,29 @@ def test_what_xforward_has_told_ends_with_the_next_ehlo(site: Site) -> None:
         talk.quit()
     verbs = [line[:4] for line in server.commands]
     assert verbs[:4] == [b"EHLO", b"XFOR", b"RSET", b"MAIL"]
+
+
+def test_rset_and_what_follows_it_in_one_packet(site: Site) -> None:
+    """A recipient of nothing is refused, and that is all."""
+    site.smtp(offers=(b"PIPELINING",))
+    with spawn(site) as talk:
+        talk.hello()
+        assert talk.ask(b"MAIL FROM:<a@example>").startswith(b"250 ")
+        talk.say(b"RSET\r\nRCPT TO:<b@example>\r\n")
+        assert talk.hear().startswith(b"250 ")
+        assert talk.hear().startswith(b"503 ")
+        assert talk.send().startswith(b"250 ")
+        talk.quit()
+
+
+def test_a_program_gets_so_many_recipients_and_the_client_keeps_the_others(site: Site) -> None:
+    sendmail = site.sendmail()
+    with spawn(site) as talk:
+        talk.hello()
+        talk.ask(b"MAIL FROM:<a@example>")
+        talk.say(b"".join(b"RCPT TO:<%d@example>\r\n" % number for number in range(1002)))
+        replies = [talk.hear()[:9] for _ in range(1002)]
+        assert replies == [b"250 2.1.5"] * 1000 + [b"452 4.5.3"] * 2
+        assert talk.data().startswith(b"250 ")
+        talk.quit()
+    assert sum(b"@example" in word for word in sendmail.argv) == 1001
