@@ -21,7 +21,7 @@ Equates = Mapping[str, str]
 MAILER = re.compile(r"^(?:> )*mailer \d+ \((\S+)\): (P=.*)$")
 EQUATE = re.compile(r"\b([PSRMUFLETr])=(\S*) (?=[PSRMUFLETrA]=)")
 DEFINED = re.compile(r"M([^\s,]+),(.*)")
-UNTOLD = re.compile(r"(?:^|[,\s])([WD/])=([^,\s]+)")
+UNTOLD = re.compile(r"(?:^|[,\s])([W/])=([^,\s]+)")
 OPTION = re.compile(r"^setoption (\w+) \(.*?\)((?:\.[\w-]+)*)=(.*)$")
 PARSED = re.compile(r"^(?:> )*mailer (\S+), (?:host (\S*), )?user ")
 TRIED = re.compile(r"^Rcode = \d+, addr = ?(.*)$", re.MULTILINE)
@@ -70,7 +70,7 @@ def mailers(text: str) -> dict[str, dict[str, str]]:
 
 
 def untold(configuration: str) -> dict[str, dict[str, str]]:
-    """W=, D= and /= of each mailer, by its name: what no sendmail tells, its file does."""
+    """W= and /= of each mailer, by its name: what no sendmail tells, its file does."""
     whole = re.sub(r"\n[ \t]+", " ", configuration)
     found = (match for line in whole.splitlines() if (match := DEFINED.match(line)))
     heads = {match[1]: re.split(r"[,\s]A=", match[2])[0] for match in found}

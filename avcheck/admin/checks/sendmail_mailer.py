@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from avcheck.admin import amounts
@@ -19,6 +18,7 @@ from avcheck.printable import printable
 CHANGE = {
     "7": "takes the eighth bit away",
     "9": "converts the message to 7 bits",
+    "C": "adds a domain to addresses in headers",
     "D": "adds a Date header",
     "E": "changes lines that begin with From",
     "F": "adds a From header",
@@ -26,6 +26,8 @@ CHANGE = {
     "M": "adds a Message-Id header",
     "P": "adds a Return-Path header",
     "X": "doubles dots",
+    "b": "adds an empty line",
+    "c": "takes comments out of addresses in headers",
     "x": "adds a Full-Name header",
 }
 
@@ -40,9 +42,10 @@ WANTED = {
 # Those by which mail bounces, or waits.
 KEEP = {
     "%": "keeps mail until somebody asks for it (ETRN)",
-    "e": "keeps mail for a run of the queue, where HoldExpensive is set",
+    "A": "has aliases expanded before the message is scanned, or mail waits without any",
+    "f": "puts another -f before the arguments, and all mail waits",
+    "r": "puts -r before the arguments, and all mail waits",
     "w": "refuses mail for whoever has no account on this host",
-    "z": "speaks LMTP, and avcheck does not: all mail waits",
 }
 
 # What mail may wait, for each priority that it may have: the option, and the macro.
@@ -143,10 +146,6 @@ def _refused(look: Look, call: Mailer) -> Iterator[Result]:
     if root := call.equates.get("/", ""):
         text = f"{shown}: /={printable(root)}: there is neither the guard nor avcheck below it"
         yield Result(ERROR, text, f"take /={printable(root)} out of {shown}")
-    places = call.equates.get("D", "/").split(":")
-    if not any(each.startswith("$") or os.path.isdir(each) for each in places):
-        text = f"{shown}: D={printable(call.equates['D'])} is not there, and all mail waits"
-        yield Result(ERROR, text, "D=/")
 
 
 def _seconds(text: str, usual: str = "d") -> float:

@@ -120,7 +120,7 @@ class SeededSendmail:
                 half.mc = re.sub(r"^DAEMON_OPTIONS.*\n", "", half.mc, flags=re.M)
                 self._line(line[3], option)
         elif re.match(r"[A-Z]=", remedy):
-            equates = re.findall(r"([FULESPWMD]|A)=((?:[^,]|, (?!A=))+)", remedy)
+            equates = re.findall(r"([FULESPWM]|A)=((?:[^,]|, (?!A=))+)", remedy)
             for letter_, value in equates:
                 self._equate(letter_, value)
         elif remedy.startswith("-"):
