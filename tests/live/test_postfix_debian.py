@@ -48,11 +48,16 @@ def test_another_account_is_told_to_ask_root(machine: PostfixMachine) -> None:
 
 
 def test_a_clamd_conf_that_is_not_there_is_told(machine: PostfixMachine) -> None:
-    words = ("avcheckctl", "doctor", "--postfix", "--json", "--clamd-conf", "/nonexist")
-    found = json.loads(machine.run(*words))
-    skipped = [each["check"] for each in found if each["level"] == "skipped"]
-    assert len(skipped) == 8
-    assert all(name.startswith("clamd_") for name in skipped)
+    done = machine.attempt(
+        *("avcheckctl", "doctor", "--postfix", "--json", "--clamd-conf", "/nonexist")
+    )
+    assert done.returncode == 1
+    errors = [each for each in json.loads(done.stdout) if each["level"] == "error"]
+    assert all(each["check"].startswith("clamd_") for each in errors)
+    # It is shown once.
+    assert {(each["text"], each["remedy"]) for each in errors} == {
+        ("--clamd-conf /nonexist: no file that can be read", "ls -lL /nonexist")
+    }
 
 
 def test_the_trial_messages_of_the_page(machine: PostfixMachine) -> None:
