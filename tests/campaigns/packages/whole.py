@@ -17,12 +17,12 @@ In a minimal bookworm and a minimal trixie, made by debootstrap: the package is 
 dpkg-buildpackage with nothing there but its build dependencies, twice with the same bytes, and
 lintian has no error and no warning. It is installed, used and purged, and all files of the system
 are as they were. An older version is replaced while its programs are called without a pause: each
-call ends with 0 or 75.
-Mail in the quarantine survives upgrade, removal and purge, which says where it is. The units are
-disabled, and systemd-analyze has nothing to say about them. apparmor_parser reads the profile, and
-what strace sees of a run, a session and infected.sh is in it; no kernel has enforced it yet. The
-tests of debian/tests run: the demonstration, and mail through a Postfix that is set up by nothing
-but what `avcheckctl setup` prints. Last, processor time of a run, median of 101, with the guard.
+call ends with 0 or 75. Mail in the quarantine survives upgrade, removal and purge, which says where
+it is. The units are disabled, and systemd-analyze has nothing to say about them. apparmor_parser
+reads the profile, and what strace sees of a run, a session and infected.sh is in it; no kernel has
+enforced it yet. The tests of debian/tests run: the demonstration, and mail through a Postfix that
+is set up by nothing but what `avcheckctl setup` prints. Last, processor time of a run, median of
+101, with the guard.
 
 {table}
 """
