@@ -60,7 +60,10 @@ def doors(postfix: Postfix) -> Iterator[Door]:
 
 
 def ways_back(postfix: Postfix) -> list[Line]:
-    """The services that take checked mail back, of each avcheck of this Postfix."""
+    """The services that take checked mail back, of each avcheck of this Postfix.
+
+    One that is in master.cf twice is here twice: with a filter it would be a loop.
+    """
     found = []
     for service in spawned.avchecks(postfix):
         settings = service.settings
@@ -68,7 +71,7 @@ def ways_back(postfix: Postfix) -> list[Line]:
             continue
         line = postfix.listener(settings.server)
         if line is not None and line.port not in PUBLIC:
-            found.append(line)
+            found += [each for each in postfix.lines if each.port == line.port]
     return found
 
 

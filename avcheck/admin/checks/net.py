@@ -52,7 +52,7 @@ def safety_net(look: Look) -> Iterator[Result]:
             WARNING,
             "while avcheck is replaced, mail can be lost"
             + ("" if kept else ", and if Python cannot start, Postfix bounces it"),
-            f"argv={GUARD} {printable(pipe.program)} ...   # docs/postfix.md",
+            f"argv={GUARD} {printable(' '.join(pipe.argv), 2000)}",
         )
     elif kept:
         yield Result(OK, "what Postfix would bounce by accident is kept")

@@ -101,3 +101,14 @@ def test_both_ways_in_one_postfix(mixed: Sessions) -> None:
 def test_a_pipe_that_is_left_over(mixed: Sessions) -> None:
     mixed.site.main["content_filter"] = ""
     assert levels("filter_used", of_pipe(mixed)) == {WARNING}
+
+
+def test_a_way_back_that_is_there_twice_is_no_door(before: Sessions) -> None:
+    """With a filter, as a door has it, mail would go round for ever."""
+    (back,) = [
+        line for line in before.site.master.splitlines() if line.startswith("127.0.0.1:10026 ")
+    ]
+    before.site.master += f"{back}\n"
+    assert "goes round" not in " ".join(
+        each.text for each in found("front_doors", before.look()) if each.level == ERROR
+    )
