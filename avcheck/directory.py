@@ -172,9 +172,8 @@ def release_file(name: bytes) -> None:
 
 def give(name: bytes, directory: Directory) -> None:
     """Note that a program gets the name of a file made by create."""
-    flags = (
-        unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-    )  # not dup(2): each has its own position
+    # Not dup(2): each has its own position.
+    flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
     _given[name] = unix.open(b".", flags, dir_fd=directory.fd)
 
 

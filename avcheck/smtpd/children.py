@@ -184,7 +184,10 @@ class Worker:
     """
 
     def __init__(self, link: socket.socket, settings: Settings, called: bytes) -> None:
+        link.setblocking(False)
         self._link = link
+        self._ready = poll()
+        self._ready.register(link.fileno(), POLLIN)
         self._settings = settings
         self._called = called
         self._waiting = False
@@ -206,7 +209,6 @@ class Worker:
 
     def _next(self) -> int:
         """The next connection; -1 if there will be none."""
-        self._link.setblocking(False)
         try:
             self._link.send(READY)
             self._wait()
@@ -224,12 +226,10 @@ class Worker:
 
         A signal that comes just before that is noticed with the next connection.
         """
-        waiting = poll()
-        waiting.register(self._link.fileno(), POLLIN)
         try:
             self._waiting = True
             if not self._stopped:
-                waiting.poll()
+                self._ready.poll()
         except Stopped:
             return
         finally:

@@ -126,11 +126,7 @@ def offers(look: Look) -> tuple[dict[bytes, bytes], str]:
     """
     server = look.settings.server
     with look.acting(), conn.connect((server,), monotonic() + look.left) as link:
-        smtp_replies.want(2, b"the connection", [heard(link)])
-        link.send(b"EHLO avcheckctl.invalid\r\n")
-        reply = heard(link)
-        smtp_replies.want(2, b"EHLO", [reply])
-        offered = smtp_dialogue.extensions(reply)
+        offered = smtp_dialogue.extensions(greeted(link))
         refused = ""
         # Where TLS comes first, only a handshake would tell.
         if look.settings.tls == smtp_dialogue.NEVER or b"STARTTLS" not in offered:
@@ -157,6 +153,15 @@ def _refusal(look: Look, link: conn.Conn) -> str:
     link.send(b"RSET\r\n")
     heard(link)
     return ""
+
+
+def greeted(link: conn.Conn) -> smtp_replies.Reply:
+    """The reply to EHLO, after the greeting; raises Defer unless both are a yes."""
+    smtp_replies.want(2, b"the connection", [heard(link)])
+    link.send(b"EHLO avcheckctl.invalid\r\n")
+    reply = heard(link)
+    smtp_replies.want(2, b"EHLO", [reply])
+    return reply
 
 
 def heard(link: conn.Conn) -> smtp_replies.Reply:

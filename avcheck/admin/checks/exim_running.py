@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avcheck.admin import exim, peer
+from avcheck.admin.checks.running import changed
 from avcheck.admin.exim_instance import Exim
 from avcheck.admin.exim_program import NAMES
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
@@ -41,27 +42,20 @@ def exim_restarted(look: Look) -> Iterator[Result]:
     if not read:
         text = "Exim does not run as a daemon, so mail neither comes in nor back"
         yield Result(WARNING, text, RESTART)
-    elif _changed(instance.configuration) > read + SOON:
+    elif changed(instance.configuration) > read + SOON:
         text = f"{place} was changed after Exim was started: its ports and ACLs are the old ones"
         yield Result(WARNING, text, RESTART)
     else:
         yield Result(OK, f"Exim was started after {place} was last changed")
 
 
-def _changed(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
-
-
 def _newer(configuration: str, etc: Path) -> str:
     """A part of Debian's that is newer than what it is a part of; empty if there is none."""
     if os.path.basename(configuration) != GENERATED:
         return ""
-    made = _changed(configuration)
+    made = changed(configuration)
     files = [str(file) for part in PARTS for file in sorted(etc.glob(part)) if file.is_file()]
-    return next((file for file in files if _changed(file) > made + SOON), "")
+    return next((file for file in files if changed(file) > made + SOON), "")
 
 
 def _read(instance: Exim) -> float:
@@ -74,7 +68,7 @@ def _read(instance: Exim) -> float:
     except (OSError, ValueError, IndexError):
         return 0.0
     # It stays the same process when it is told to, and writes that file again.
-    return max(peer.started(number), _changed(path)) if peer.called(number) in NAMES else 0.0
+    return max(peer.started(number), changed(path)) if peer.called(number) in NAMES else 0.0
 
 
 def exim_reserve(look: Look) -> Iterator[Result]:

@@ -9,7 +9,7 @@ from typing import Any
 from avcheck import conn
 from avcheck.address import Address
 from avcheck.admin import doors, spawned
-from avcheck.admin.checks.back import heard
+from avcheck.admin.checks.back import greeted, heard
 from avcheck.admin.doors import Door
 from avcheck.admin.look import ERROR, OK, WARNING, Look, Result
 from avcheck.admin.postfix import Postfix
@@ -82,9 +82,7 @@ def knocked(look: Look, host: str, port: str, wrapped: bool) -> str:
     with conn.connect((at,), monotonic() + look.left) as link:
         if wrapped:
             return ""
-        smtp_replies.want(2, b"the connection", [heard(link)])
-        link.send(b"EHLO avcheckctl.invalid\r\n")
-        smtp_replies.want(2, b"EHLO", [heard(link)])
+        greeted(link)
         link.send(b"MAIL FROM:<>\r\n")
         reply = heard(link)
         if reply.code // 100 == 2:

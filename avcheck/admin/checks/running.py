@@ -19,6 +19,14 @@ MANAGER = "qmgr"
 USUAL = "/etc/postfix"
 
 
+def changed(path: str) -> float:
+    """When the file was last changed, in seconds of the clock; 0 if it is not there."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
 def postfix_reloaded(look: Look) -> Iterator[Result]:
     """It was started, or told to read its files, after they were last changed."""
     postfix = look.postfix
@@ -33,14 +41,9 @@ def postfix_reloaded(look: Look) -> Iterator[Result]:
         yield Result(WARNING, "Postfix does not run, so all mail waits", f"{command} start")
         return
     read = max([peer.started(master), *map(peer.started, peer.children(master, MANAGER))])
-    stale = []
-    for name in ("master.cf", "main.cf"):
-        try:
-            changed = os.stat(os.path.join(postfix.directory or USUAL, name)).st_mtime
-        except OSError:
-            continue
-        if changed > read + SOON:
-            stale.append(name)
+    directory = postfix.directory or USUAL
+    files = ("master.cf", "main.cf")
+    stale = [name for name in files if changed(os.path.join(directory, name)) > read + SOON]
     if stale:
         text = f"{' and '.join(stale)} changed after Postfix had read it, and may not count yet"
         level = ERROR if "master.cf" in stale else WARNING

@@ -11,10 +11,11 @@ from avcheck.address import Address
 from avcheck.admin import peer, spawned
 from avcheck.admin.calls import Call
 from avcheck.admin.checks import net, sessions
-from avcheck.admin.checks.back import heard
+from avcheck.admin.checks.back import greeted
 from avcheck.admin.checks.clamd import SOON
 from avcheck.admin.checks.exim_ways import exim_loop
 from avcheck.admin.checks.reach import config
+from avcheck.admin.checks.running import changed
 from avcheck.admin.exim_options import SmtpTransport
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import Line
@@ -22,17 +23,16 @@ from avcheck.admin.output import Trouble
 from avcheck.admin.places import AS_ROOT
 from avcheck.admin.postfix import FILTER, Postfix
 from avcheck.admin.spawned import Client, Spawn
-from avcheck.deliver import smtp_replies
 from avcheck.exits import EXPIRED, Defer
 from avcheck.printable import printable
 
 # What an smtp(8) may do to mail that it sends, and what it is not to do on the way to a filter.
 CHANGE = {
-    "header_checks": "changes mail",
-    "mime_header_checks": "changes mail",
-    "nested_header_checks": "changes mail",
-    "body_checks": "changes mail",
-    "generic_maps": "rewrites addresses, of local recipients, too",
+    "smtp_header_checks": "changes mail",
+    "smtp_mime_header_checks": "changes mail",
+    "smtp_nested_header_checks": "changes mail",
+    "smtp_body_checks": "changes mail",
+    "smtp_generic_maps": "rewrites addresses, of local recipients, too",
 }
 
 # What turns the replies of avcheck-smtp into others, and replies as each of them sees them.
@@ -100,9 +100,7 @@ def hello(look: Look) -> None:
     if at is None:
         return
     with conn.connect((at,), monotonic() + look.left) as link:
-        smtp_replies.want(2, b"the connection", [heard(link)])
-        link.send(b"EHLO avcheckctl.invalid\r\n")
-        smtp_replies.want(2, b"EHLO", [heard(link)])
+        greeted(link)
         link.send(b"QUIT\r\n")
 
 
@@ -130,19 +128,12 @@ def smtp_restarted(look: Look) -> Iterator[Result]:
         process = peer.process(pid)
         if process is None or call.program not in process.argv:
             continue  # systemd, or inetd
-        newer = [file for file in filter(None, files) if _changed(file) > process.started + SOON]
+        newer = [file for file in filter(None, files) if changed(file) > process.started + SOON]
         if newer:
             text = f"{printable(newer[0])} was changed after avcheck-smtp (process {pid}) was"
             yield Result(ERROR, f"{text} started, and does not count yet", f"kill -HUP {pid}")
         else:
             yield Result(OK, f"avcheck-smtp (process {pid}) has read its files as they are")
-
-
-def _changed(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def smtp_client(look: Look) -> Iterator[Result]:
@@ -173,26 +164,25 @@ def _several(postfix: Postfix, spawn: Spawn, client: Client) -> Result | None:
 
 
 def _faults(postfix: Postfix, line: Line) -> Iterator[Result]:
-    name, kind, set_ = printable(line.name), "smtp", sessions.shown(line)
+    name, set_ = printable(line.name), sessions.shown(line)
     if line.command == "lmtp":
         text = f"{name} is lmtp(8), and says LHLO, which avcheck-smtp does not know: mail bounces"
         yield Result(ERROR, text, f"{name} {line.type}  -  -  n  -  {line.limit}  smtp")
         return
-    fallback = f"{kind}_fallback_relay"
+    fallback = "smtp_fallback_relay"
     if relay := postfix.value(fallback, line).strip():
         text = f"while avcheck-smtp cannot be reached, {name} sends mail to {printable(relay, 80)}"
         yield Result(ERROR, f"{text} ({fallback}), unscanned", f"{set_}{fallback}=")
     for parameter, what in CHANGE.items():
-        parameter = f"{kind}_{parameter}"
         if value := postfix.value(parameter, line).strip():
             text = f"{name}: {parameter} = {printable(value, 80)} {what}, before it is scanned"
             yield Result(ERROR, text, f"{set_}{parameter}=")
-    length = postfix.value(f"{kind}_line_length_limit", line)
+    length = postfix.value("smtp_line_length_limit", line)
     if length.isdigit() and 0 < int(length) < LONG:
         text = f"{name} breaks lines of more than {length} bytes, before they are scanned"
-        yield Result(WARNING, text, f"{set_}{kind}_line_length_limit=0")
+        yield Result(WARNING, text, f"{set_}smtp_line_length_limit=0")
     yield from _rewritten(postfix, line)
-    tls = f"{kind}_tls_security_level"
+    tls = "smtp_tls_security_level"
     if (level := postfix.value(tls, line).strip()) in DEMANDS:
         text = f"{name} wants TLS ({tls} = {level}), which avcheck-smtp has not: all mail waits"
         yield Result(ERROR, text, f"{set_}{tls}=none")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from avcheck.admin import sendmail_rules
+from avcheck.admin.checks.running import changed
 from avcheck.admin.doors import is_here
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING, Look, Result
 from avcheck.admin.master_cf import port_number
@@ -49,19 +50,12 @@ def sendmail_reads(look: Look) -> Iterator[Result]:
             bad = True
             yield Result(ERROR, f"{place}: {printable(text)}", "avcheckctl setup sendmail")
         source = half.source
-        if _changed(source) > _changed(half.configuration):
+        if changed(source) > changed(half.configuration):
             bad = True
             text = f"{printable(source)} was changed after {place} was made of it"
             yield Result(WARNING, text, f"m4 {printable(source)} > {place}")
     if not bad:
         yield Result(OK, "sendmail has nothing to say against its configuration")
-
-
-def _changed(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def sendmail_routes(look: Look) -> Iterator[Result]:

@@ -131,14 +131,15 @@ def suspend(pid: int) -> None:
     """
     os.kill(pid, signal.SIGSTOP)
     end = time.monotonic() + STOP_MAX
-    while not _is_suspended(pid):
+    while not is_suspended(Path(f"/proc/{pid}/task")):
         if time.monotonic() > end:
             raise TimeoutError(f"{pid} does not stop")
         time.sleep(LOOK)
 
 
-def _is_suspended(pid: int) -> bool:
-    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+def is_suspended(tasks: Path) -> bool:
+    """Whether all threads have stopped of the process that has this directory in /proc."""
+    threads = tasks.glob("*/stat")
     return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads)
 
 

@@ -25,6 +25,7 @@ from typing import Self
 from tests.support.once import MEMORY, once
 
 from . import packages
+from .daemon import is_suspended
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "machine.sh"
@@ -203,11 +204,8 @@ class Machine:
         """SIGSTOP for a program, and wait until it has stopped (see suspend of daemon.py)."""
         pid = self.run("busybox", "pidof", program).split()[0]
         self.run("kill", "-STOP", pid)
-        self.wait_until(lambda: self._is_suspended(pid), f"end of {program}")
-
-    def _is_suspended(self, pid: str) -> bool:
-        threads = self.shell(f"cat /proc/{pid}/task/*/stat").splitlines()
-        return all(each.rpartition(")")[2].split()[0] == "T" for each in threads)
+        tasks = self.path(f"/proc/{pid}/task")
+        self.wait_until(lambda: is_suspended(tasks), f"stop of {program}")
 
     def wait_until(self, true: Callable[[], object], what: str) -> None:
         """Wait for something that the machine's programs do by themselves."""

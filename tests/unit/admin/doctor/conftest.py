@@ -1,4 +1,4 @@
-"""A site where nothing is wrong, and its scanner."""
+"""A site where nothing is wrong, its scanner, and the same with avcheck-smtp."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import KnowingClamd
+from tests.support.doctor_sessions import Sessions
 from tests.support.doctor_site import SEEN, Site
 
 WHOLE = Path(__file__).with_name("test_whole.py")
@@ -30,6 +31,21 @@ def levels_are_noted(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
+
+
+@pytest.fixture
+def after(site: Site) -> Sessions:
+    return Sessions(site, before=False)
+
+
+@pytest.fixture
+def before(site: Site) -> Sessions:
+    return Sessions(site, before=True)
+
+
+@pytest.fixture(params=["after", "before"])
+def either(request: pytest.FixtureRequest, site: Site) -> Sessions:
+    return Sessions(site, before=request.param == "before")
 
 
 @pytest.fixture

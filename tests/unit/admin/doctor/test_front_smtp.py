@@ -13,16 +13,6 @@ from tests.support.doctor_site import Site, found, levels, text
 PAST = "submission inet n - y - - smtpd\n    -o content_filter=\n    -o smtpd_proxy_filter=\n"
 
 
-@pytest.fixture
-def after(site: Site) -> Sessions:
-    return Sessions(site, before=False)
-
-
-@pytest.fixture
-def before(site: Site) -> Sessions:
-    return Sessions(site, before=True)
-
-
 def test_a_door_that_goes_round_a_filter_by_smtp(after: Sessions) -> None:
     assert levels("front_doors", after.look()) == {OK}
     after.site.master += PAST

@@ -20,25 +20,10 @@ from avcheck.admin.checks import pipe_account, sending
 from avcheck.admin.look import ERROR, OK, SKIPPED, WARNING
 from avcheck.admin.spawned import Spawn
 from tests.support.doctor_sessions import Sessions
-from tests.support.doctor_site import SOMEBODY, Site, expect, found, levels, text
+from tests.support.doctor_site import SOMEBODY, expect, found, levels, text
 
 USER = f"user={SOMEBODY}"
 SCAN = "scan unix ... smtp\n    -o "
-
-
-@pytest.fixture
-def after(site: Site) -> Sessions:
-    return Sessions(site, before=False)
-
-
-@pytest.fixture
-def before(site: Site) -> Sessions:
-    return Sessions(site, before=True)
-
-
-@pytest.fixture(params=["after", "before"])
-def either(request: pytest.FixtureRequest, site: Site) -> Sessions:
-    return Sessions(site, before=request.param == "before")
 
 
 # What sends.

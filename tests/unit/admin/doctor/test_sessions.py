@@ -14,21 +14,6 @@ from tests.support.doctor_site import US, Site, found, levels, text
 from tests.support.tree import ROOT
 
 
-@pytest.fixture
-def after(site: Site) -> Sessions:
-    return Sessions(site, before=False)
-
-
-@pytest.fixture
-def before(site: Site) -> Sessions:
-    return Sessions(site, before=True)
-
-
-@pytest.fixture(params=["after", "before"])
-def either(request: pytest.FixtureRequest, site: Site) -> Sessions:
-    return Sessions(site, before=request.param == "before")
-
-
 @pytest.mark.parametrize(
     "check",
     ["smtp_used", "smtp_loop", "smtp_xforward", "smtp_times", "smtp_processes", "clamd_threads"],
