@@ -71,7 +71,7 @@ def ways_back(postfix: Postfix) -> list[Line]:
             continue
         line = postfix.listener(settings.server)
         if line is not None and line.port not in PUBLIC:
-            found += [each for each in postfix.lines if each.port == line.port]
+            found += [each for each in postfix.lines if each.name == line.name]
     return found
 
 

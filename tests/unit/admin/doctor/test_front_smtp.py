@@ -102,3 +102,8 @@ def test_a_way_back_that_is_there_twice_is_no_door(before: Sessions) -> None:
     assert "goes round" not in " ".join(
         each.text for each in found("front_doors", before.look()) if each.level == ERROR
     )
+
+
+def test_the_port_of_the_way_back_at_another_address_is_a_door(before: Sessions) -> None:
+    before.site.master += "192.0.2.1:10026 inet n - n - 10 smtpd\n    -o smtpd_proxy_filter=\n"
+    assert ERROR in levels("front_doors", before.look())
